@@ -1,0 +1,57 @@
+"""`python -m sandbox`: run the sandbox Amazon until it is told to stop."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from sandbox import NOT_IMITATED
+from sandbox.server import Sandbox
+from sandbox.world import DEFAULT_MERCHANT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, serve, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A stand-in for LWA and SP-API.")
+    parser.add_argument("--port", type=int, default=8765, help="port on 127.0.0.1; 0 takes any free one")
+    parser.add_argument("--listings", type=int, default=5000, help="SKUs the default merchant lists per marketplace")
+    parser.add_argument("--seed", type=int, default=1, help="another seed makes other stock")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many seconds Amazon waits in one real second")
+    parser.add_argument("--processing-seconds", type=float, default=20.0, help="how long a report takes (at speed 1)")
+    options = parser.parse_args(arguments)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        sandbox = Sandbox(
+            listings=options.listings,
+            seed=options.seed,
+            speed=options.speed,
+            processing_seconds=options.processing_seconds,
+            port=options.port,
+        )
+    except (OSError, ValueError) as problem:
+        sys.stderr.write(f"The sandbox cannot start on port {options.port}: {problem}\n")
+        return 1
+    with sandbox:
+        lines = [
+            f"Sandbox Amazon listens on {sandbox.url}",
+            f"  token URL      {sandbox.token_url}",
+            f"  client id      {DEFAULT_MERCHANT.client_id}",
+            f"  client secret  {DEFAULT_MERCHANT.client_secret}",
+            f"  refresh token  {DEFAULT_MERCHANT.refresh_token}",
+            f"  seller id      {DEFAULT_MERCHANT.seller_id}",
+            f"  marketplaces   {', '.join(DEFAULT_MERCHANT.marketplace_ids)}",
+            f"  control API    {sandbox.url}/control",
+            "It does not imitate:",
+            *(f"  - {line}" for line in NOT_IMITATED),
+        ]
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+        stop.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

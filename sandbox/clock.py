@@ -1,0 +1,51 @@
+"""Time as the sandbox's Amazon sees it: waiting can be shortened, what is shown and signed cannot."""
+
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """Counts the seconds Amazon has been waiting, `speed` of them per real second, plus what was skipped.
+
+    Processing times, cool-downs, caches and rate limits are measured by `waited`. Timestamps in answers and the
+    lifetimes of tokens, URLs and page tokens are real and use `wall`.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._since = time.monotonic()
+        self._base = 0.0
+        self._speed = 1.0
+        self.set_speed(speed)
+
+    @property
+    def speed(self) -> float:
+        """How many waited seconds pass in one real second."""
+        return self._speed
+
+    def set_speed(self, speed: float) -> None:
+        """Change how fast waiting goes from now on; `speed` > 0, else ValueError."""
+        if not speed > 0:
+            raise ValueError(f"speed must be more than 0, not {speed}")
+        self._base = self.waited()
+        self._since = time.monotonic()
+        self._speed = float(speed)
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` ≥ 0 of waiting pass at once, else ValueError."""
+        if seconds < 0:
+            raise ValueError(f"time only goes forward; cannot advance by {seconds} s")
+        self._base += seconds
+
+    def waited(self) -> float:
+        """Seconds of waiting since the start."""
+        return self._base + (time.monotonic() - self._since) * self._speed
+
+    @staticmethod
+    def wall() -> float:
+        """Real time in seconds since 1970."""
+        return time.time()
+
+
+def iso(moment: float) -> str:
+    """A moment (seconds since 1970) as Amazon writes it: `2026-11-23T19:30:00+00:00`."""
+    return datetime.fromtimestamp(int(moment), UTC).isoformat()

@@ -1,0 +1,162 @@
+"""The control API over HTTP, and the command line."""
+
+import base64
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from sandbox_client import US, Client
+
+from sandbox import NOT_IMITATED
+from sandbox.server import Sandbox
+from sandbox.world import DEFAULT_MERCHANT
+
+AFN = "GET_AFN_INVENTORY_DATA"
+SELLER = DEFAULT_MERCHANT.seller_id
+
+
+def control(amazon: Sandbox, method: str, path: str, **how: Any) -> Any:
+    answer = requests.request(method, f"{amazon.url}/control{path}", timeout=10, **how)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_it_documents_itself(amazon: Sandbox) -> None:
+    document = control(amazon, "GET", "")
+    assert document["not_imitated"] == list(NOT_IMITATED)
+    assert "POST /control/faults" in document["actions"]
+    assert all(action["does"] for action in document["actions"].values())
+
+
+def test_merchants_stock_and_truth(amazon: Sandbox) -> None:
+    made = control(amazon, "POST", "/merchants", json={"seller_id": "A9", "marketplace_ids": [US], "listings": 10})
+    assert made["region"] == "NA"
+    assert Client(amazon, made).token().status_code == 200
+    control(amazon, "POST", "/stock", json={"seller_id": "A9", "marketplace_id": US, "sku": "X,1", "fba": 4, "fbm": 2})
+    truth = control(amazon, "GET", f"/truth/A9/{US}", params={"include_fbm_quantity": "true"})
+    assert truth["X,1"] == {"fba": 4, "fbm": 2, "quantity": 6, "source": "afn_report"}
+    assert [one["seller_id"] for one in control(amazon, "GET", "/merchants")] == [SELLER, "A9"]
+
+
+def test_clock_faults_documents_and_counts(amazon: Sandbox, client: Client) -> None:
+    control(amazon, "POST", "/documents", json={"report_type": AFN, "content": base64.b64encode(b"x\n").decode()})
+    control(amazon, "POST", "/faults", json={"operation": "createReport", "fault": 500, "times": 1})
+    assert control(amazon, "GET", "/faults")[0]["fault"] == "500"
+    assert client.create(AFN).status_code == 500
+    report_id = client.create(AFN).json()["reportId"]
+    clock = control(amazon, "POST", "/clock", json={"advance": 60, "speed": 2})
+    assert clock["speed"] == 2
+    assert client.text(client.report(report_id)) == "x\n"
+    counts = control(amazon, "GET", "/calls", params={"seller_id": SELLER})
+    assert counts["calls"]["createReport"] == 2
+    assert counts["calls"]["token"] == 1
+    assert counts["outcomes"]["createReport"] == {"500": 1, "202": 1}
+    assert counts["reports_created"] == {AFN: 1}
+    control(amazon, "DELETE", "/calls")
+    assert control(amazon, "GET", "/calls")["calls"] == {}
+
+
+def test_rendering_shape_and_refused_skus(amazon: Sandbox, client: Client) -> None:
+    place = {"seller_id": SELLER, "marketplace_id": US}
+    control(amazon, "POST", "/rendering", json={**place, "report_type": AFN, "crlf": False, "extra_columns": ["x"]})
+    control(amazon, "POST", "/report-shape", json={**place, "report_type": AFN, "hide": ["AFN-PLAIN"]})
+    control(amazon, "POST", "/refused-skus", json={**place, "skus": ["AFN-BOTH"]})
+    text = client.text(client.finished(AFN))
+    assert "\r\n" not in text
+    assert text.split("\n")[0].endswith("\tx")
+    assert "AFN-PLAIN" not in text
+    assert client.summaries(sellerSku="AFN-BOTH").status_code == 400
+
+
+def test_reset_goes_back_to_the_start(amazon: Sandbox, client: Client, seller: Any) -> None:
+    before = amazon.world.truth(SELLER, US)
+    seller()
+    amazon.world.set_stock(SELLER, US, "00123", fba=1)
+    client.create(AFN)
+    control(amazon, "POST", "/reset")
+    assert list(amazon.world.merchants) == [SELLER]
+    assert amazon.world.truth(SELLER, US) == before
+    assert amazon.world.calls()["calls"] == {}
+    assert client.create(AFN).status_code == 403
+    assert client.login().finished(AFN)["processingStatus"] == "DONE"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/merchants", {"seller_id": "A9"}),
+        ("/merchants", {"seller_id": "A9", "marketplace_ids": ["US"]}),
+        ("/merchants", {"seller_id": "A9", "marketplace_ids": [US, "A1VC38T7YXB528"]}),
+        ("/merchants", {"seller_id": SELLER, "marketplace_ids": [US]}),
+        ("/merchants", {"seller_id": "A9", "marketplace_ids": [US], "client_secret": "another"}),
+        ("/stock", {"seller_id": SELLER, "marketplace_id": "A1VC38T7YXB528", "sku": "X", "fba": 1}),
+        ("/clock", {"speed": 0}),
+        ("/clock", {"advance": -1}),
+        ("/expire", {"what": "milk"}),
+        ("/faults", {"operation": "createReport", "fault": "boredom"}),
+        ("/rendering", {"seller_id": SELLER, "marketplace_id": US, "charset": "ebcdic"}),
+        ("/report-shape", {"seller_id": SELLER, "marketplace_id": US, "report_type": AFN, "mode": "odd"}),
+        ("/documents", {"report_type": "GET_NOTHING", "content": ""}),
+        ("/documents", {"report_type": AFN, "content": "not base64!"}),
+        ("/inventory-page-size", {"size": 0}),
+        ("/reset", [1]),
+    ],
+)
+def test_mistakes_are_named(amazon: Sandbox, path: str, body: Any) -> None:
+    answer = requests.post(f"{amazon.url}/control{path}", json=body, timeout=10)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+def test_an_unknown_seller_has_no_truth(amazon: Sandbox) -> None:
+    assert requests.get(f"{amazon.url}/control/truth/A0/{US}", timeout=10).status_code == 400
+    bad = requests.get(f"{amazon.url}/control/truth/{SELLER}/{US}?include_fbm_quantity=1", timeout=10)
+    assert bad.status_code == 400
+
+
+def test_sellers_can_share_a_client_and_keep_their_tokens(amazon: Sandbox, client: Client, seller: Any) -> None:
+    other: Client = seller()
+    assert other.credentials["client_id"] == client.credentials["client_id"]
+    assert other.credentials["client_secret"] == client.credentials["client_secret"]
+    assert other.finished(AFN)["processingStatus"] == client.finished(AFN)["processingStatus"] == "DONE"
+
+
+def test_speed_shortens_waiting(amazon: Sandbox, client: Client) -> None:
+    amazon.world.set_clock(speed=1e6)
+    report_id = client.create(AFN).json()["reportId"]
+    assert client.report(report_id)["processingStatus"] == "DONE"
+    assert client.finished(AFN)["processingStatus"] == "DONE"
+
+
+def test_a_taken_port_is_an_error(amazon: Sandbox) -> None:
+    with pytest.raises(OSError, match="in use"):
+        Sandbox(port=int(amazon.url.rpartition(":")[2]))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_line(stop: signal.Signals) -> None:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--listings", "5"]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        killer = threading.Timer(60, process.kill)
+        killer.start()
+        try:
+            first = process.stdout.readline()
+            url = first.removeprefix("Sandbox Amazon listens on ").strip()
+            assert url.startswith("http://127.0.0.1:")
+            truth = requests.get(f"{url}/control/truth/{SELLER}/{US}", timeout=10).json()
+            assert truth["AFN-PLAIN"]["quantity"] == 17
+            process.send_signal(stop)
+            rest = process.stdout.read()
+            assert process.wait(timeout=30) == 0
+        finally:
+            killer.cancel()
+            process.kill()
+    assert DEFAULT_MERCHANT.refresh_token in rest
+    assert NOT_IMITATED[0] in rest

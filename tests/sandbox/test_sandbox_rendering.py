@@ -1,0 +1,139 @@
+"""The oddities a document can be written with."""
+
+from typing import Any
+
+import pytest
+from sandbox_client import US, Client
+
+from sandbox.documents import NEEDED, listing_rows, render
+from sandbox.headers import LANGUAGES, LISTING_COLUMNS, LISTING_HEADERS, language_of
+from sandbox.merchant import AFN, LISTINGS
+from sandbox.rendering import Rendering
+from sandbox.seed import catalogue
+from sandbox.server import Sandbox
+
+ITEMS = list(catalogue(US, listings=200, seed=1).items.values())
+
+
+def written(language: str | None = None, **options: Any) -> bytes:
+    rendering = Rendering().with_options(options)
+    return render(LISTINGS, listing_rows(ITEMS, rendering), rendering, language or rendering.language)
+
+
+def lines(document: bytes, charset: str = "utf-8") -> list[str]:
+    return document.decode(charset).removesuffix("\r\n").split("\r\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "content_type", "charset", "title"),
+    [
+        ({}, "text/plain; charset=UTF-8", "utf-8", "スチームオーブン"),
+        ({"charset": "cp1252"}, "text/plain; charset=Cp1252", "cp1252", "????????"),
+        ({"charset": "cp932"}, "text/plain; charset=windows-31j", "cp932", "スチームオーブン"),
+        ({"bom": True}, "text/plain; charset=UTF-8", "utf-8-sig", "スチームオーブン"),
+        ({"charset": "cp1252", "declared_charset": "UTF-8"}, "text/plain; charset=UTF-8", "cp1252", "????????"),
+        ({"charset": "cp932", "declared_charset": ""}, "text/plain", "cp932", "スチームオーブン"),
+    ],
+)
+def test_charsets(
+    amazon: Sandbox, client: Client, *, options: dict[str, Any], content_type: str, charset: str, title: str
+) -> None:
+    amazon.world.set_rendering("A1SANDBOXSELLER", US, **options)
+    done = client.finished(LISTINGS)
+    assert client.download(done).headers["Content-Type"] == content_type
+    text = client.text(done, charset)
+    assert text.startswith("item-name\t")
+    assert f"\n{title}\tAbout" in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_names_what_quantities_need(language: str) -> None:
+    header, *rows = lines(written(language))
+    names = header.split("\t")
+    assert names == [name for _, name in LISTING_HEADERS[language]]
+    assert {len(row.split("\t")) for row in rows} == {len(names)}
+    columns = {column for column, _ in LISTING_HEADERS[language]}
+    assert columns >= {"seller-sku", "quantity", "fulfillment-channel", "price", "item-name"}
+    assert columns <= set(LISTING_COLUMNS)
+    assert language == "en" or header != "\t".join(LISTING_COLUMNS)
+
+
+def test_chinese_repeats_names() -> None:
+    names = lines(written("zh"))[0].split("\t")
+    assert len(names) == 29
+    assert [place for place, name in enumerate(names) if name == "商品编码"] == [2, 22]
+    assert names.count("不适用项目") > 5
+
+
+def test_locales_choose_a_language() -> None:
+    assert [language_of(locale) for locale in ("en_US", "en_GB", "de_DE", "ja_JP", "sv_SE")] == [
+        "en",
+        "en_GB",
+        "de",
+        "ja",
+        "en",
+    ]
+
+
+def test_a_cached_locale_wins(amazon: Sandbox, client: Client) -> None:
+    amazon.world.set_rendering("A1SANDBOXSELLER", US, LISTINGS, language="fr", locale_cached=True)
+    text = client.text(client.finished(LISTINGS, reportOptions={"preferredReportDocumentLocale": "en_US"}))
+    assert text.startswith("nom-produit\t")
+
+
+def test_column_order() -> None:
+    plain = lines(written())[1].split("\t")
+    assert lines(written(column_order="reversed"))[1].split("\t") == plain[::-1]
+    header, first, *_ = lines(written(column_order="shuffled"))
+    assert header.split("\t") != list(LISTING_COLUMNS)
+    assert dict(zip(header.split("\t"), first.split("\t"), strict=True)) == dict(
+        zip(LISTING_COLUMNS, plain, strict=True)
+    )
+
+
+def test_headers_and_fields_that_do_not_match() -> None:
+    header, *rows = lines(written(headers_only=["Minimum order quantity", "Sell remainder"]))
+    assert len(header.split("\t")) == 31
+    assert {len(row.split("\t")) for row in rows} == {29}
+    header, *rows = lines(written(trailing_tab=True))
+    assert len(header.split("\t")) == 29
+    assert all(row.endswith("\t") and len(row.split("\t")) == 30 for row in rows)
+
+
+def test_repeated_missing_and_extra_columns() -> None:
+    names = lines(written(unused_header="not-applicable"))[0].split("\t")
+    assert (len(names), names.count("not-applicable")) == (29, 9)
+    header, row, *_ = lines(written(missing_columns=["asin1", "price"], extra_columns=["Business Price"]))
+    names = header.split("\t")
+    assert not {"asin1", "price"} & set(names)
+    assert dict(zip(names, row.split("\t"), strict=True))["Business Price"] == "extra"
+
+
+def test_ragged_rows_keep_what_is_needed() -> None:
+    lengths = [len(row.split("\t")) for row in lines(written(ragged_every=3))[1:]]
+    assert lengths[:6] == [29, 29, 27, 29, 29, 27]
+    assert set(LISTING_COLUMNS[:27]) >= NEEDED & set(LISTING_COLUMNS)
+
+
+def test_text_oddities() -> None:
+    document = written()
+    assert "\u2028".encode() in document
+    assert b"A carriage\rreturn\t" in document
+    assert b'19" monitor, 27" deep\t' in document
+    assert b"\0" not in document
+    assert b"Sellable only\0\t" in written(nul_in_text=True)
+    assert b"\r\n" not in written(crlf=False)
+
+
+def test_afn_reports_stay_english(amazon: Sandbox, client: Client) -> None:
+    amazon.world.set_rendering("A1SANDBOXSELLER", US, language="de")
+    assert client.text(client.finished(AFN)).startswith("seller-sku\t")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"charset": "latin-1"}, {"language": "xx"}, {"column_order": "x"}, {"x": 1}, {"bom": True, "charset": "cp932"}],
+)
+def test_options_that_do_not_exist_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"not one of|unknown|BOM"):
+        Rendering().with_options(options)
