@@ -1,0 +1,79 @@
+"""Airflow's settings for one machine, and Airflow itself as one process tree."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+
+from sandbox.world import DEFAULT_MERCHANT
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def settings(home: Path, metadata_url: str, warehouse_url: str, amazon_url: str) -> dict[str, str]:
+    """Return the environment that makes any Airflow command use this project.
+
+    :param home: AIRFLOW_HOME, where logs and generated files go
+    :param metadata_url: SQLAlchemy address of Airflow's own database
+    :param warehouse_url: address of the warehouse database
+    :param amazon_url: where Amazon is
+    """
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW_CONN_FBA_WAREHOUSE": warehouse_connection(warehouse_url),
+        "AIRFLOW_CONN_AMAZON_US": store_connection(amazon_url),
+        "PYTHONPATH": str(PROJECT),
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+    }
+
+
+def warehouse_connection(url: str) -> str:
+    """Return the address of a Postgres database in the form AIRFLOW_CONN_… takes."""
+    parts = urlsplit(url)
+    return json.dumps(
+        {
+            "conn_type": "postgres",
+            "host": parts.hostname,
+            "port": parts.port,
+            "login": parts.username,
+            "schema": parts.path.lstrip("/"),
+        }
+    )
+
+
+def store_connection(amazon_url: str, **extra: str) -> str:
+    """Return the sandbox merchant's connection in the form AIRFLOW_CONN_… takes.
+
+    :param extra: other credentials than the default merchant's: login, password, refresh_token, seller_id, marketplace_id
+    """
+    merchant = {
+        "login": DEFAULT_MERCHANT.client_id,
+        "password": DEFAULT_MERCHANT.client_secret,
+        "refresh_token": DEFAULT_MERCHANT.refresh_token,
+        "seller_id": DEFAULT_MERCHANT.seller_id,
+        "marketplace_id": "ATVPDKIKX0DER",
+        **extra,
+    }
+    return json.dumps(
+        {
+            "conn_type": "amazon_sp_api",
+            "login": merchant.pop("login"),
+            "password": merchant.pop("password"),
+            "host": amazon_url,
+            "extra": {**merchant, "token_url": f"{amazon_url}/auth/o2/token"},
+        }
+    )

@@ -1,0 +1,109 @@
+-- name: adoptable
+-- The newest report of exactly this type, window and options that is in flight, waits for its id, or is younger than :cooldown.
+SELECT request_id, report_id, status, requested_at FROM fba.report
+WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %(marketplace_id)s
+  AND data_start IS NOT DISTINCT FROM %(data_start)s AND data_end IS NOT DISTINCT FROM %(data_end)s
+  AND options = %(options)s
+  AND (status IN ('REQUESTING', 'IN_QUEUE', 'IN_PROGRESS') AND requested_at > clock_timestamp() - interval '1 day'
+       OR status IN ('DONE', 'FATAL', 'CANCELLED') AND requested_at > clock_timestamp() - %(cooldown)s)
+ORDER BY requested_at DESC LIMIT 1
+
+-- name: intend
+INSERT INTO fba.report (request_id, store, report_type, marketplace_id, data_start, data_end, options, requested_at)
+VALUES (%(request_id)s, %(store)s, %(report_type)s, %(marketplace_id)s, %(data_start)s, %(data_end)s, %(options)s,
+        clock_timestamp())
+
+-- name: created
+UPDATE fba.report SET report_id = %(report_id)s, status = 'IN_QUEUE' WHERE request_id = %(request_id)s
+
+-- name: forget_intent
+DELETE FROM fba.report WHERE request_id = %(request_id)s AND report_id IS NULL
+
+-- name: known_ids
+SELECT report_id FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
+
+-- name: by_id
+SELECT request_id, store, report_id, report_type, marketplace_id, data_start, data_end, options, status, document_id,
+       requested_at, applied_at, row_count, rejected_row_count
+FROM fba.report WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: note_state
+UPDATE fba.report SET
+    status = %(status)s,
+    document_id = coalesce(%(document_id)s, document_id),
+    requested_at = coalesce(%(created_at)s, requested_at),
+    finished_at = CASE WHEN %(status)s IN ('DONE', 'CANCELLED', 'FATAL') THEN coalesce(%(finished_at)s, clock_timestamp()) END
+WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: note_rows
+UPDATE fba.report SET row_count = %(row_count)s, rejected_row_count = %(rejected_row_count)s
+WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: note_applied
+UPDATE fba.report SET applied_at = clock_timestamp() WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
+
+-- name: newest_applied
+SELECT max(requested_at) FROM fba.report
+WHERE store = %(store)s AND report_type = %(report_type)s AND applied_at IS NOT NULL
+
+-- name: forget_document
+DELETE FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: store_chunk
+INSERT INTO fba.report_document (store, report_id, chunk, content, charset)
+VALUES (%(store)s, %(report_id)s, %(chunk)s, %(content)s, %(charset)s)
+
+-- name: chunks
+SELECT content, charset FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s ORDER BY chunk
+
+-- name: forget_rejected
+DELETE FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: reject
+INSERT INTO fba.rejected_row (store, report_id, line_number, reason, sku, raw_line)
+VALUES (%(store)s, %(report_id)s, %(line_number)s, %(reason)s, %(sku)s, %(raw_line)s)
+
+-- name: clear_copy
+DELETE FROM {table} WHERE store = %(store)s
+
+-- name: fill_copy
+COPY {table} (store, report_id, {columns}) FROM STDIN
+
+-- name: purge_documents
+WITH old AS (
+    DELETE FROM fba.report_document WHERE stored_at < clock_timestamp() - make_interval(days => %(days)s) RETURNING store, report_id
+), lines AS (
+    UPDATE fba.rejected_row SET raw_line = NULL
+    WHERE raw_line IS NOT NULL AND (store, report_id) IN (SELECT store, report_id FROM old)
+)
+SELECT count(DISTINCT (store, report_id)) FROM old
+
+-- name: begin_run
+INSERT INTO fba.run (dag_id, run_id, store) VALUES (%(dag_id)s, %(run_id)s, %(store)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = NULL, outcome = NULL, summary = NULL
+
+-- name: add_calls
+INSERT INTO fba.run AS r (dag_id, run_id, store, calls, throttled_seconds)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(calls)s, %(throttled_seconds)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
+    throttled_seconds = r.throttled_seconds + excluded.throttled_seconds,
+    calls = (
+        SELECT jsonb_object_agg(operation, n) FROM (
+            SELECT operation, sum(n::bigint) AS n
+            FROM (SELECT * FROM jsonb_each_text(r.calls) UNION ALL SELECT * FROM jsonb_each_text(excluded.calls)) AS both_ (operation, n)
+            GROUP BY operation
+        ) AS sums
+    )
+
+-- name: finish_run
+UPDATE fba.run SET finished_at = clock_timestamp(), outcome = %(outcome)s, summary = %(summary)s,
+    rows_in = %(rows_in)s, rows_rejected = %(rows_rejected)s, rows_changed = %(rows_changed)s
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND store = %(store)s
+
+-- name: runs
+SELECT store, outcome, summary, calls, throttled_seconds, rows_in, rows_rejected, rows_changed FROM fba.run
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s ORDER BY store
+
+-- name: fail_run
+UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'failed', summary = %(summary)s
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND store = %(store)s

@@ -1,0 +1,86 @@
+"""What can go wrong with Amazon, named for what to do next.
+
+SellingPartnerError
+├── ConfigurationError   fix the deployment: Fernet key, stores.yaml, params
+├── CredentialsError     fix the connection: client, secret, refresh token, role, region
+├── RequestRefusedError  fix the request: Amazon answered 4xx
+├── DecisionNeededError  ask a person: the data is there, but writing it could be wrong
+├── ThrottledError       wait: Amazon's quota or a cool-down; says until when
+└── UnavailableError     try again: network, 5xx, a cut download
+    └── LostAnswerError  look before trying again: the call may have had its effect
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class SellingPartnerError(Exception):
+    """Something went wrong between us and Amazon.
+
+    :param message: what happened and what to do, without secrets or personal data
+    :param operation: Amazon's operation, e.g. ``createReport``
+    :param status: HTTP status, when there was an answer
+    :param code: Amazon's error code, e.g. ``InvalidInput``
+    :param request_id: Amazon's request id, which its support asks for
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        self.message = message
+        self.operation = operation
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        facts = [
+            operation,
+            f"HTTP {status}" if status else None,
+            code,
+            f"Amazon request id {request_id}" if request_id else None,
+        ]
+        known = ", ".join(fact for fact in facts if fact)
+        super().__init__(f"{message} ({known})" if known else message)
+
+
+class ConfigurationError(SellingPartnerError):
+    """The deployment is set up wrongly; nothing was asked of Amazon."""
+
+
+class CredentialsError(SellingPartnerError):
+    """The connection's credentials, role or region are wrong; no retry can help."""
+
+
+class RequestRefusedError(SellingPartnerError):
+    """Amazon refused the request itself; sending it again would be refused again."""
+
+
+class DecisionNeededError(SellingPartnerError):
+    """Going on could write something wrong; a person has to look and decide."""
+
+
+class UnavailableError(SellingPartnerError):
+    """Amazon or the network failed; trying again later is right."""
+
+
+class LostAnswerError(UnavailableError):
+    """A call that must not be repeated blindly got no clear answer."""
+
+
+class ThrottledError(SellingPartnerError):
+    """Amazon's quota is used up, or a cool-down runs.
+
+    :param until: when asking again makes sense (UTC)
+    """
+
+    def __init__(
+        self, message: str, *, until: datetime, operation: str | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message, operation=operation, request_id=request_id)
+        self.until = until

@@ -1,0 +1,225 @@
+"""Reports: asked for once, and waited for without a worker."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Context
+
+from fba_operators.base import SellingPartnerOperator
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError
+from fba_operators.hook import SellingPartnerHook
+from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
+from fba_operators.triggers import UNFINISHED
+
+PATIENCE = timedelta(hours=2)  # until a report is given up
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+def request_report(hook: SellingPartnerHook, ledger: ReportLedger, request: ReportRequest) -> str:
+    """Return the id of a report equal to the request: one in flight or inside its cool-down, else a new one.
+
+    :raises ThrottledError: Amazon's quota, or the cool-down after a report that failed
+    :raises LostAnswerError: Amazon may have made it; calling this again looks there first
+    """
+    marketplace_id = hook.marketplace.id
+    # Held while Amazon is asked, so that two runs at the same time ask once.
+    with ledger.warehouse.connect() as lock:
+        lock.execute(
+            b"SELECT pg_advisory_xact_lock(hashtext('fba.report'), hashtext(%s))",
+            (f"{ledger.store} {request.report_type}",),
+        )
+        known = ledger.newest(request, marketplace_id)
+        if known and known["status"] in (*UNFINISHED, "DONE"):
+            return str(known["report_id"])
+        if known and known["status"] in ("FATAL", "CANCELLED"):
+            raise ThrottledError(
+                f"{ledger.store}: {request.report_type} was {known['status']} (report {known['report_id']}) and is asked "
+                f"for again only after its cool-down",
+                until=known["requested_at"] + COOLDOWN,
+            )
+        if known:  # an intent without an id: its createReport may have had its effect
+            request_id = known["request_id"]
+            if found := find_at_amazon(hook, ledger, request, since=known["requested_at"] - CLOCK_SKEW):
+                ledger.created(request_id, found)
+                return found
+        else:
+            request_id = ledger.intend(request, marketplace_id)
+        try:
+            report_id = hook.create_report(
+                request.report_type,
+                data_start=request.data_start,
+                data_end=request.data_end,
+                options=request.options,
+            )
+        except (ThrottledError, RequestRefusedError):
+            ledger.forget_intent(request_id)  # refused: nothing was made
+            raise
+        ledger.created(request_id, report_id)
+        return report_id
+
+
+def find_at_amazon(
+    hook: SellingPartnerHook,
+    ledger: ReportLedger,
+    request: ReportRequest,
+    *,
+    since: datetime,
+) -> str | None:
+    """Return the newest equal report at Amazon that is in flight or done and that the ledger does not know."""
+    listed = [
+        report
+        for report in hook.get_reports(request.report_type, created_since=since)
+        if request.matches(report, hook.marketplace.id) and report.get("processingStatus") in (*UNFINISHED, "DONE")
+    ]
+    known = ledger.known([report["reportId"] for report in listed])
+    new = [report for report in listed if report["reportId"] not in known]
+    return str(max(new, key=lambda report: str(report["createdTime"]))["reportId"]) if new else None
+
+
+class RequestReportOperator(SellingPartnerOperator):
+    """Ask Amazon for a report, once.
+
+    An equal report that is in flight or inside its cool-down is used instead of a new one, whoever asked for it.
+
+    :param report_type: e.g. ``GET_AFN_INVENTORY_DATA``
+    :param data_start: begin of the window, ISO 8601 (templated); None where the report has none
+    :param data_end: end of the window, ISO 8601 (templated)
+    :param report_options: Amazon's ``reportOptions``
+    :param known_report_id: use this report of the ledger instead of asking for one (templated)
+    :return: Amazon's report id
+    """
+
+    template_fields = ("conn_id", "data_start", "data_end", "known_report_id")
+
+    def __init__(
+        self,
+        *,
+        report_type: str,
+        data_start: str | None = None,
+        data_end: str | None = None,
+        report_options: dict[str, str] | None = None,
+        known_report_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not report_type or not isinstance(report_type, str):
+            raise ValueError(f"report_type must be one of Amazon's report types, not {report_type!r}")
+        if report_options is not None and not all(
+            isinstance(text, str) for pair in report_options.items() for text in pair
+        ):
+            raise ValueError("report_options must map strings to strings; Amazon refuses anything else")
+        self.report_type = report_type
+        self.data_start = data_start
+        self.data_end = data_end
+        self.report_options = report_options
+        self.known_report_id = known_report_id
+
+    def act(self, context: Context) -> str:
+        """Ask, or adopt."""
+        if self.known_report_id:
+            known = ReportLedger(self.warehouse, self.conn_id).get(self.known_report_id)
+            if known["report_type"] != self.report_type:
+                raise ValueError(
+                    f"{self.conn_id}: report {self.known_report_id} is a {known['report_type']}, not a {self.report_type}"
+                )
+            return self.known_report_id
+        start, end = (_moment(name, getattr(self, name)) for name in ("data_start", "data_end"))
+        if start and end and start >= end:
+            raise ValueError(f"{self.conn_id}: data_start {start} must be before data_end {end}")
+        request = ReportRequest(self.report_type, start, end, self.report_options or {})
+        report_id = request_report(self.hook, ReportLedger(self.warehouse, self.conn_id), request)
+        self.log.info("%s: %s is report %s.", self.conn_id, self.report_type, report_id)
+        return report_id
+
+
+class WaitForReportOperator(SellingPartnerOperator):
+    """Wait, deferred, until a report is finished.
+
+    CANCELLED is not data: it also means "asked for too soon". Then an equal report that is done is used, or the report
+    is asked for once more after its cool-down.
+
+    :param report_id: Amazon's report id (templated)
+    :return: id of the report that is finished: DONE, or CANCELLED twice
+    :raises DecisionNeededError: FATAL (with Amazon's reason, where it gives one), or not finished in time
+    """
+
+    template_fields = ("conn_id", "report_id")
+
+    def __init__(self, *, report_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.report_id = report_id
+
+    def act(self, context: Context) -> str:
+        """Go on from wherever the ledger says this report is."""
+        if not self.report_id:
+            raise ValueError(f"{self.conn_id}: report_id is empty; the task that asks for the report returned none")
+        return self._go_on(self.report_id, self._ledger.get(self.report_id)["status"])
+
+    def wake(self, context: Context, event: dict[str, Any]) -> str:
+        """Go on with what the trigger saw."""
+        report_id = event.get("id")
+        if not report_id:  # a cool-down or a quota was waited for
+            return self.act(context)
+        report = event.get("state") or self.hook.get_report(report_id)
+        status = self._ledger.note(report)
+        if status in UNFINISHED:
+            raise DecisionNeededError(
+                f"{self.conn_id}: Amazon has not finished report {report_id} in {PATIENCE}. The next run takes it up if "
+                "it finishes; if this goes on, ask Amazon's support with the report id"
+            )
+        return self._go_on(report_id, status)
+
+    @property
+    def _ledger(self) -> ReportLedger:
+        return ReportLedger(self.warehouse, self.conn_id)
+
+    def _go_on(self, report_id: str, status: str) -> str:
+        if status == "DONE":
+            return report_id
+        if status == "FATAL":
+            raise DecisionNeededError(self._why_fatal(report_id))
+        if status == "CANCELLED":
+            return self._after_cancelled(report_id)
+        return self.wait_for("report", report_id, PATIENCE)
+
+    def _after_cancelled(self, report_id: str) -> str:
+        if report_id != self.report_id:
+            self.log.warning("%s: report %s was CANCELLED as well.", self.conn_id, report_id)
+            return report_id
+        row = self._ledger.get(report_id)
+        request = ReportRequest(row["report_type"], row["data_start"], row["data_end"], row["options"])
+        since = row["requested_at"] - COOLDOWN
+        if other := find_at_amazon(self.hook, self._ledger, request, since=since):
+            self.log.info("%s: report %s was CANCELLED; %s is the same and is used.", self.conn_id, report_id, other)
+            self._ledger.created(self._ledger.intend(request, row["marketplace_id"]), other)
+            return self._go_on(other, self._ledger.note(self.hook.get_report(other)))
+        again = request_report(self.hook, self._ledger, request)  # waits out the cool-down first
+        return self._go_on(again, self._ledger.get(again)["status"])
+
+    def _why_fatal(self, report_id: str) -> str:
+        document_id = self._ledger.get(report_id)["document_id"]
+        reason = "Amazon gives no reason"
+        if document_id:
+            head = b"".join(self.hook.download_report(document_id).chunks)[:100_000]
+            if head[:2] == b"\x1f\x8b":
+                head = zlib.decompressobj(wbits=31).decompress(head, 4000)
+            reason = f"Amazon's reason: {head[:1000].decode('utf-8', 'replace')}"
+        return (
+            f"{self.conn_id}: report {report_id} is FATAL. {reason}. It is asked for again by the next run that begins "
+            f"{COOLDOWN.seconds // 60} minutes after it was made"
+        )
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    if text is None or text == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a time in ISO 8601, e.g. 2026-11-23T10:00:00+00:00, not {text!r}") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{name} {text!r} lacks an offset; add +00:00 for UTC")
+    return moment

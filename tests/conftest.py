@@ -1,0 +1,84 @@
+"""One PostgreSQL and one Airflow home for the whole session; a fresh warehouse and a fresh Amazon for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+# Airflow reads its settings when it is first imported, which collecting the tests does; so they are made here.
+_stack = ExitStack()
+_numbers = itertools.count(1)
+_home = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="fba-tests-")))
+
+from devstack.airflow import settings, store_connection, warehouse_connection  # noqa: E402
+from devstack.postgres import Server, running_postgres  # noqa: E402
+from sandbox.server import Sandbox  # noqa: E402
+
+_postgres: Server = _stack.enter_context(running_postgres())
+_NOWHERE = "http://127.0.0.1:9"
+os.environ.update(
+    settings(_home, _postgres.url("airflow", "postgresql+psycopg2"), _postgres.url("warehouse"), _NOWHERE)
+)
+
+
+def pytest_unconfigure() -> None:
+    _stack.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Server:
+    return _postgres
+
+
+@pytest.fixture(scope="session")
+def airflow_database(postgres: Server) -> None:
+    """Airflow's own database, migrated once; needed by dag.test() only."""
+    postgres.create_database("airflow")
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Server) -> str:
+    from fba_operators.warehouse import Warehouse
+
+    url = postgres.create_database("warehouse_template")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
+        Warehouse().migrate()
+    return "warehouse_template"
+
+
+@pytest.fixture
+def warehouse_url(postgres: Server, migrated_template: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A warehouse of this test's own, reached by the connection fba_warehouse."""
+    url = postgres.create_database(f"warehouse_{next(_numbers)}", template=migrated_template)
+    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
+    return url
+
+
+@pytest.fixture
+def warehouse(warehouse_url: str):
+    from fba_operators.warehouse import Warehouse
+
+    return Warehouse()
+
+
+@pytest.fixture
+def amazon(monkeypatch: pytest.MonkeyPatch):
+    """A sandbox Amazon with a small merchant, reached by the connection amazon_us."""
+    with Sandbox(listings=300, processing_seconds=0.3) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(sandbox.url))
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask the sandbox, which needs no mercy, ten times a second."""
+    monkeypatch.setattr("fba_operators.triggers.SOONEST", 0.1)

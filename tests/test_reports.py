@@ -1,0 +1,297 @@
+"""Asking for reports once, waiting for them, and what CANCELLED and FATAL mean."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from fba_operators.base import AmazonRetryPolicy
+from fba_operators.errors import CredentialsError, DecisionNeededError, LostAnswerError, UnavailableError
+from fba_operators.hook import SellingPartnerHook
+from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
+from fba_operators.loading import fetch_document
+from fba_operators.reports import RequestReportOperator, WaitForReportOperator
+from fba_operators.token import RefreshTokenOperator
+
+from tests.helpers import context, run
+
+AFN = "GET_AFN_INVENTORY_DATA"
+LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
+
+
+def ask(report_type=AFN):
+    return run(RequestReportOperator(task_id="request", report_type=report_type))
+
+
+def wait(report_id, **how):
+    return run(WaitForReportOperator(task_id="wait", report_id=report_id), **how)
+
+
+def created(amazon, report_type=AFN):
+    return amazon.world.calls()["reports_created"].get(report_type, 0)
+
+
+def called(amazon, operation):
+    return amazon.world.calls()["calls"].get(operation, 0)
+
+
+@pytest.fixture
+def sql(warehouse_url):
+    with psycopg.connect(warehouse_url, autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None)
+
+
+@pytest.fixture
+def cooldown_over(amazon, sql):
+    """Let the cool-down pass: here by making the ledger older, at Amazon by its clock."""
+
+    def pass_time(moment=None):
+        sql("UPDATE fba.report SET requested_at = requested_at - interval '31 minutes'")
+        amazon.world.advance(COOLDOWN.total_seconds() + 60)
+
+    return pass_time
+
+
+def test_a_report_is_asked_for_waited_for_and_in_the_ledger(amazon, warehouse, sql):
+    report_id = wait(ask())
+    row = sql("SELECT status, document_id IS NOT NULL, finished_at IS NOT NULL FROM fba.report").fetchall()
+    assert row == [("DONE", True, True)]
+    assert ReportLedger(warehouse, "amazon_us").get(report_id)["report_type"] == AFN
+
+
+def test_an_equal_report_in_flight_or_inside_its_cooldown_is_used(amazon, warehouse, cooldown_over):
+    first = ask()
+    assert ask() == first
+    wait(first)
+    assert ask() == first
+    cooldown_over()
+    assert ask() != first
+    assert created(amazon) == 2
+
+
+def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
+    amazon.world.add_fault("createReport", "reset_after")
+    with pytest.raises(LostAnswerError):
+        ask()
+    assert sql("SELECT status, report_id FROM fba.report").fetchall() == [("REQUESTING", None)]
+    report_id = ask()
+    assert wait(report_id) == report_id
+    assert created(amazon) == 1
+    assert called(amazon, "createReport") == 1
+
+
+def test_a_call_that_never_arrived_is_made_again(amazon, warehouse, sql):
+    amazon.world.add_fault("createReport", "reset_before")
+    with pytest.raises(LostAnswerError):
+        ask()
+    ask()
+    assert created(amazon) == 1
+    assert sql("SELECT count(*) FROM fba.report").fetchone() == (1,)
+
+
+def test_death_between_create_report_and_its_id_makes_no_second_report(amazon, warehouse, monkeypatch):
+    def die(*_, **__):
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReportLedger, "created", die)
+        with pytest.raises(SystemExit):
+            ask()
+    assert created(amazon) == 1
+    ask()
+    assert created(amazon) == 1
+
+
+def test_another_stores_lost_report_is_not_taken(amazon, warehouse, monkeypatch):
+    """Same seller, other marketplace: the list is asked for ours only."""
+    SellingPartnerHook().create_report(AFN)  # somebody else's, in our marketplace, before our intent
+    amazon.world.advance(3600)
+    amazon.world.add_fault("createReport", "reset_before")
+    monkeypatch.setattr("fba_operators.reports.CLOCK_SKEW", timedelta(0))
+    with pytest.raises(LostAnswerError):
+        ask()
+    ask()
+    assert created(amazon) == 2
+
+
+def test_a_refused_request_leaves_no_intent(amazon, warehouse, sql):
+    with pytest.raises(Exception, match="refuses the request"):
+        ask("GET_NO_SUCH_REPORT")
+    assert sql("SELECT count(*) FROM fba.report").fetchone() == (0,)
+
+
+def test_a_used_up_quota_defers_and_costs_no_retry(amazon, warehouse, sql):
+    amazon.world.add_fault("createReport", "429")
+    moments = []
+
+    def later(moment):
+        moments.append(moment)
+        sql("UPDATE fba.rate_limit SET tokens = 1")
+
+    assert run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=later)
+    assert timedelta(seconds=40) < moments[0] - datetime.now(UTC) < timedelta(seconds=61)
+    assert created(amazon) == 1
+
+
+def test_fatal_shows_amazons_reason_and_is_not_retried(amazon, warehouse):
+    amazon.world.add_fault("createReport", "fatal_with_document")
+    with pytest.raises(DecisionNeededError, match="Amazon's reason: ") as caught:
+        wait(ask())
+    assert AmazonRetryPolicy().evaluate(caught.value, 1, 3).action.value == "fail"
+
+
+def test_fatal_without_a_document_says_so(amazon, warehouse):
+    amazon.world.add_fault("createReport", "fatal")
+    with pytest.raises(DecisionNeededError, match="gives no reason"):
+        wait(ask())
+
+
+def test_after_fatal_the_report_is_asked_for_again_only_after_the_cooldown(amazon, warehouse, cooldown_over):
+    amazon.world.add_fault("createReport", "fatal")
+    fatal = ask()
+    with pytest.raises(DecisionNeededError):
+        wait(fatal)
+    moments = []
+
+    def later(moment):
+        moments.append(moment)
+        cooldown_over()
+
+    again = run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=later)
+    assert again != fatal
+    assert timedelta(minutes=28) < moments[0] - datetime.now(UTC) <= COOLDOWN
+
+
+def test_cancelled_uses_an_equal_report_that_is_done(amazon, warehouse):
+    """Another program of the seller asked for the same report shortly before; Amazon cancels ours."""
+    other = SellingPartnerHook().create_report(AFN)
+    ours = ask()
+    assert ours != other
+    assert wait(ours) == other
+    assert created(amazon) == 2
+
+
+def test_cancelled_is_asked_once_more_after_the_cooldown(amazon, warehouse, cooldown_over):
+    amazon.world.add_fault("createReport", "cancelled")
+    cancelled = ask()
+    waits = []
+
+    def later(moment):
+        waits.append(moment)
+        cooldown_over()
+
+    finished = wait(cancelled, on_wait=later)
+    assert finished != cancelled
+    assert len(waits) == 1
+    assert ReportLedger(warehouse, "amazon_us").get(finished)["status"] == "DONE"
+
+
+def test_cancelled_twice_is_handed_on_as_cancelled(amazon, warehouse, cooldown_over):
+    amazon.world.add_fault("createReport", "cancelled", times=2)
+    cancelled = ask()
+    finished = wait(cancelled, on_wait=lambda moment: cooldown_over())
+    assert finished != cancelled
+    assert ReportLedger(warehouse, "amazon_us").get(finished)["status"] == "CANCELLED"
+    assert created(amazon) == 2
+
+
+def test_a_report_that_never_ends_is_given_up(amazon, warehouse, monkeypatch):
+    monkeypatch.setattr("fba_operators.reports.PATIENCE", timedelta(0))
+    amazon.world.set_clock(speed=0.0001)
+    with pytest.raises(DecisionNeededError, match="not finished"):
+        wait(ask())
+
+
+def test_faults_while_waiting_are_waited_out(amazon, warehouse):
+    report_id = ask()
+    for _ in range(6):
+        amazon.world.add_fault("getReport", "503")
+    assert wait(report_id) == report_id
+
+
+def test_credentials_that_fail_while_waiting_keep_their_type(amazon, warehouse):
+    report_id = ask()
+    amazon.world.add_fault("getReport", "status", times=None, status=403, body={"errors": [{"code": "Unauthorized"}]})
+    with pytest.raises(CredentialsError):
+        wait(report_id)
+
+
+def test_a_status_amazon_never_promised_is_an_error(amazon, warehouse):
+    report_id = ask()
+    operator = WaitForReportOperator(task_id="wait", report_id=report_id)
+    with pytest.raises(UnavailableError, match="unknown status 'MAYBE'"):
+        operator.resume(context(), {"id": report_id, "state": {"reportId": report_id, "processingStatus": "MAYBE"}})
+
+
+def test_documents_arrive_whole_gzip_or_not(amazon, warehouse):
+    hook = SellingPartnerHook()
+    for gzip in (True, False):
+        amazon.world.override_document(AFN, b"seller-sku\tx\n" * 5, gzip=gzip)
+    for _ in range(2):
+        finished = wait(ask())
+        document = fetch_document(hook, ReportLedger(warehouse, "amazon_us").get(finished)["document_id"])
+        assert b"".join(document())[:2] == b"\x1f\x8b"
+        import gzip as unpack
+
+        assert unpack.decompress(b"".join(document())) == b"seller-sku\tx\n" * 5
+        amazon.world.advance(3600)
+        with warehouse.connect() as db:
+            db.execute("UPDATE fba.report SET requested_at = requested_at - interval '1 hour'")
+
+
+def test_calls_are_recorded_per_run(amazon, warehouse, sql):
+    wait(ask())
+    ((calls,),) = sql("SELECT calls FROM fba.run").fetchall()
+    assert calls["createReport"] == 1
+    assert calls["token"] == 1
+    assert calls["getReport"] == called(amazon, "getReport")
+
+
+def test_the_token_operator_returns_no_token(amazon, warehouse):
+    until = run(RefreshTokenOperator(task_id="token"))
+    assert timedelta(minutes=50) < datetime.fromisoformat(until) - datetime.now(UTC) < timedelta(minutes=60)
+    assert run(RefreshTokenOperator(task_id="token", needed="False")) is None
+    assert called(amazon, "token") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"report_type": ""}, "report_type must be"),
+        ({"report_type": AFN, "report_options": {"custom": True}}, "strings to strings"),
+    ],
+)
+def test_bad_arguments_are_refused_at_once(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        RequestReportOperator(task_id="request", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ("yesterday", None, "ISO 8601"),
+        ("2026-11-01T00:00:00", None, "lacks an offset"),
+        ("2026-11-02T00:00:00+00:00", "2026-11-01T00:00:00+00:00", "must be before"),
+    ],
+)
+def test_bad_windows_are_refused_before_amazon_is_asked(amazon, warehouse, start, end, message):
+    operator = RequestReportOperator(task_id="request", report_type=AFN, data_start=start, data_end=end)
+    with pytest.raises(ValueError, match=message):
+        run(operator)
+    assert called(amazon, "createReport") == 0
+
+
+def test_an_empty_report_id_is_refused(amazon, warehouse):
+    with pytest.raises(ValueError, match="report_id is empty"):
+        wait("")
+
+
+def test_only_an_equal_window_matches():
+    start, end = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
+    wanted = ReportRequest("T", start, end)
+    same = {"reportType": "T", "dataStartTime": "2026-11-01T00:00:00Z", "dataEndTime": "2026-11-02T00:00:00.000Z"}
+    assert wanted.matches(same, "M")
+    assert not wanted.matches({**same, "dataEndTime": "2026-11-02T00:00:02Z"}, "M")
+    assert not wanted.matches({"reportType": "T"}, "M")
+    assert not wanted.matches({**same, "marketplaceIds": ["OTHER"]}, "M")
