@@ -1,0 +1,133 @@
+"""The Global Inventory Pool in Postgres: read whole for a merge, written by one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+import psycopg
+from psycopg import sql
+
+from fba_operators.documents import Header
+from fba_operators.errors import ConfigurationError
+from fba_operators.loading import copy_escaped, copy_unescaped
+from fba_operators.report_types import LISTINGS, snake_case
+from fba_operators.warehouse import statements
+
+STAGED = ["sku", "fba_quantity", "fbm_quantity", "quantity", "quantity_source", "listing_line"]
+ROWS_AT_ONCE = 50_000
+ROW = "%s\t%d\t%d\t%d\t%s\t%s\n"
+NUMBER = r"^-?[0-9]+([.,][0-9]+)?$"
+
+
+def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
+    """Return a store's pool as :func:`fba_operators.frames.merge_inventory` wants it."""
+    query = sql.SQL(statements("inventory")["read_pool"].decode()).format(store=sql.Literal(store))
+    with db.cursor().copy(query) as copy:
+        text = b"".join(copy).decode()
+    rows = [line.split("\t") for line in text.split("\n")[:-1]]
+    columns: list[Any] = list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in range(6)]
+    skus, fba, fbm, quantity, source, channel = columns
+    return pd.DataFrame(
+        {
+            "sku": pd.Series([copy_unescaped(sku) for sku in skus], dtype=object),
+            "fba_quantity": pd.Series(fba, dtype="int64"),
+            "fbm_quantity": pd.Series(fbm, dtype="int64"),
+            "quantity": pd.Series(quantity, dtype="int64"),
+            "quantity_source": pd.Series(source, dtype=object),
+            "fulfillment_channel": pd.Series([None if each == "\\N" else each for each in channel], dtype=object),
+        }
+    )
+
+
+def pool_sources(header: Header, fields: Mapping[Any, str]) -> dict[str, sql.Composable]:
+    """Say for each pool column where in the parsed copy of the listings report (alias l) its value stands.
+
+    Columns this report does not have are left out: not said here, so the last value stays.
+
+    :param header: of the listings report
+    :param fields: ``fields`` of stores.yaml: pool column to report column
+    :raises ConfigurationError: ``fields`` names a column the report does not have
+    """
+    sources: dict[str, sql.Composable] = {
+        column: sql.Identifier("l", ours) for column, ours in LISTINGS.pool_mapping.items() if ours in header.fields
+    }
+    extra = {name for _, name in header.extra}
+    for column, wanted in fields.items():
+        if snake_case(wanted) in header.fields:
+            sources[column] = sql.Identifier("l", snake_case(wanted))
+        elif wanted in extra:
+            sources[column] = sql.SQL("(l.extra ->> {})").format(sql.Literal(wanted))
+        else:
+            raise ConfigurationError(
+                f"stores.yaml: inventory.fields takes {column} from the report column {wanted!r}, which this listings "
+                f"report does not have. It has: {', '.join(header.names)}"
+            )
+    return {
+        "fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')"),
+        **{column: _as_number(source) if column == "price" else _as_text(source) for column, source in sources.items()},
+    }
+
+
+def _as_text(source: sql.Composable) -> sql.Composable:
+    return sql.SQL("nullif({}, '')").format(source)
+
+
+def _as_number(source: sql.Composable) -> sql.Composable:
+    return sql.SQL("CASE WHEN {0} ~ {1} THEN replace({0}, ',', '.')::numeric END").format(source, sql.Literal(NUMBER))
+
+
+def write_pool(
+    db: psycopg.Connection[Any],
+    store: str,
+    frame: pd.DataFrame,
+    sources: Mapping[str, sql.Composable],
+    *,
+    afn_report_id: str,
+    listings_report_id: str,
+) -> int:
+    """Merge a frame into a store's pool; rows in which nothing changed are not touched.
+
+    :param db: an open transaction in which the listings report's parsed copy is already written
+    :param frame: ``MergeResult.frame``
+    :param sources: what :func:`pool_sources` returned
+    :return: rows inserted or changed
+    """
+    named = statements("inventory")
+    db.execute(named["create_staging"])
+    with db.cursor().copy(named["fill_staging"]) as copy:
+        for text in _copy_text(frame):
+            copy.write(text)
+    db.execute(named["analyze_staging"])
+    columns = list(sources)
+
+    def joined(template: str) -> sql.Composed:
+        return sql.SQL(", ").join(sql.SQL(template).format(column=sql.Identifier(column)) for column in columns)
+
+    statement = sql.SQL(named["merge_pool"].decode()).format(
+        store=sql.Literal(store),
+        afn_report_id=sql.Literal(afn_report_id),
+        listings_report_id=sql.Literal(listings_report_id),
+        listed_values=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(source, sql.Identifier(column)) for column, source in sources.items()
+        ),
+        columns=joined("{column}"),
+        pool_columns=joined("p.{column}"),
+        merged_columns=joined("m.{column}"),
+        assignments=joined("{column} = CASE WHEN m.listing_line IS NULL THEN p.{column} ELSE m.{column} END"),
+    )
+    return db.execute(statement).rowcount
+
+
+def _copy_text(frame: pd.DataFrame) -> Iterator[bytes]:
+    for begin in range(0, len(frame), ROWS_AT_ONCE):
+        part = frame.iloc[begin : begin + ROWS_AT_ONCE]
+        lines = part["listing_line"].astype(object).where(part["listing_line"].notna(), "\\N")
+        columns = [part[name].tolist() for name in STAGED[:-1]] + [lines.tolist()]
+        text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))
+        # Escaping is rare, so it is looked for in the whole text first.
+        if "\\" in text.replace("\t\\N\n", "") or "\r" in text:
+            columns[0] = [copy_escaped(sku).decode() for sku in columns[0]]
+            text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))
+        yield text.encode()

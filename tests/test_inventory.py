@@ -1,0 +1,359 @@
+"""The merge as an operator: the pool equals the merchant's true stock, or stays as it was and says why."""
+
+from __future__ import annotations
+
+import gzip
+
+import psycopg
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from fba_operators.errors import ConfigurationError, DecisionNeededError, RequestRefusedError, UnavailableError
+from fba_operators.inventory import MergeInventoryOperator
+from fba_operators.reports import RequestReportOperator, WaitForReportOperator
+
+from devstack.airflow import store_connection
+from tests.helpers import context, run
+
+SELLER, US = "A1SANDBOXSELLER", "ATVPDKIKX0DER"
+AFN, LISTINGS = "GET_AFN_INVENTORY_DATA", "GET_MERCHANT_LISTINGS_ALL_DATA"
+
+
+@pytest.fixture
+def sql(warehouse_url):
+    with psycopg.connect(warehouse_url, autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None)
+
+
+@pytest.fixture
+def next_hour(amazon, sql):
+    """Let an hour pass, so that reports are made anew."""
+
+    def pass_time():
+        sql("UPDATE fba.report SET requested_at = requested_at - interval '1 hour'")
+        sql("UPDATE fba.rate_limit SET tokens = burst")
+        amazon.world.advance(3700)
+
+    return pass_time
+
+
+@pytest.fixture
+def stores_file(tmp_path, monkeypatch):
+    def write(text):
+        path = tmp_path / "stores.yaml"
+        path.write_text(text)
+        monkeypatch.setenv("FBA_STORES_FILE", str(path))
+
+    return write
+
+
+def report(report_type, conn_id="amazon_us"):
+    asked = run(RequestReportOperator(task_id="request", report_type=report_type, conn_id=conn_id))
+    return run(WaitForReportOperator(task_id="wait", report_id=asked, conn_id=conn_id))
+
+
+def merge(listings=None, afn=None, conn_id="amazon_us", **arguments):
+    operator = MergeInventoryOperator(
+        task_id="merge",
+        conn_id=conn_id,
+        listings_report_id=listings or report(LISTINGS, conn_id),
+        afn_report_id=afn or report(AFN, conn_id),
+        **arguments,
+    )
+    return run(operator)
+
+
+def pool(sql, store="amazon_us"):
+    rows = sql(
+        "SELECT sku, fba_quantity, fbm_quantity, quantity, quantity_source FROM fba.global_inventory_pool WHERE store = %s",
+        store,
+    )
+    return {sku: {"fba": fba, "fbm": fbm, "quantity": q, "source": source} for sku, fba, fbm, q, source in rows}
+
+
+def snapshot(sql):
+    return sql("SELECT * FROM fba.global_inventory_pool ORDER BY store, sku").fetchall()
+
+
+@pytest.mark.parametrize("include_fbm", [False, True])
+@pytest.mark.parametrize("fetch_missing", [False, True])
+def test_the_pool_is_the_merchants_true_stock(amazon, warehouse, sql, include_fbm, fetch_missing):
+    counts = merge(include_fbm_quantity=include_fbm, fetch_missing_inventory=fetch_missing)
+    truth = amazon.world.truth(SELLER, US, include_fbm, fetch_missing)
+    assert pool(sql) == truth
+    assert counts["skus"] == counts["changed"] == len(truth)
+    assert {"afn_report", "listings_report"} < {told["source"] for told in truth.values()}
+    assert ("fba_api" in {told["source"] for told in truth.values()}) == fetch_missing
+
+
+def test_switches_of_stores_yaml_apply_and_the_arguments_go_before(amazon, warehouse, sql, stores_file):
+    stores_file(
+        "stores: {amazon_us: {inventory: {include_fbm_quantity: true, fetch_missing_inventory: true, import_deleted_skus: false}}}"
+    )
+    merge(include_fbm_quantity="None", fetch_missing_inventory="False")
+    told = pool(sql)
+    assert any(row["quantity"] > row["fba"] for row in told.values())
+    assert "fba_api" not in {row["source"] for row in told.values()}
+    listed = {sku for (sku,) in sql("SELECT seller_sku FROM fba.amazon_all_listings_report")}
+    assert set(told) <= listed
+
+
+def test_an_unchanged_rerun_touches_no_row_of_the_pool(amazon, warehouse, sql):
+    listings, afn = report(LISTINGS), report(AFN)
+    merge(listings, afn)
+    before = sql(
+        "SELECT sku, xmin::text, ctid::text, updated_at FROM fba.global_inventory_pool ORDER BY sku"
+    ).fetchall()
+    assert merge(listings, afn)["changed"] == 0
+    after = sql("SELECT sku, xmin::text, ctid::text, updated_at FROM fba.global_inventory_pool ORDER BY sku").fetchall()
+    assert after == before
+
+
+def test_only_what_changed_is_written(amazon, warehouse, sql, next_hour):
+    merge()
+    sku = next(sku for sku, told in pool(sql).items() if told["source"] == "afn_report" and told["fba"] > 0)
+    amazon.world.set_stock(SELLER, US, sku, fba=pool(sql)[sku]["fba"] + 7)
+    next_hour()
+    assert merge()["changed"] == 1
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
+    ((ours,),) = sql(
+        "SELECT count(*) FROM fba.global_inventory_pool WHERE afn_report_id IN (SELECT max(report_id) FROM fba.report WHERE report_type = %s)",
+        AFN,
+    )
+    assert ours == 1
+
+
+def test_every_line_is_a_row_or_rejected_and_the_copies_hold_them(amazon, warehouse, sql):
+    merge()
+    for report_type, table in ((LISTINGS, "amazon_all_listings_report"), (AFN, "amazon_afn_inventory_report")):
+        rows, rejected = sql(
+            "SELECT row_count, rejected_row_count FROM fba.report WHERE report_type = %s", report_type
+        ).fetchone()
+        assert sql(f"SELECT count(*), min(line_number) FROM fba.{table}").fetchone() == (rows, 2)
+        assert rejected == 0
+        raw = raw_document(sql, report_type)
+        assert raw.count(b"\n") - 1 == rows
+
+
+def raw_document(sql, report_type):
+    from fba_operators.warehouse import decrypt
+
+    chunks = sql(
+        "SELECT content FROM fba.report_document JOIN fba.report USING (store, report_id) WHERE report_type = %s ORDER BY chunk",
+        report_type,
+    ).fetchall()
+    assert all(not bytes(chunk).startswith(b"\x1f\x8b") for (chunk,) in chunks)
+    return gzip.decompress(b"".join(decrypt(chunk) for (chunk,) in chunks))
+
+
+def test_a_replay_gives_the_same_pool_without_amazon(amazon, warehouse, sql, next_hour):
+    first = report(LISTINGS), report(AFN)
+    merge(*first, fetch_missing_inventory=True)
+    before = pool(sql)
+    sku = next(sku for sku, told in before.items() if told["source"] == "afn_report" and told["fba"] > 0)
+    amazon.world.set_stock(SELLER, US, sku, fba=before[sku]["fba"] + 5)
+    next_hour()
+    merge(fetch_missing_inventory=True)
+    assert pool(sql) != before
+    calls = amazon.world.calls()["calls"]
+    merge(*first, fetch_missing_inventory=True, replay=True)
+    assert pool(sql) == before
+    assert amazon.world.calls()["calls"] == calls
+
+
+def test_stock_never_goes_back_in_time(amazon, warehouse, sql, next_hour):
+    old = report(LISTINGS), report(AFN)
+    next_hour()
+    merge()
+    before = snapshot(sql)
+    with pytest.raises(AirflowSkipException, match="never goes back"):
+        merge(*old)
+    assert snapshot(sql) == before
+
+
+def test_stock_that_vanishes_is_refused_unless_accepted(amazon, warehouse, sql, next_hour):
+    merge()
+    before = snapshot(sql)
+    amazon.world.shape_report(SELLER, US, AFN, mode="zero")
+    next_hour()
+    listings, afn = report(LISTINGS), report(AFN)
+    with pytest.raises(DecisionNeededError, match=r"\d+ of \d+ SKUs in stock would drop to 0.*accept_zeroed_stock"):
+        merge(listings, afn)
+    assert snapshot(sql) == before
+    assert sql("SELECT count(*) FROM fba.report_document WHERE report_id = %s", afn).fetchone() == (1,)
+    merge(listings, afn, accept_zeroed_stock=True)
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
+
+
+@pytest.mark.parametrize("mode", ["empty", "no_data"])
+@pytest.mark.parametrize("report_type", [LISTINGS, AFN])
+@pytest.mark.parametrize("first_run", [True, False])
+def test_an_empty_report_is_not_zero_stock(amazon, warehouse, sql, next_hour, mode, report_type, first_run):
+    if not first_run:
+        merge()
+        next_hour()
+    before = snapshot(sql)
+    amazon.world.shape_report(SELLER, US, report_type, mode=mode)
+    ids = {}
+    for each in (LISTINGS, AFN):
+        asked = run(RequestReportOperator(task_id="request", report_type=each))
+        wait = WaitForReportOperator(task_id="wait", report_id=asked)
+        ids[each] = run(wait, on_wait=lambda moment: next_hour())
+    with pytest.raises(DecisionNeededError, match="nothing was written"):
+        merge(ids[LISTINGS], ids[AFN])
+    assert snapshot(sql) == before
+
+
+def test_a_merchant_without_amazon_stock_may_have_an_empty_afn_report(amazon, warehouse, sql, monkeypatch):
+    new = amazon.world.add_merchant("AFBMONLY", [US], listings=0)
+    amazon.world.put_item("AFBMONLY", US, "only-mine", offers=[("DEFAULT", 3)])
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AMAZON_US",
+        store_connection(amazon.url, refresh_token=new["refresh_token"], seller_id="AFBMONLY"),
+    )
+    amazon.world.shape_report("AFBMONLY", US, AFN, mode="empty")
+    merge(include_fbm_quantity=True)
+    assert pool(sql) == {"only-mine": {"fba": 0, "fbm": 3, "quantity": 3, "source": "listings_report"}}
+
+
+def test_lines_that_cannot_be_read_are_kept_counted_and_hold_their_sku(amazon, warehouse, sql, stores_file):
+    stores_file("stores: {amazon_us: {inventory: {max_rejected_share: 0.5}}}")
+    amazon.world.override_document(
+        LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
+    )
+    amazon.world.override_document(
+        AFN, b"seller-sku\tWarehouse-Condition-code\tQuantity Available\nc\tSELLABLE\t5\nb\tSELLABLE\t9\n"
+    )
+    counts = merge(accept_zeroed_stock=True)
+    assert counts["rejected"] == 1
+    assert set(pool(sql)) == {"a", "c"}
+    ((line, sku, raw),) = sql("SELECT line_number, sku, raw_line FROM fba.rejected_row").fetchall()
+    assert (line, sku) == (3, "b")
+    from fba_operators.warehouse import decrypt
+
+    assert decrypt(raw) == b"b\tmany\tDEFAULT"
+
+
+def test_too_many_unreadable_lines_fail_the_run_and_keep_the_evidence(amazon, warehouse, sql):
+    amazon.world.override_document(
+        LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
+    )
+    with pytest.raises(DecisionNeededError, match=r"1 of 2 lines.*max_rejected_share"):
+        merge()
+    assert sql("SELECT count(*) FROM fba.rejected_row").fetchone() == (1,)
+    assert sql("SELECT count(*) FROM fba.report_document").fetchone() == (1,)
+    assert snapshot(sql) == []
+
+
+def test_a_missing_column_names_the_header(amazon, warehouse, sql):
+    amazon.world.override_document(AFN, b"seller-sku\tcondition\tQuantity Available\na\tNew\t1\n")
+    with pytest.raises(
+        DecisionNeededError, match=r"lacks the column Warehouse-Condition-code.*seller-sku \| condition"
+    ):
+        merge()
+    assert snapshot(sql) == []
+
+
+def test_a_cut_document_is_fetched_again(amazon, warehouse, sql):
+    listings, afn = report(LISTINGS), report(AFN)
+    amazon.world.add_fault("downloadDocument", "truncated_gzip")
+    with pytest.raises(UnavailableError):
+        merge(listings, afn)
+    assert sql("SELECT count(*) FROM fba.report_document").fetchone() == (0,)
+    merge(listings, afn)
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
+
+
+def test_an_expired_url_is_asked_for_again(amazon, warehouse, sql):
+    amazon.world.add_fault("downloadDocument", "expired_url")
+    merge()
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
+    assert amazon.world.calls()["calls"]["getReportDocument"] == 3
+
+
+def test_death_after_the_first_transaction_needs_no_second_download(amazon, warehouse, sql, monkeypatch):
+    listings, afn = report(LISTINGS), report(AFN)
+
+    def die(*_, **__):
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fba_operators.inventory.write_pool", die)
+        with pytest.raises(SystemExit):
+            merge(listings, afn)
+    assert snapshot(sql) == []
+    assert sql("SELECT count(*) FROM fba.amazon_all_listings_report").fetchone() == (0,)
+    merge(listings, afn)
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
+    assert amazon.world.calls()["calls"]["downloadDocument"] == 2
+
+
+def test_the_api_refusing_a_sku_keeps_its_last_quantity_and_turns_the_run_red(amazon, warehouse, sql, next_hour):
+    merge(fetch_missing_inventory=True)
+    before = pool(sql)
+    asked = [sku for sku, told in before.items() if told["source"] == "fba_api"]
+    amazon.world.refuse_skus(SELLER, US, asked[:1])
+    next_hour()
+    with pytest.raises(RequestRefusedError, match="keep their last quantity"):
+        merge(fetch_missing_inventory=True)
+    assert pool(sql) == before
+    assert sql("SELECT outcome FROM fba.run").fetchone() == ("failed",)
+    assert sql("SELECT count(*) FROM fba.report WHERE applied_at IS NOT NULL").fetchone() == (4,)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset_before"])
+def test_the_api_not_answering_makes_nothing_zero(amazon, warehouse, sql, next_hour, fault, monkeypatch):
+    merge(fetch_missing_inventory=True)
+    before = snapshot(sql)
+    amazon.world.add_fault("getInventorySummaries", fault, times=None)
+    next_hour()
+    monkeypatch.setattr("fba_operators.hook.PATIENCE", 0.01)
+    with pytest.raises(UnavailableError):
+        merge(fetch_missing_inventory=True)
+    assert snapshot(sql) == before
+
+
+def test_fields_of_stores_yaml_map_report_columns_to_the_pool(amazon, warehouse, sql, stores_file):
+    stores_file(
+        "stores: {amazon_us: {inventory: {fields: {brand: merchant-shipping-group, category1: item-condition}}}}"
+    )
+    merge()
+    assert sql("SELECT count(*) FROM fba.global_inventory_pool WHERE category1 = '11'").fetchone()[0] > 0
+    titles = sql("SELECT count(title), count(price), count(asin) FROM fba.global_inventory_pool").fetchone()
+    assert all(titles)
+
+
+def test_fields_that_name_no_column_are_refused_with_the_header(amazon, warehouse, sql, stores_file):
+    stores_file("stores: {amazon_us: {inventory: {fields: {brand: Brand Name}}}}")
+    with pytest.raises(ConfigurationError, match=r"'Brand Name'.*item-name, item-description"):
+        merge()
+    assert snapshot(sql) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"include_fbm_quantity": "maybe"}, "include_fbm_quantity must be true, false or nothing"),
+        ({"replay": "yes"}, "replay must be"),
+    ],
+)
+def test_bad_arguments_are_refused(amazon, warehouse, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        merge(**arguments)
+
+
+def test_an_empty_report_id_is_refused(amazon, warehouse):
+    with pytest.raises(ValueError, match="afn_report_id is empty"):
+        run(MergeInventoryOperator(task_id="merge", listings_report_id="1", afn_report_id=""))
+
+
+def test_the_run_is_summarised_in_numbers_and_words(amazon, warehouse, sql):
+    operator = MergeInventoryOperator(task_id="merge", listings_report_id=report(LISTINGS), afn_report_id=report(AFN))
+    operator.warehouse.connect()
+    sql(
+        "INSERT INTO fba.run (dag_id, run_id, store) VALUES (%s, 'test', 'amazon_us') ON CONFLICT DO NOTHING",
+        operator.dag_id,
+    )
+    counts = run(operator, context())
+    outcome, rows_in, changed, told = sql("SELECT outcome, rows_in, rows_changed, summary FROM fba.run").fetchone()
+    assert (outcome, rows_in, changed) == ("success", counts["rows"], counts["changed"])
+    assert f"{counts['skus']} SKUs" in told
