@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 REJECTED = "a row of it was rejected"
 REFUSED = "the FBA Inventory API refused it"
-UNREADABLE = "it is in no report, and a rejected row's SKU cannot be read"
+UNREADABLE = "a row of it may be the one whose SKU cannot be read"
 
 
 def stock(*rows: tuple[str, int, str]) -> pd.DataFrame:
@@ -194,6 +194,18 @@ def test_an_unreadable_rejected_row_keeps_everything_from_default_zero():
     assert (result.kept[UNREADABLE], result.not_added[UNREADABLE]) == (["A", "M"], ["B"])
 
 
+def test_an_unreadable_row_may_be_the_one_that_held_the_stock():
+    pool = [("A", 4, 0, 4, "afn_report", "AMAZON_NA"), ("B", 1, 5, 6, "afn_report", "AMAZON_NA")]
+    afn = [("A", 2, "UNSELLABLE"), ("B", 1, "SELLABLE")]
+    result = merge((), afn, pool, unreadable_rejected=True, include_fbm_quantity=True)
+    assert result.kept[UNREADABLE] == ["A", "B"]
+    readable = merge((), afn, pool, include_fbm_quantity=True)
+    assert written(readable) == {
+        "A": (0, 0, 0, "afn_report"),
+        "B": (1, 0, 1, "afn_report"),
+    }
+
+
 def test_a_replay_keeps_what_the_api_said():
     listings = [("A", BLANK, "AMAZON_NA"), ("B", BLANK, "AMAZON_NA")]
     pool = [
@@ -357,6 +369,10 @@ def oracle(case: Case, sku: str):
         return as_it_is(UNREADABLE)
     else:
         fba, source = 0, "default_zero"
+    unsaid_fba = source == "afn_report" and all(kind != "SELLABLE" for _, _, kind in afn)
+    unsaid_fbm = all(kind != "DEFAULT" for _, _, kind in listed)
+    if case.unreadable and last and ((unsaid_fba and last[1] > 0) or (unsaid_fbm and last[2] > 0)):
+        return as_it_is(UNREADABLE)
     fbm = min(fbm_said, default=0)
     return ("write", fba, fbm, fba + fbm if case.fbm else fba, source, bool(afn))
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import re
+import threading
+from pathlib import Path
 
 import psycopg
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from fba_operators.errors import ConfigurationError, DecisionNeededError, RequestRefusedError, UnavailableError
-from fba_operators.inventory import MergeInventoryOperator
+from fba_operators.hook import SellingPartnerHook
+from fba_operators.inventory import MergeInventoryOperator, ask_inventory_api
 from fba_operators.reports import RequestReportOperator, WaitForReportOperator
+from fba_operators.runs import SummariseRunOperator
 
 from devstack.airflow import store_connection
 from tests.helpers import context, run
@@ -357,3 +362,138 @@ def test_the_run_is_summarised_in_numbers_and_words(amazon, warehouse, sql):
     outcome, rows_in, changed, told = sql("SELECT outcome, rows_in, rows_changed, summary FROM fba.run").fetchone()
     assert (outcome, rows_in, changed) == ("success", counts["rows"], counts["changed"])
     assert f"{counts['skus']} SKUs" in told
+
+
+ODDITIES = {
+    "cp1252": {"charset": "cp1252"},
+    "cp1252, not named": {"charset": "cp1252", "declared_charset": ""},
+    "cp1252 named UTF-8": {"charset": "cp1252", "declared_charset": "UTF-8"},
+    "UTF-8 with a BOM, not named": {"bom": True, "declared_charset": ""},
+    "a charset nobody knows": {"declared_charset": "klingon"},
+    "cp932 named Shift_JIS": {
+        "charset": "cp932",
+        "declared_charset": "Shift_JIS",
+        "language": "ja",
+        "locale_cached": True,
+    },
+    "German header, LF": {"charset": "cp1252", "language": "de", "locale_cached": True, "crlf": False},
+    "Chinese header with repeated names": {"language": "zh", "locale_cached": True, "unused_header": "不适用项目"},
+    "columns in another order": {"column_order": "shuffled"},
+    "a tab at the end of each row": {"trailing_tab": True},
+    "31 headers, 29 fields": {"headers_only": ("Minimum order quantity", "Sell remainder")},
+    "columns missing": {"missing_columns": ("image-url", "zshop-boldface", "asin2", "asin3")},
+    "columns too many": {"extra_columns": ("Business Price", "Quantity Price Type")},
+    "rows cut short": {"ragged_every": 3},
+    "NUL in titles": {"nul_in_text": True},
+    "not compressed": {"gzip": False, "declare_gzip": False},
+    "compressed, not said so": {"declare_gzip": False},
+}
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_the_pool_is_right_whatever_the_document_looks_like(amazon, warehouse, sql, oddity):
+    amazon.world.set_rendering(SELLER, US, **ODDITIES[oddity])
+    merge(include_fbm_quantity=True, fetch_missing_inventory=True)
+    assert pool(sql) == amazon.world.truth(SELLER, US, True, True)
+    assert sql("SELECT sum(rejected_row_count) FROM fba.report").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("include_fbm", [False, True])
+@pytest.mark.parametrize("fetch_missing", [False, True])
+def test_four_switches_with_every_oddity_at_once(amazon, warehouse, sql, include_fbm, fetch_missing):
+    everything = {
+        **ODDITIES["German header, LF"],
+        **ODDITIES["columns in another order"],
+        **ODDITIES["columns too many"],
+        **ODDITIES["31 headers, 29 fields"],
+        **ODDITIES["NUL in titles"],
+        "declared_charset": "",
+        "trailing_tab": True,
+    }
+    amazon.world.set_rendering(SELLER, US, LISTINGS, **everything)
+    amazon.world.set_inventory_page_size(7)
+    merge(include_fbm_quantity=include_fbm, fetch_missing_inventory=fetch_missing)
+    assert pool(sql) == amazon.world.truth(SELLER, US, include_fbm, fetch_missing)
+    extra = sql("SELECT extra FROM fba.amazon_all_listings_report LIMIT 1").fetchone()[0]
+    assert {"Business Price", "Quantity Price Type"} <= set(extra)
+
+
+def test_two_runs_at_once_leave_the_newer_stock(amazon, warehouse, sql, next_hour):
+    old = report(LISTINGS), report(AFN)
+    sku = next(
+        sku for sku, told in amazon.world.truth(SELLER, US, False, False).items() if told["source"] == "afn_report"
+    )
+    amazon.world.set_stock(SELLER, US, sku, fba=777)
+    next_hour()
+    new = report(LISTINGS), report(AFN)
+    results: dict[str, object] = {}
+
+    def merged(name, ids):
+        try:
+            results[name] = merge(*ids)
+        except AirflowSkipException as skipped:
+            results[name] = skipped
+
+    threads = [threading.Thread(target=merged, args=each) for each in (("old", old), ("new", new))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert pool(sql)[sku]["quantity"] == 777
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
+    assert isinstance(results["new"], dict)
+
+
+def test_raw_copies_are_purged_when_they_are_old(amazon, warehouse, sql, stores_file):
+    stores_file("{stores: {amazon_us: {inventory: {max_rejected_share: 0.5}}}, retention: {raw_documents_days: 7}}")
+    amazon.world.override_document(
+        LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
+    )
+    merge(accept_zeroed_stock=True)
+    summarise = SummariseRunOperator(task_id="summarise", stores=["amazon_us"])
+    with pytest.raises(AirflowException):  # this run has no row of its own; what it purges is what matters here
+        summarise.execute(context("another"))
+    assert sql("SELECT count(*) FROM fba.report_document").fetchone() == (2,)
+    sql("UPDATE fba.report_document SET stored_at = now() - interval '8 days'")
+    with pytest.raises(AirflowException):
+        summarise.execute(context("another"))
+    assert sql("SELECT count(*) FROM fba.report_document").fetchone() == (0,)
+    assert sql("SELECT count(*), count(raw_line) FROM fba.rejected_row").fetchone() == (1, 0)
+
+
+def test_a_raw_copy_is_in_many_encrypted_chunks(amazon, warehouse, sql, monkeypatch):
+    monkeypatch.setattr("fba_operators.loading.CHUNK", 1000)
+    listings, afn = report(LISTINGS), report(AFN)
+    merge(listings, afn)
+    assert sql("SELECT count(*) FROM fba.report_document").fetchone()[0] > 5
+    before = pool(sql)
+    sql("DELETE FROM fba.global_inventory_pool")
+    merge(listings, afn, replay=True)
+    assert pool(sql) == before
+
+
+def test_the_api_is_asked_in_batches_and_commas_alone(amazon, warehouse):
+    answers = ask_inventory_api(SellingPartnerHook(), [*(f"unknown-{n}" for n in range(120)), "a,b", "c,d"])
+    assert answers.quantities == {}
+    assert len(answers.absent) == 122
+    assert amazon.world.calls()["outcomes"]["getInventorySummaries"]["200"] == 5
+
+
+def test_a_refused_batch_is_narrowed_down_to_the_sku(amazon, warehouse):
+    known = amazon.world.truth(SELLER, US, False, True)
+    asked = [sku for sku, told in known.items() if told["source"] == "fba_api" and "," not in sku]
+    amazon.world.refuse_skus(SELLER, US, [asked[1]])
+    answers = ask_inventory_api(SellingPartnerHook(), asked)
+    assert answers.refused == {asked[1]}
+    assert answers.quantities == {sku: known[sku]["fba"] for sku in asked if sku != asked[1]}
+
+
+def test_one_query_says_why_a_sku_is_at_zero(amazon, warehouse, sql):
+    """The query of the README, run as it stands there."""
+    merge()
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    query = re.search(r"```sql\n(-- Why is this SKU at 0.*?)```", readme, re.DOTALL)[1]
+    zero = next(sku for sku, told in pool(sql).items() if told["source"] == "default_zero")
+    ((sku, quantity, source, *rest),) = sql(query.replace("'YOUR-SKU'", "%s"), zero).fetchall()
+    assert (sku, quantity, source) == (zero, 0, "default_zero")
+    assert rest

@@ -9,10 +9,15 @@ WHERE ours.store = %(store)s AND ours.report_id = ANY(%(report_ids)s)
   AND newer.applied_at IS NOT NULL AND newer.requested_at > ours.requested_at
 
 -- name: read_pool
-COPY (
-    SELECT sku, fba_quantity, fbm_quantity, quantity, quantity_source, fulfillment_channel
-    FROM fba.global_inventory_pool WHERE store = {store}
-) TO STDOUT
+-- Columns as text, many rows in one: a SKU holds no newline, and a million small rows would take ten times as long.
+SELECT string_agg(sku, E'\n'), string_agg(fba_quantity::text, E'\n'), string_agg(fbm_quantity::text, E'\n'),
+       string_agg(quantity::text, E'\n'), string_agg(quantity_source, E'\n'),
+       string_agg(coalesce(fulfillment_channel, ''), E'\n')
+FROM (SELECT *, row_number() OVER () / 50000 AS block FROM fba.global_inventory_pool WHERE store = %(store)s) AS pool
+GROUP BY block
+
+-- name: plan_for_bulk
+SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true)
 
 -- name: create_staging
 CREATE TEMPORARY TABLE merged (

@@ -13,7 +13,6 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from fba_operators.errors import DecisionNeededError, SellingPartnerError, UnavailableError
-from fba_operators.report_types import Check, ReportType, snake_case
+from fba_operators.errors import DamagedDocumentError, EmptyDocumentError, UnreadableDocumentError
+from fba_operators.headers import REPLACEMENT, Header
+from fba_operators.report_types import Check, ReportType
 
 Source = Callable[[], Iterable[bytes]]
 """Called once per pass over the document: its bytes in chunks of any size, as Amazon sent them."""
@@ -41,40 +41,12 @@ _GZIP = b"\x1f\x8b"
 _GUNZIP_STEP = 1 << 20
 _PIECE = 1 << 16
 _MISSING = b"\\N"
-_REPLACEMENT = "\ufffd"
 
 # Only charsets in which the bytes of tab and newline stand for nothing else, so that lines can be cut before decoding.
 _LINE_SAFE = re.compile(r"utf-8|ascii|cp125\d|iso8859-\d+|cp932|euc_jp|gbk|gb18030|big5|euc_kr|cp949")
 _CODEC_NAMES = {"utf-8-sig": "utf-8", "shift_jis": "cp932", "x-sjis": "cp932", "windows-31j": "cp932", "gb2312": "gbk"}
 
 Ints = npt.NDArray[np.int64]
-
-
-class DocumentError(SellingPartnerError):
-    """A report document cannot be used as it is."""
-
-
-class DamagedDocumentError(DocumentError, UnavailableError):
-    """The compressed document is truncated or corrupt; downloading it again may help."""
-
-
-class UnreadableDocumentError(DocumentError, DecisionNeededError):
-    """The document arrived whole and is not the report we know; downloading it again gives the same."""
-
-
-class EmptyDocumentError(UnreadableDocumentError):
-    """The document holds no line at all, not even a header."""
-
-
-class MissingColumnsError(UnreadableDocumentError):
-    """The header lacks a column without which the report cannot be used.
-
-    :param found: the header as it was found
-    """
-
-    def __init__(self, message: str, found: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,111 +180,6 @@ def _line_blocks(source: Source, block_bytes: int) -> Iterator[bytes]:
     end = _last_line_end(tail, crlf=False)
     if end >= 0:
         yield tail[: end + 1]
-
-
-# --- the header ------------------------------------------------------------------------------------------------------
-
-
-def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip().casefold()
-
-
-def _meanings(report_type: ReportType) -> dict[str, list[str]]:
-    """Normalised header name → the columns it can stand for."""
-    names: dict[str, list[str]] = {}
-    for english, column in zip(report_type.amazon_columns, report_type.columns, strict=True):
-        for name in (english, *report_type.aliases.get(english, ())):
-            columns = names.setdefault(_normal(name), [])
-            if column not in columns:
-                columns.append(column)
-    return names
-
-
-def _guess(name: str, meanings: Mapping[str, list[str]]) -> list[str]:
-    """The column behind a name in which Amazon put ``?`` for letters (``Quantit?``), if only one fits."""
-    if not re.search(rf"[?{_REPLACEMENT}]", name):
-        return []
-    pattern = "".join(
-        f"[^\\x00-\\x7f]{{1,{len(part)}}}" if part[0] in f"?{_REPLACEMENT}" else re.escape(part)
-        for part in re.findall(rf"[?{_REPLACEMENT}]+|[^?{_REPLACEMENT}]+", name)
-    )
-    fits = {tuple(columns) for known, columns in meanings.items() if re.fullmatch(pattern, known)}
-    return list(fits.pop()) if len(fits) == 1 else []
-
-
-@dataclass(frozen=True)
-class Header:
-    """What each field of a row is.
-
-    :param names: as found in the document, one per field
-    :param fields: our column name → place of its field
-    :param repeats: (place, our column name) of further fields that claim a column with a row check
-    :param extra: (place, name) of fields that are no known column; names are made unique
-    """
-
-    names: tuple[str, ...]
-    fields: Mapping[str, int]
-    repeats: tuple[tuple[int, str], ...]
-    extra: tuple[tuple[int, str], ...]
-
-    @classmethod
-    def parse(cls, line: str, report_type: ReportType) -> Header:
-        """Match a header line with the report's columns.
-
-        A column's English name goes before its localised ones, then the first field wins.
-
-        :raises MissingColumnsError: without a required column
-        """
-        names = tuple(line.split("\t"))
-        while len(names) > 1 and not names[-1].strip():
-            names = names[:-1]
-        meanings = _meanings(report_type)
-        normal = [_normal(name) for name in names]
-        columns = [meanings.get(name) or _guess(name, meanings) for name in normal]
-        english = [bool(each) and snake_case(name) == each[0] for name, each in zip(normal, columns, strict=True)]
-        fields: dict[str, int] = {}
-        # Plain English names first, names with several meanings last.
-        for place in sorted(range(len(names)), key=lambda i: (not english[i], len(columns[i]), i)):
-            free = [column for column in columns[place] if column not in fields]
-            if free:
-                fields[free[0]] = place
-        taken = set(fields.values())
-        missing = [column for column in report_type.required if column not in fields]
-        if missing:
-            wanted = ", ".join(report_type.amazon_name(column) for column in missing)
-            found = " | ".join(names)
-            if report_type.personal and not fields:
-                found = "(not shown: none of them is a column name, so they may be a buyer's data)"
-            raise MissingColumnsError(
-                f"{report_type.name} lacks the column {wanted}. Its header has {len(names)} fields: "
-                f"{found[:1500]}{'…' if len(found) > 1500 else ''}. Nothing was read from it; a localised name that "
-                "is not known yet belongs into report_types.py.",
-                names,
-            )
-        repeats = tuple(
-            (place, column)
-            for place, candidates in enumerate(columns)
-            if place not in taken and len(candidates) == 1
-            for column in candidates
-            if column in report_type.checks
-        )
-        return cls(names, fields, repeats, cls._extra(names, taken, report_type))
-
-    @staticmethod
-    def _extra(names: tuple[str, ...], taken: set[int], report_type: ReportType) -> tuple[tuple[int, str], ...]:
-        used: set[str] = set()
-        extra = []
-        for place, name in enumerate(names):
-            if place in taken or _normal(name).startswith(report_type.personal_prefixes):
-                continue
-            base = name.strip().replace("\0", _REPLACEMENT) or f"column {place + 1}"
-            unique, ordinal = base, 1
-            while unique in used:
-                ordinal += 1
-                unique = f"{base} {ordinal}"
-            used.add(unique)
-            extra.append((place, unique))
-        return tuple(extra)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -588,7 +455,7 @@ class Document:
             for i, each in enumerate(text.split(b"\n")):
                 if b"\0" in each and b"\0" in b"".join(each.split(b"\t")[place : place + 1]):
                     reasons.setdefault(i, "the SKU holds a NUL character")
-            text = text.replace(b"\0", _REPLACEMENT.encode())
+            text = text.replace(b"\0", REPLACEMENT.encode())
         if b"\\" in text:
             text = text.replace(b"\\", b"\\\\")
         if b"\r" in text:
@@ -607,7 +474,7 @@ class Document:
         if reasons:
             numbers = places.tolist()
             for k, i in enumerate(numbers):
-                if i in reasons and i not in shifted and not (i in unsure and _REPLACEMENT in found_skus[k]):
+                if i in reasons and i not in shifted and not (i in unsure and REPLACEMENT in found_skus[k]):
                     skus[i] = found_skus[k]
             good = [k for k, i in enumerate(numbers) if i not in reasons]
             lines = rows.lines()

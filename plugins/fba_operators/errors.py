@@ -6,8 +6,9 @@ SellingPartnerError
 ├── RequestRefusedError  fix the request: Amazon answered 4xx
 ├── DecisionNeededError  ask a person: the data is there, but writing it could be wrong
 ├── ThrottledError       wait: Amazon's quota or a cool-down; says until when
-└── UnavailableError     try again: network, 5xx, a cut download
-    └── LostAnswerError  look before trying again: the call may have had its effect
+├── UnavailableError     try again: network, 5xx, a cut download
+│   └── LostAnswerError  look before trying again: the call may have had its effect
+└── DocumentError        a report document cannot be used: damaged (try again) or unreadable (ask a person)
 """
 
 from __future__ import annotations
@@ -84,3 +85,30 @@ class ThrottledError(SellingPartnerError):
     ) -> None:
         super().__init__(message, operation=operation, request_id=request_id)
         self.until = until
+
+
+class DocumentError(SellingPartnerError):
+    """A report document cannot be used as it is."""
+
+
+class DamagedDocumentError(DocumentError, UnavailableError):
+    """The compressed document is truncated or corrupt; downloading it again may help."""
+
+
+class UnreadableDocumentError(DocumentError, DecisionNeededError):
+    """The document arrived whole and is not the report we know; downloading it again gives the same."""
+
+
+class EmptyDocumentError(UnreadableDocumentError):
+    """The document holds no line at all, not even a header."""
+
+
+class MissingColumnsError(UnreadableDocumentError):
+    """The header lacks a column without which the report cannot be used.
+
+    :param found: the header as it was found
+    """
+
+    def __init__(self, message: str, found: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.found = found

@@ -124,6 +124,7 @@ class _Facts:
         sellable = (afn["kind"] == "SELLABLE").to_numpy(dtype=bool)
         self.afn_quantity: Ints = np.zeros(self.size, np.int64)
         np.add.at(self.afn_quantity, of_afn[sellable], afn["quantity"].to_numpy(np.int64)[sellable])
+        self.has_sellable = self._mark(of_afn[sellable])
 
         kind = pd.Categorical(listings["kind"])
         fbm = np.append(np.array([name == "DEFAULT" for name in kind.categories], bool), False)[kind.codes]
@@ -250,8 +251,8 @@ def merge_inventory(
     held = {
         "a row of it was rejected": rejected,
         "the FBA Inventory API refused it": refused & ~rejected,
-        "it is in no report, and a rejected row's SKU cannot be read": (
-            (source == _ZERO) & ~rejected & ~refused & unreadable_rejected
+        "a row of it may be the one whose SKU cannot be read": (
+            _may_be_unreadable(facts, pool, source) & ~rejected & ~refused & unreadable_rejected
         ),
     }
     write = ~left_out
@@ -279,6 +280,13 @@ def merge_inventory(
         in_stock=int(had_stock.sum()),
         zeroed=facts.skus[write & had_stock & (quantity == 0)].tolist(),
     )
+
+
+def _may_be_unreadable(facts: _Facts, pool: pd.DataFrame, source: Ints) -> Bools:
+    """SKUs that would lose stock because no row of theirs says anything, where one unreadable row may be that row."""
+    had_fba = facts.of_pool(pool["fba_quantity"].to_numpy(np.int64) > 0)
+    had_fbm = facts.of_pool(pool["fbm_quantity"].to_numpy(np.int64) > 0)
+    return (source == _ZERO) | (facts.in_afn & ~facts.has_sellable & had_fba) | (~facts.has_fbm & had_fbm)
 
 
 def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, fba: Ints, source: Ints) -> Bools:

@@ -10,8 +10,7 @@ from airflow.sdk import Asset, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.base import SellingPartnerOperator, flag
-from fba_operators.documents import EmptyDocumentError
-from fba_operators.errors import DecisionNeededError, RequestRefusedError
+from fba_operators.errors import DecisionNeededError, EmptyDocumentError, RequestRefusedError
 from fba_operators.frames import (
     InventoryAnswers,
     MergeResult,

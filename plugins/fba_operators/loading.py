@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -143,14 +142,6 @@ def copy_escaped(text: str) -> bytes:
     for special, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(special, escaped)
     return text.encode()
-
-
-def copy_unescaped(field: str) -> str:
-    """Read a text out of a field of PostgreSQL's COPY text format."""
-    if "\\" not in field:
-        return field
-    meant = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-    return re.sub(r"\\(.)", lambda match: meant.get(match[1], match[1]), field)
 
 
 def _as_gzip(chunks: Iterator[bytes]) -> Iterator[bytes]:

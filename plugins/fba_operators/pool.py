@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import psycopg
 from psycopg import sql
 
-from fba_operators.documents import Header
 from fba_operators.errors import ConfigurationError
-from fba_operators.loading import copy_escaped, copy_unescaped
+from fba_operators.headers import Header
+from fba_operators.loading import copy_escaped
 from fba_operators.report_types import LISTINGS, snake_case
 from fba_operators.warehouse import statements
 
@@ -23,20 +26,26 @@ NUMBER = r"^-?[0-9]+([.,][0-9]+)?$"
 
 def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
     """Return a store's pool as :func:`fba_operators.frames.merge_inventory` wants it."""
-    query = sql.SQL(statements("inventory")["read_pool"].decode()).format(store=sql.Literal(store))
-    with db.cursor().copy(query) as copy:
-        text = b"".join(copy).decode()
-    rows = [line.split("\t") for line in text.split("\n")[:-1]]
-    columns: list[Any] = list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in range(6)]
-    skus, fba, fbm, quantity, source, channel = columns
+    skus: list[str] = []
+    quantities: list[list[npt.NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(3)]
+    sources: list[str] = []
+    channels: list[str] = []
+    for sku, *numbers, source, channel in db.execute(statements("inventory")["read_pool"], {"store": store}):
+        skus += sku.split("\n")
+        for column, text in zip(quantities, numbers, strict=True):
+            column.append(np.fromstring(text, np.int64, sep="\n"))
+        # The same few words millions of times: kept once.
+        sources += map(sys.intern, source.split("\n"))
+        channels += map(sys.intern, channel.split("\n"))
+    fba, fbm, quantity = map(np.concatenate, quantities)
     return pd.DataFrame(
         {
-            "sku": pd.Series([copy_unescaped(sku) for sku in skus], dtype=object),
-            "fba_quantity": pd.Series(fba, dtype="int64"),
-            "fbm_quantity": pd.Series(fbm, dtype="int64"),
-            "quantity": pd.Series(quantity, dtype="int64"),
-            "quantity_source": pd.Series(source, dtype=object),
-            "fulfillment_channel": pd.Series([None if each == "\\N" else each for each in channel], dtype=object),
+            "sku": pd.Series(skus, dtype=object),
+            "fba_quantity": fba,
+            "fbm_quantity": fbm,
+            "quantity": quantity,
+            "quantity_source": pd.Series(sources, dtype=object),
+            "fulfillment_channel": pd.Series(channels, dtype=object),
         }
     )
 
@@ -95,6 +104,7 @@ def write_pool(
     :return: rows inserted or changed
     """
     named = statements("inventory")
+    db.execute(named["plan_for_bulk"])
     db.execute(named["create_staging"])
     with db.cursor().copy(named["fill_staging"]) as copy:
         for text in _copy_text(frame):

@@ -1,0 +1,1 @@
+"""Measurements against the limit, runnable; never part of the tests."""
