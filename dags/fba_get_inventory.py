@@ -24,6 +24,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, task_group
+
 from fba_operators.inventory import POOL, MergeInventoryOperator
 from fba_operators.reports import RequestReportOperator, WaitForReportOperator
 from fba_operators.runs import PrepareRunOperator, SummariseRunOperator

@@ -241,5 +241,6 @@ def _terminated(*_: object) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ("run", "up"):
         sys.exit("usage: python -m devstack run|up")
-    signal.signal(signal.SIGTERM, _terminated)
+    for end in (signal.SIGTERM, signal.SIGINT):  # also where a shell started us with SIGINT ignored
+        signal.signal(end, _terminated)
     sys.exit(main(sys.argv[1]))

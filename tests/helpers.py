@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import TaskDeferred
+
 from fba_operators.triggers import ProcessingTrigger
 
 

@@ -99,8 +99,8 @@ def test_a_backfill_run_is_skipped(amazon, dag, warehouse_url):
     from types import SimpleNamespace
 
     from airflow.sdk.exceptions import AirflowSkipException
-    from fba_operators.runs import PrepareRunOperator
 
+    from fba_operators.runs import PrepareRunOperator
     from tests.helpers import context
 
     ctx = context()

@@ -10,6 +10,9 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fba_operators.documents import BLANK, Block, Document, codec_name
 from fba_operators.errors import (
     DamagedDocumentError,
@@ -19,8 +22,6 @@ from fba_operators.errors import (
     UnreadableDocumentError,
 )
 from fba_operators.report_types import AFN_INVENTORY, FULFILLED_SHIPMENTS, LISTINGS, REPORT_TYPES, ReportType
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 HEADER = "\t".join(LISTINGS.amazon_columns)
 AFN_HEADER = "\t".join(AFN_INVENTORY.amazon_columns)

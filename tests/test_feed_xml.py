@@ -8,6 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
 from fba_operators import feed_xml
 from fba_operators.feed_xml import (
     FeedError,
@@ -20,9 +24,6 @@ from fba_operators.feed_xml import (
 )
 from fba_operators.fulfillment import FulfillmentRequest, RequestItem, problems
 from fba_operators.stores import Fulfillment
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from lxml import etree
 
 SCHEMA = etree.XMLSchema(file=str(Path(__file__).parents[1] / "include" / "xsd" / "fulfillment_order_feed.xsd"))
 SELLER = "A1EXAMPLESELLER"

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fba_operators.documents import BLANK, Document
 from fba_operators.frames import (
     InventoryAnswers,
@@ -17,8 +20,6 @@ from fba_operators.frames import (
     too_many_zeroed,
 )
 from fba_operators.report_types import AFN_INVENTORY, LISTINGS
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 REJECTED = "a row of it was rejected"
 REFUSED = "the FBA Inventory API refused it"

@@ -8,6 +8,9 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fba_operators.fulfillment import (
     FulfillmentRequest,
     RequestItem,
@@ -19,8 +22,6 @@ from fba_operators.fulfillment import (
     validate,
 )
 from fba_operators.stores import BusinessHours, Fulfillment
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 CREATED = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 GOOD = FulfillmentRequest(

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+
+from devstack.airflow import store_connection
 from fba_operators.errors import (
     ConfigurationError,
     CredentialsError,
@@ -15,8 +17,6 @@ from fba_operators.errors import (
     UnavailableError,
 )
 from fba_operators.hook import SellingPartnerHook, amazon_time, user_agent, without_tokens
-
-from devstack.airflow import store_connection
 
 AFN = "GET_AFN_INVENTORY_DATA"
 

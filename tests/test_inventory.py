@@ -10,13 +10,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from devstack.airflow import store_connection
 from fba_operators.errors import ConfigurationError, DecisionNeededError, RequestRefusedError, UnavailableError
 from fba_operators.hook import SellingPartnerHook
 from fba_operators.inventory import MergeInventoryOperator, ask_inventory_api
 from fba_operators.reports import RequestReportOperator, WaitForReportOperator
 from fba_operators.runs import SummariseRunOperator
-
-from devstack.airflow import store_connection
 from tests.helpers import context, run
 
 SELLER, US = "A1SANDBOXSELLER", "ATVPDKIKX0DER"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from fba_operators.marketplaces import MARKETPLACES, marketplace, marketplace_in
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+
 from fba_operators.base import AmazonRetryPolicy
 from fba_operators.errors import CredentialsError, DecisionNeededError, LostAnswerError, UnavailableError
 from fba_operators.hook import SellingPartnerHook
@@ -13,7 +14,6 @@ from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.loading import fetch_document
 from fba_operators.reports import RequestReportOperator, WaitForReportOperator
 from fba_operators.token import RefreshTokenOperator
-
 from tests.helpers import context, run
 
 AFN = "GET_AFN_INVENTORY_DATA"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fba_operators.stores import Fulfillment, Store, StoresError, StoresFile, load_stores, stores_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fba_operators.stores import Fulfillment, Store, StoresError, StoresFile, load_stores, stores_path
 
 SHIPPED = Path(__file__).parents[1] / "include" / "stores.yaml"
 
