@@ -185,7 +185,7 @@ def compare_with_truth(warehouse_url: str, amazon: Sandbox) -> None:
     """Print whether the pool is what the sandbox's merchant really has; raise if not."""
     truth = amazon.world.truth("A1SANDBOXSELLER", "ATVPDKIKX0DER", False, False)
     with psycopg.connect(warehouse_url) as db:
-        pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
+        pool: dict[str, int] = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
     right = sum(pool.get(sku) == told["quantity"] for sku, told in truth.items())
     if right != len(truth) or len(pool) != len(truth):
         raise StackError(f"Only {right} of {len(truth)} SKUs have the quantity the merchant really has.")

@@ -286,7 +286,8 @@ def _may_be_unreadable(facts: _Facts, pool: pd.DataFrame, source: Ints) -> Bools
     """SKUs that would lose stock because no row of theirs says anything, where one unreadable row may be that row."""
     had_fba = facts.of_pool(pool["fba_quantity"].to_numpy(np.int64) > 0)
     had_fbm = facts.of_pool(pool["fbm_quantity"].to_numpy(np.int64) > 0)
-    return (source == _ZERO) | (facts.in_afn & ~facts.has_sellable & had_fba) | (~facts.has_fbm & had_fbm)
+    nothing_said: Bools = (source == _ZERO) | (facts.in_afn & ~facts.has_sellable & had_fba)
+    return nothing_said | (~facts.has_fbm & had_fbm)
 
 
 def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, fba: Ints, source: Ints) -> Bools:
