@@ -14,11 +14,16 @@ from sandbox.world import DEFAULT_MERCHANT
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, serve, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A stand-in for LWA and SP-API.")
-    parser.add_argument("--port", type=int, default=8765, help="port on 127.0.0.1; 0 takes any free one")
+    parser.add_argument("--host", default="127.0.0.1", help="IPv4 address to listen on; 0.0.0.0 lets others in")
+    parser.add_argument("--port", type=int, default=8765, help="port to listen on; 0 takes any free one")
     parser.add_argument("--listings", type=int, default=5000, help="SKUs the default merchant lists per marketplace")
-    parser.add_argument("--seed", type=int, default=1, help="another seed makes other stock")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="another seed makes other stock, and orders ship differently"
+    )
     parser.add_argument("--speed", type=float, default=1.0, help="how many seconds Amazon waits in one real second")
-    parser.add_argument("--processing-seconds", type=float, default=20.0, help="how long a report takes (at speed 1)")
+    parser.add_argument(
+        "--processing-seconds", type=float, default=20.0, help="how long a report or feed takes (at speed 1)"
+    )
     options = parser.parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -30,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             speed=options.speed,
             processing_seconds=options.processing_seconds,
             port=options.port,
+            host=options.host,
         )
     except (OSError, ValueError) as problem:
-        sys.stderr.write(f"The sandbox cannot start on port {options.port}: {problem}\n")
+        sys.stderr.write(f"The sandbox cannot start on {options.host}:{options.port}: {problem}\n")
         return 1
     with sandbox:
         lines = [

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from sandbox import control, gate, inventory, lwa, outbound, reports, sellers
+from sandbox import control, feeds, gate, inventory, lwa, outbound, reports, sellers, storage
 from sandbox.answers import ConnectionDroppedError
 from sandbox.calls import Incoming, Operation
 from sandbox.world import World
@@ -17,6 +17,8 @@ from sandbox.world import World
 OPERATIONS = (
     *lwa.OPERATIONS,
     *reports.OPERATIONS,
+    *feeds.OPERATIONS,
+    *storage.OPERATIONS,
     *inventory.OPERATIONS,
     *sellers.OPERATIONS,
     *outbound.OPERATIONS,

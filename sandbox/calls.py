@@ -62,6 +62,11 @@ class Call:
             raise unauthorized()
         return self.merchant_or_none
 
+    def strike_fate(self) -> Fault | None:
+        """The fate scripted for what this call makes; it may strike beside a fault that takes the answer away."""
+        seller_id = self.merchant_or_none.seller_id if self.merchant_or_none else None
+        return self.world.faults.strike(self.operation.name, seller_id, self.operation.subject(self), fate=True)
+
     def read_query(self) -> None:
         """Read the query string; 400 for a parameter that is unknown or given twice."""
         try:
@@ -156,3 +161,10 @@ def moment(name: str, value: object) -> float:
         return datetime.fromisoformat(value).astimezone(UTC).timestamp()
     except (ValueError, OverflowError) as problem:
         raise invalid_input(f"{name} is not a date and time that exists.") from problem
+
+
+def text_list(name: str, value: object, most: int) -> list[str]:
+    """A list of 1 to `most` texts, none of them empty; 400 for anything else."""
+    if not isinstance(value, list) or not 1 <= len(value) <= most or not all(isinstance(v, str) and v for v in value):
+        raise invalid_input(f"{name} must be a list of 1 to {most} strings.")
+    return value

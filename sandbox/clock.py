@@ -1,7 +1,7 @@
 """Time as the sandbox's Amazon sees it: waiting can be shortened, what is shown and signed cannot."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 
 class Clock:
@@ -15,6 +15,7 @@ class Clock:
         self._since = time.monotonic()
         self._base = 0.0
         self._speed = 1.0
+        self._changed = self.wall()
         self.set_speed(speed)
 
     @property
@@ -29,16 +30,22 @@ class Clock:
         self._base = self.waited()
         self._since = time.monotonic()
         self._speed = float(speed)
+        self._changed = self.wall()
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` ≥ 0 of waiting pass at once, else ValueError."""
         if seconds < 0:
             raise ValueError(f"time only goes forward; cannot advance by {seconds} s")
         self._base += seconds
+        self._changed = self.wall()
 
     def waited(self) -> float:
         """Seconds of waiting since the start."""
         return self._base + (time.monotonic() - self._since) * self._speed
+
+    def wall_at(self, waited: float) -> float:
+        """The real time at which a moment of waiting was reached; all that was skipped, when it was skipped."""
+        return max(self._changed, self.wall() - (self.waited() - waited) / self._speed)
 
     @staticmethod
     def wall() -> float:
@@ -49,3 +56,10 @@ class Clock:
 def iso(moment: float) -> str:
     """A moment (seconds since 1970) as Amazon writes it: `2026-11-23T19:30:00+00:00`."""
     return datetime.fromtimestamp(int(moment), UTC).isoformat()
+
+
+def iso_in(moment: float, country: str) -> str:
+    """The same as the shipments report writes it: in Japan with `+09:00`, elsewhere with `+00:00`."""
+    if country != "JP":
+        return iso(moment)
+    return datetime.fromtimestamp(int(moment), timezone(timedelta(hours=9))).isoformat()

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import NOT_IMITATED
+from sandbox import NOT_IMITATED, faults
 from sandbox.world import World
 
 Action = Callable[..., Any]
@@ -24,6 +24,15 @@ def actions(world: World) -> dict[tuple[str, str], Action]:
         ("POST", "/control/rendering"): world.set_rendering,
         ("POST", "/control/documents"): world.override_document,
         ("POST", "/control/shipments"): world.add_shipment,
+        ("POST", "/control/shipments/seed"): world.seed_shipments,
+        ("POST", "/control/shipments/fill-in"): world.fill_in_shipment_item_ids,
+        ("GET", "/control/shipments/truth"): world.shipment_truth,
+        ("GET", "/control/orders"): world.orders,
+        ("POST", "/control/orders/status"): world.set_order_status,
+        ("POST", "/control/orders/plan"): world.plan_order,
+        ("POST", "/control/orders/listing"): world.set_order_listing,
+        ("POST", "/control/ship"): world.ship_now,
+        ("GET", "/control/feeds"): world.feeds,
         ("POST", "/control/refused-skus"): world.refuse_skus,
         ("POST", "/control/inventory-page-size"): world.set_inventory_page_size,
         ("POST", "/control/clock"): world.set_clock,
@@ -50,7 +59,14 @@ def described(world: World) -> dict[str, Any]:
         "does": inspect.getdoc(world.truth) or "",
         "arguments": "?include_fbm_quantity=&fetch_missing_inventory=&import_deleted_skus= (true or false)",
     }
-    return {"actions": listed, "not_imitated": list(NOT_IMITATED)}
+    every_fate = {fate for fates in faults.FATES.values() for fate in fates}
+    scripts = {
+        "operations": list(faults.OPERATIONS),
+        "faults": [kind for kind in faults.KINDS if kind not in every_fate],
+        "fates": {operation: list(fates) for operation, fates in faults.FATES.items()},
+        "arguments": inspect.getdoc(faults.Fault) or "",
+    }
+    return {"actions": listed, "faults": scripts, "not_imitated": list(NOT_IMITATED)}
 
 
 def perform(action: Action, arguments: dict[str, Any]) -> Any:

@@ -5,7 +5,14 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from sandbox.headers import AFN_COLUMNS, LISTING_HEADERS, SHIPMENT_COLUMNS, UNUSED_LISTING_COLUMNS, language_of
+from sandbox.headers import (
+    AFN_COLUMNS,
+    LISTING_HEADERS,
+    POINTS_COLUMN,
+    SHIPMENT_COLUMNS,
+    UNUSED_LISTING_COLUMNS,
+    language_of,
+)
 from sandbox.merchant import AFN, LISTINGS, SHIPMENTS, Catalogue, Item
 from sandbox.rendering import Rendering
 
@@ -53,16 +60,23 @@ def afn_rows(items: Iterable[Item]) -> Iterator[Row]:
             }
 
 
-def columns_of(report_type: str, language: str) -> list[tuple[str, str]]:
-    """(column, header name) of a report type, in the documented order."""
+def columns_of(report_type: str, language: str, *, points: bool = False) -> list[tuple[str, str]]:
+    """(column, header name) of a report type, in the documented order; `points`: with Japan's further column."""
     if report_type == LISTINGS:
         return list(LISTING_HEADERS[language])
-    return [(column, column) for column in (AFN_COLUMNS if report_type == AFN else SHIPMENT_COLUMNS)]
+    columns = AFN_COLUMNS if report_type == AFN else SHIPMENT_COLUMNS
+    if report_type == SHIPMENTS and points:
+        columns = (*columns, POINTS_COLUMN)
+    return [(column, column) for column in columns]
 
 
-def render(report_type: str, rows: Iterable[Row], rendering: Rendering, language: str) -> bytes:
+def render(
+    report_type: str, rows: Iterable[Row], rendering: Rendering, language: str, *, points: bool = False
+) -> bytes:
     """The uncompressed bytes of a report."""
-    columns = [pair for pair in columns_of(report_type, language) if pair[0] not in rendering.missing_columns]
+    columns = [
+        pair for pair in columns_of(report_type, language, points=points) if pair[0] not in rendering.missing_columns
+    ]
     columns += [(name, name) for name in rendering.extra_columns]
     if rendering.column_order == "reversed":
         columns.reverse()
@@ -119,7 +133,7 @@ def job(report_type: str, catalogues: list[Catalogue], *, locale: str | None, wi
             rows: Iterable[Row] = listing_rows(items, rendering)
         else:
             rows = afn_rows(items) if report_type == AFN else shipments
-        content = render(report_type, rows, rendering, language)
+        content = render(report_type, rows, rendering, language, points=catalogues[0].points)
         return gzip.compress(content, 6, mtime=0) if rendering.gzip else content
 
     return Job(not items and not shipments, write)

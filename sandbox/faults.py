@@ -11,28 +11,56 @@ OPERATIONS = (
     "cancelReport",
     "getReportDocument",
     "downloadDocument",
+    "createFeedDocument",
+    "uploadDocument",
+    "createFeed",
+    "getFeed",
+    "getFeeds",
+    "cancelFeed",
+    "getFeedDocument",
     "getInventorySummaries",
     "getMarketplaceParticipations",
+    "createFulfillmentOrder",
+    "getFulfillmentOrder",
     "listAllFulfillmentOrders",
-)
-KINDS = (
-    "429",
-    "500",
-    "503",
-    "status",
-    "delay",
-    "reset_before",
-    "reset_after",
-    "error_after",
-    "expired_token",
-    "expired_url",
-    "truncated_gzip",
-    "fatal",
-    "fatal_with_document",
-    "cancelled",
+    "cancelFulfillmentOrder",
 )
 REPORT_FATES = ("fatal", "fatal_with_document", "cancelled")
-DOWNLOAD_KINDS = ("expired_url", "truncated_gzip")
+FEED_FATES = (
+    "cancelled",
+    "fatal_none",
+    "fatal_some",
+    "fatal_all",
+    "message_zero",
+    "message_zero_some",
+    "warnings",
+    "wrong_counts",
+    "plain_result",
+    "gzip_result",
+    "missing_result",
+    "expired_result",
+    "unreadable_result",
+)
+FATES = {"createReport": REPORT_FATES, "createFeed": FEED_FATES}
+STORAGE_KINDS = {"expired_url": ("downloadDocument", "uploadDocument"), "truncated_gzip": ("downloadDocument",)}
+KINDS = tuple(
+    dict.fromkeys(
+        (
+            "429",
+            "500",
+            "503",
+            "status",
+            "delay",
+            "reset_before",
+            "reset_after",
+            "error_after",
+            "expired_token",
+            *STORAGE_KINDS,
+            *REPORT_FATES,
+            *FEED_FATES,
+        )
+    )
+)
 
 
 @dataclass(slots=True)
@@ -40,9 +68,13 @@ class Fault:
     """One scripted fault.
 
     It lets the first `skip` matching calls pass, then strikes `times` calls (None: all that follow). `seller_id` and
-    `report_type` narrow it down. `status`, `body` (JSON, or a text sent as it is) and
-    `headers` belong to the kind `status`, `seconds` to `delay`,
-    `status` (default 500) also to `error_after`.
+    `report_type` (the type of the report or feed, or the id of the fulfillment order) narrow it down. `status`, `body`
+    (JSON, or a text sent as it is) and `headers` belong to the kind `status`, `seconds` to `delay`, `status` (default
+    500) also to `error_after`, `with_document` (a reason document is left) to the feed's `fatal_…`.
+
+    A fate is what becomes of the report or feed that a call makes; the others are what the caller meets. One call can
+    be struck by one of each, so that a feed whose answer was lost can end badly too. A fate counts only calls that make
+    something.
     """
 
     operation: str
@@ -55,6 +87,7 @@ class Fault:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    with_document: bool = False
     seen: int = 0
     struck: int = 0
 
@@ -65,12 +98,23 @@ class Fault:
             raise ValueError(f"fault {self.fault!r} is not one of {', '.join(KINDS)}")
         if self.fault == "status" and (self.status is None or self.body is None):
             raise ValueError("the fault 'status' needs a status and a body")
-        if self.fault in REPORT_FATES and self.operation != "createReport":
-            raise ValueError(f"the fault {self.fault!r} belongs to createReport, not to {self.operation}")
-        if self.fault in DOWNLOAD_KINDS and self.operation != "downloadDocument":
-            raise ValueError(f"the fault {self.fault!r} belongs to downloadDocument, not to {self.operation}")
-        if self.fault == "expired_token" and self.operation in {"token", "downloadDocument"}:
+        if self.is_fate is None:
+            makers = [name for name, fates in FATES.items() if self.fault in fates]
+            raise ValueError(f"the fault {self.fault!r} belongs to {' or '.join(makers)}, not to {self.operation}")
+        homes = STORAGE_KINDS.get(self.fault, (self.operation,))
+        if self.operation not in homes:
+            raise ValueError(f"the fault {self.fault!r} belongs to {' or '.join(homes)}, not to {self.operation}")
+        if self.with_document and not self.fault.startswith("fatal_"):
+            raise ValueError("with_document belongs to the faults fatal_none, fatal_some and fatal_all of createFeed")
+        if self.fault == "expired_token" and self.operation in {"token", "downloadDocument", "uploadDocument"}:
             raise ValueError(f"{self.operation} takes no access token, so it cannot find one expired")
+
+    @property
+    def is_fate(self) -> bool | None:
+        """Whether it is a fate of what the operation makes; None where it is one that this operation cannot give."""
+        if self.fault in FATES.get(self.operation, ()):
+            return True
+        return None if any(self.fault in fates for fates in FATES.values()) else False
 
     def matches(self, operation: str, seller_id: str | None, report_type: str | None) -> bool:
         """Whether a call is one this fault looks at."""
@@ -91,11 +135,13 @@ class Faults:
         """Script one more."""
         self._faults.append(fault)
 
-    def strike(self, operation: str, seller_id: str | None, report_type: str | None) -> Fault | None:
-        """The fault that hits this call; every matching fault counts the call, the first one due strikes."""
+    def strike(
+        self, operation: str, seller_id: str | None, report_type: str | None, *, fate: bool = False
+    ) -> Fault | None:
+        """The fault (or the fate) that hits this call; every matching one counts the call, the first one due strikes."""
         hit = None
         for fault in self._faults:
-            if not fault.matches(operation, seller_id, report_type):
+            if fault.is_fate is not fate or not fault.matches(operation, seller_id, report_type):
                 continue
             fault.seen += 1
             due = fault.seen > fault.skip and (fault.times is None or fault.struck < fault.times)

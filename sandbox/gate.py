@@ -4,7 +4,7 @@ import re
 import time
 import uuid
 
-from sandbox import lwa, reports
+from sandbox import lwa, storage
 from sandbox.answers import (
     TOKEN_EXPIRED,
     TOKEN_INVALID,
@@ -99,7 +99,7 @@ def _admit(call: Call) -> None:
     elif call.operation.style == "lwa":
         lwa.seller_of(call)
     else:
-        reports.seller_of(call)
+        storage.seller_of(call)
     merchant = call.merchant_or_none
     seller_id = merchant.seller_id if merchant else None
     call.fault = call.world.faults.strike(call.operation.name, seller_id, call.operation.subject(call))
@@ -121,6 +121,7 @@ def _perform(call: Call, resets: int) -> Answer:
         _charge(call)
         if call.operation.style == "sp-api":
             call.read_query()
+        call.world.settle()
         answer = call.operation.handler(call)
     fault = call.fault
     if fault is not None and fault.fault == "reset_after":

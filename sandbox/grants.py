@@ -20,12 +20,18 @@ class AccessToken:
 
 @dataclass(slots=True)
 class SignedUrl:
-    """A download URL that was given out; `path_and_query` is the only form of it that is accepted."""
+    """A URL that was given out for one method; `path_and_query` is the only form of it that is accepted.
 
+    A GET leads to the document `document_id`, a PUT to the feed document of that id, whose content type it demands.
+    """
+
+    method: str
     path_and_query: str
+    seller_id: str
     document_id: str
-    content_encoding: bool
     expires_at: float
+    content_encoding: bool = False
+    content_type: str = ""
 
 
 @dataclass(slots=True)

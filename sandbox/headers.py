@@ -24,6 +24,7 @@ SHIPMENT_COLUMNS = (
     "bill-postal-code", "bill-country", "item-promotion-discount", "ship-promotion-discount", "carrier",
     "tracking-number", "estimated-arrival-date", "fulfillment-center-id", "fulfillment-channel", "sales-channel",
 )  # fmt: skip
+POINTS_COLUMN = "points-granted"  # the shipments report of Japan has it at its end
 UNUSED_LISTING_COLUMNS = frozenset(
     c for c in LISTING_COLUMNS if c.startswith("zshop-") or c in {"asin2", "asin3", "bid-for-featured-placement"}
 ) | {"image-url"}

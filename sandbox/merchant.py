@@ -52,7 +52,7 @@ class Catalogue:
     """What a seller has in one marketplace, and how Amazon shows it.
 
     `mode` and `hidden` bend a report (see `World.shape_report`), `renderings` say how it is written, `refused` are the
-    SKUs the FBA Inventory API answers with 400.
+    SKUs the FBA Inventory API answers with 400. `points`: shipments reports have Japan's column for them.
     """
 
     channel: str
@@ -62,6 +62,7 @@ class Catalogue:
     hidden: dict[str, frozenset[str]] = field(default_factory=dict)
     renderings: dict[str, Rendering] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    points: bool = False
 
     def rendering(self, report_type: str) -> Rendering:
         """How a report of this type is written."""

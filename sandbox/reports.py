@@ -1,14 +1,10 @@
-"""Reports API 2021-06-30, and the download of documents from (what looks like) S3."""
+"""Reports API 2021-06-30."""
 
-import secrets
-from datetime import UTC, datetime
 from typing import Any
 
-from sandbox import pages
-from sandbox.answers import AmazonError, Answer, invalid_input, json_answer, not_found
-from sandbox.calls import Call, Operation, moment
-from sandbox.faults import REPORT_FATES
-from sandbox.grants import URL_SECONDS, SignedUrl
+from sandbox import pages, storage
+from sandbox.answers import Answer, invalid_input, json_answer, not_found
+from sandbox.calls import Call, Operation, moment, text_list
 from sandbox.merchant import REPORT_TYPES
 from sandbox.report_desk import Report, Request
 
@@ -18,12 +14,6 @@ _FIELDS = {"reportType", "marketplaceIds", "dataStartTime", "dataEndTime", "repo
 _CREATED_SINCE_DEFAULT = 90 * 86400.0
 _PAGE_TOKEN_SECONDS = 3600.0
 _LAG = 1.0
-
-
-def _text_list(name: str, value: object, most: int) -> list[str]:
-    if not isinstance(value, list) or not 1 <= len(value) <= most or not all(isinstance(v, str) and v for v in value):
-        raise invalid_input(f"{name} must be a list of 1 to {most} strings.")
-    return value
 
 
 def _checked(call: Call) -> Request:
@@ -37,7 +27,7 @@ def _checked(call: Call) -> Request:
     report_type = body["reportType"]
     if report_type not in REPORT_TYPES:
         raise invalid_input(f"Report type {report_type} is not allowed or not known.")
-    marketplace_ids = _text_list("marketplaceIds", body["marketplaceIds"], 25)
+    marketplace_ids = text_list("marketplaceIds", body["marketplaceIds"], 25)
     call.check_marketplaces(marketplace_ids)
     times = {name: moment(name, body[name]) if name in body else None for name in ("dataStartTime", "dataEndTime")}
     start, end = times["dataStartTime"], times["dataEndTime"]
@@ -55,8 +45,8 @@ def _checked(call: Call) -> Request:
 def create_report(call: Call) -> Answer:
     """POST /reports/2021-06-30/reports."""
     request = _checked(call)
-    fate = call.fault.fault if call.fault and call.fault.fault in REPORT_FATES else None
-    report = call.world.desk.create(call.merchant, request, fate)
+    fate = call.strike_fate()
+    report = call.world.desk.create(call.merchant, request, fate.fault if fate else None)
     call.world.count_report(report.seller_id, report.report_type)
     return json_answer(202, {"reportId": report.report_id})
 
@@ -130,20 +120,7 @@ def get_report_document(call: Call) -> Answer:
     document = call.world.desk.documents.get(document_id)
     if document is None or not _released(call, document_id):
         raise not_found(f"The report document {document_id} does not exist.")
-    signature = secrets.token_hex(32)
-    now = datetime.now(UTC)
-    path_and_query = (
-        f"/documents/{secrets.token_hex(16)}.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256"
-        f"&X-Amz-Date={now:%Y%m%dT%H%M%SZ}&X-Amz-SignedHeaders=host&X-Amz-Expires={URL_SECONDS}"
-        f"&X-Amz-Credential=AKIASANDBOX%2F{now:%Y%m%d}%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Signature={signature}"
-    )
-    call.world.urls[signature] = SignedUrl(
-        path_and_query, document_id, wants_encoding and document.declare_gzip, now.timestamp() + URL_SECONDS
-    )
-    answer = {"reportDocumentId": document_id, "url": f"{call.incoming.base_url}{path_and_query}"}
-    if document.declare_gzip:
-        answer["compressionAlgorithm"] = "GZIP"
-    return json_answer(200, answer)
+    return json_answer(200, {"reportDocumentId": document_id, **storage.download_url(call, document, wants_encoding)})
 
 
 def _released(call: Call, document_id: str) -> bool:
@@ -157,14 +134,8 @@ def _released(call: Call, document_id: str) -> bool:
     )
 
 
-def _signed_url(call: Call) -> SignedUrl | None:
-    return call.world.urls.get(call.incoming.query.rpartition("X-Amz-Signature=")[2])
-
-
 def _document_type(call: Call) -> str | None:
-    document_id = call.incoming.path_params.get("reportDocumentId")
-    url = _signed_url(call)
-    document = call.world.desk.documents.get(document_id or (url.document_id if url else ""))
+    document = call.world.desk.documents.get(call.incoming.path_params["reportDocumentId"])
     return document.report_type if document else None
 
 
@@ -173,46 +144,6 @@ def _report_type(call: Call) -> str | None:
         return None
     report = call.world.desk.reports.get((call.merchant.seller_id, call.incoming.path_params["reportId"]))
     return report.report_type if report else None
-
-
-def seller_of(call: Call) -> None:
-    """Find out whose document a URL leads to, for faults and counts; refuses nothing."""
-    url = _signed_url(call)
-    if url is not None:
-        call.merchant_or_none = call.world.merchants[call.world.desk.documents[url.document_id].seller_id]
-
-
-def download_document(call: Call) -> Answer:
-    """GET of a signed URL: refuses credentials, a changed signature and an expired URL in S3's words."""
-    headers = call.incoming.headers
-    if "authorization" in headers or "x-amz-access-token" in headers:
-        raise AmazonError(
-            400,
-            "InvalidArgument",
-            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
-            "parameter or the Authorization header should be specified",
-        )
-    if "X-Amz-Signature=" not in call.incoming.query:
-        raise AmazonError(403, "AccessDenied", "Access Denied")
-    url = _signed_url(call)
-    if url is None or url.path_and_query != f"{call.incoming.path}?{call.incoming.query}":
-        raise AmazonError(
-            403,
-            "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided.",
-        )
-    if call.fault and call.fault.fault == "expired_url":
-        url.expires_at = 0.0
-    if url.expires_at <= call.world.clock.wall():
-        raise AmazonError(403, "AccessDenied", "Request has expired")
-    document = call.world.desk.documents[url.document_id]
-    content = document.content.result()
-    if call.fault and call.fault.fault == "truncated_gzip":
-        content = content[: len(content) // 2]
-    headers_out = {"Content-Type": document.content_type}
-    if url.content_encoding:
-        headers_out["Content-Encoding"] = "gzip"
-    return Answer(200, content, headers_out)
 
 
 OPERATIONS = (
@@ -266,5 +197,4 @@ OPERATIONS = (
         burst=15,
         subject=_document_type,
     ),
-    Operation("downloadDocument", "GET", "/documents/{key}", download_document, style="s3", subject=_document_type),
 )

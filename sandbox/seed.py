@@ -4,7 +4,8 @@ import random
 from collections.abc import Iterator
 
 from sandbox.marketplaces import MARKETPLACES
-from sandbox.merchant import Catalogue, Item, Offer, Stock
+from sandbox.merchant import SHIPMENTS, Catalogue, Item, Offer, Stock
+from sandbox.rendering import Rendering
 
 S, U = "SELLABLE", "UNSELLABLE"
 _Odd = tuple[str, str, tuple[Offer, ...], tuple[Stock, ...], int | None]
@@ -121,10 +122,12 @@ def catalogue(
 
     `changed` is the wall time at which all stock last changed.
     """
-    channel = MARKETPLACES[marketplace_id].channel
+    place = MARKETPLACES[marketplace_id]
+    channel, japan = place.channel, place.country == "JP"
     rng = random.Random(f"{seed}/{marketplace_id}")
     items = {}
     for item in _items(listings, rng, channel, oddities):
         item.changed = changed
         items[item.sku] = item
-    return Catalogue(channel, items)
+    renderings = {SHIPMENTS: Rendering(charset="cp932")} if japan else {}
+    return Catalogue(channel, items, renderings=renderings, points=japan)

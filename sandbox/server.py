@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 import threading
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 
@@ -52,6 +53,7 @@ class Sandbox:
     """A sandbox Amazon that listens while the `with` block runs.
 
     `url` is its base address, `world` its state. `port` 0 takes any free port; a port that is taken raises OSError.
+    `host` is the address to listen on; where it means all of them, `url` has this machine's own.
     The other arguments are those of `World`.
     """
 
@@ -62,6 +64,7 @@ class Sandbox:
         speed: float = 1.0,
         processing_seconds: float = 0.5,
         port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         self.world = World(listings=listings, seed=seed, speed=speed, processing_seconds=processing_seconds)
         connections = Connections()
@@ -69,12 +72,13 @@ class Sandbox:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind(("127.0.0.1", port))
+            self._socket.bind((host, port))
         except OSError:
             self._socket.close()
             self.world.close()
             raise
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        address, bound = self._socket.getsockname()
+        self.url = f"http://{'127.0.0.1' if ip_address(address).is_unspecified else address}:{bound}"
         self.token_url = f"{self.url}/auth/o2/token"
         config = uvicorn.Config(
             create_app(self.world, connections.reset),

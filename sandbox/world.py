@@ -11,13 +11,17 @@ from gzip import compress
 from typing import Any
 
 from sandbox import seed as seeding
+from sandbox.agenda import Agenda
 from sandbox.buckets import Buckets
 from sandbox.clock import Clock, iso
 from sandbox.faults import Fault, Faults
+from sandbox.feed_desk import FeedDesk
+from sandbox.fulfillment import Fulfillment
 from sandbox.grants import AccessToken, PageToken, SignedUrl
-from sandbox.headers import SHIPMENT_COLUMNS
+from sandbox.headers import POINTS_COLUMN, SHIPMENT_COLUMNS
 from sandbox.marketplaces import region_of
 from sandbox.merchant import MODES, REPORT_TYPES, Catalogue, Item, Merchant, truth
+from sandbox.orders import OrderDesk
 from sandbox.report_desk import Override, ReportDesk
 
 
@@ -41,11 +45,11 @@ DEFAULT_MERCHANT = Credentials(
 )
 
 
-class World:
+class World(Fulfillment):
     """One Amazon with its sellers. Every method may be called from any thread.
 
-    `listings` and `seed` make the default merchant, `speed` and `processing_seconds` set the clock and how long a
-    report takes (in waited seconds).
+    `listings` and `seed` make the default merchant (the seed also decides how orders ship), `speed` and
+    `processing_seconds` set the clock and how long a report or feed takes (in waited seconds).
     """
 
     def __init__(
@@ -67,7 +71,10 @@ class World:
         self.inventory_page_size = 50
         self.faults = Faults()
         self.buckets = Buckets()
+        self.agenda = Agenda(self.clock)
         self.desk = ReportDesk(self.clock, processing_seconds)
+        self.order_desk = OrderDesk(self.agenda, seed)
+        self.feed_desk = FeedDesk(self.order_desk, self.desk)
         self._calls: Counter[tuple[str, str | None, str]] = Counter()
         self._reports_created: Counter[tuple[str, str]] = Counter()
         self.add_merchant(**asdict(DEFAULT_MERCHANT), listings=listings, seed=seed)
@@ -77,7 +84,7 @@ class World:
         self.desk.close()
 
     def reset(self) -> None:
-        """Back to the start: clock, the default merchant as seeded, no other, no tokens, reports, faults or counts."""
+        """Back to the start: clock, the default merchant as seeded, no other, no tokens, reports, feeds, orders, faults or counts."""
         with self.lock:
             self.desk.close()
             self.resets += 1
@@ -262,14 +269,20 @@ class World:
 
     def add_shipment(self, seller_id: str, marketplace_id: str, row: dict[str, str]) -> None:
         """Add a row to the shipments report: column names as in the report; `reporting-date` (ISO 8601) places it."""
-        unknown = row.keys() - set(SHIPMENT_COLUMNS)
+        unknown = row.keys() - {*SHIPMENT_COLUMNS, POINTS_COLUMN}
         if unknown:
             raise ValueError(f"not columns of the shipments report: {', '.join(sorted(unknown))}")
         with self.lock:
             now = iso(self.clock.wall())
             self._catalogue(seller_id, marketplace_id).shipments.append({"reporting-date": now, **row})
 
+    def settle(self) -> None:
+        """Let everything happen that is due: feeds are processed, orders leave and are reported."""
+        with self.lock:
+            self.agenda.settle()
+
     def _catalogue(self, seller_id: str, marketplace_id: str) -> Catalogue:
+        self.settle()
         return self.merchant(seller_id).catalogue(marketplace_id)
 
     # Time.
@@ -279,10 +292,12 @@ class World:
     ) -> dict[str, float]:
         """Change the speed of waiting, skip `advance` seconds of it, set how long reports take; returns the clock."""
         with self.lock:
+            self.settle()
             if speed is not None:
                 self.clock.set_speed(speed)
             if advance is not None:
                 self.clock.advance(advance)
+                self.settle()
             if processing_seconds is not None:
                 self.desk.processing_seconds = float(processing_seconds)
             return {
@@ -304,7 +319,7 @@ class World:
                         token.expires_at = 0.0
             elif what == "urls":
                 for url in self.urls.values():
-                    if seller_id in (None, self.desk.documents[url.document_id].seller_id):
+                    if seller_id in (None, url.seller_id):
                         url.expires_at = 0.0
             elif what == "page_tokens":
                 for page in self.page_tokens.values():

@@ -133,7 +133,9 @@ def test_other_user_agents_are_refused(client: Client, user_agent: str) -> None:
     assert (answer.status_code, error(answer)["code"]) == (400, "InvalidInput")
 
 
-@pytest.mark.parametrize("path", ["/", "/reports/2021-06-30/unknown", "/orders/v0/orders", "/feeds/2021-06-30/feeds"])
+@pytest.mark.parametrize(
+    "path", ["/", "/reports/2021-06-30/unknown", "/orders/v0/orders", "/feeds/2021-06-30/schedules"]
+)
 def test_an_unknown_path_looks_forbidden(client: Client, path: str) -> None:
     for headers in ({}, {"x-amz-access-token": None, "user-agent": "curl"}):
         answer = client.call("GET", path, headers=headers)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import US
+from sandbox_client import ORDERS, US, XML, envelope, order_body, order_xml, read_report
 from spapi import (
     ApiException,
     FbaInventoryApi,
     FbaOutboundApi,
+    FeedsApi,
     ReportsApi,
     SellersApi,
     SPAPIClient,
@@ -34,6 +35,36 @@ REQUIRED = {
         "domain_name",
     ),
     "Participation": ("is_participating", "has_suspended_listings"),
+    "Feed": ("feed_id", "feed_type", "created_time", "processing_status"),
+    "FeedDocument": ("feed_document_id", "url"),
+    "CreateFeedDocumentResponse": ("feed_document_id", "url"),
+    "FulfillmentOrder": (
+        "seller_fulfillment_order_id",
+        "marketplace_id",
+        "displayable_order_id",
+        "displayable_order_date",
+        "displayable_order_comment",
+        "shipping_speed_category",
+        "destination_address",
+        "received_date",
+        "fulfillment_order_status",
+        "status_updated_date",
+    ),
+    "FulfillmentOrderItem": (
+        "seller_sku",
+        "seller_fulfillment_order_item_id",
+        "quantity",
+        "cancelled_quantity",
+        "unfulfillable_quantity",
+    ),
+    "FulfillmentShipment": (
+        "amazon_shipment_id",
+        "fulfillment_center_id",
+        "fulfillment_shipment_item",
+        "fulfillment_shipment_status",
+    ),
+    "FulfillmentShipmentItem": ("seller_sku", "seller_fulfillment_order_item_id", "quantity"),
+    "FulfillmentShipmentPackage": ("carrier_code", "package_number"),
     "Granularity": ("granularity_type", "granularity_id"),
 }
 
@@ -123,9 +154,71 @@ def test_participations(api_client: Any) -> None:
     assert all(entry.store_name for entry in payload)
 
 
-def test_fulfillment_orders(api_client: Any) -> None:
-    answer = FbaOutboundApi(api_client).list_all_fulfillment_orders(query_start_date="2026-01-01T00:00:00Z")
-    assert answer.payload.fulfillment_orders == []
+def test_feeds_from_upload_to_result(amazon: Sandbox, api_client: Any) -> None:
+    feeds = FeedsApi(api_client)
+    place, status, _ = feeds.create_feed_document_with_http_info({"contentType": XML})
+    assert status == 201
+    check(place)
+    upload = requests.put(place.url, data=envelope(order_xml()).encode(), headers={"Content-Type": XML}, timeout=10)
+    assert upload.status_code == 200
+    created, status, headers = feeds.create_feed_with_http_info(
+        {"feedType": ORDERS, "marketplaceIds": [US], "inputFeedDocumentId": place.feed_document_id}
+    )
+    assert (status, headers["x-amzn-RateLimit-Limit"]) == (202, "0.0083")
+    waiting = check(feeds.get_feed(created.feed_id))
+    assert (waiting.processing_status, waiting.feed_type, waiting.marketplace_ids) == ("IN_QUEUE", ORDERS, [US])
+    amazon.world.advance(60)
+    done = check(feeds.get_feed(created.feed_id))
+    assert done.processing_status == "DONE"
+    assert done.processing_end_time.tzinfo is not None
+    document = check(feeds.get_feed_document(done.result_feed_document_id))
+    assert document.compression_algorithm == "GZIP"
+    content = gzip.decompress(requests.get(document.url, timeout=10).content)
+    assert read_report(content)["counts"] == (1, 1, 0, 0)
+
+
+def test_feeds_are_listed_and_cancelled(api_client: Any) -> None:
+    feeds = FeedsApi(api_client)
+    place = feeds.create_feed_document({"contentType": XML})
+    requests.put(place.url, data=b"x", headers={"Content-Type": XML}, timeout=10)
+    body = {"feedType": ORDERS, "marketplaceIds": [US], "inputFeedDocumentId": place.feed_document_id}
+    ids = [feeds.create_feed(body).feed_id for _ in range(3)]
+    assert feeds.cancel_feed(ids[1]) is None
+    page = feeds.get_feeds(
+        feed_types=[ORDERS],
+        marketplace_ids=[US],
+        processing_statuses=["IN_QUEUE", "CANCELLED"],
+        page_size=2,
+        created_since=datetime.now(UTC) - timedelta(days=1),
+    )
+    assert [check(feed).feed_id for feed in page.feeds] == [ids[2], ids[1]]
+    (last,) = feeds.get_feeds(next_token=page.next_token).feeds
+    assert last.feed_id == ids[0]
+
+
+def test_fulfillment_orders(amazon: Sandbox, api_client: Any) -> None:
+    outbound = FbaOutboundApi(api_client)
+    for order_id in ("FR-1", "FR-2"):
+        _, status, _ = outbound.create_fulfillment_order_with_http_info(order_body(order_id))
+        assert status == 200
+    amazon.world.set_order_listing(page_size=1)
+    first = outbound.list_all_fulfillment_orders(query_start_date="2026-01-01T00:00:00Z").payload
+    second = outbound.list_all_fulfillment_orders(next_token=first.next_token).payload
+    listed = [
+        check(order).seller_fulfillment_order_id for order in (*first.fulfillment_orders, *second.fulfillment_orders)
+    ]
+    assert (listed, second.next_token) == (["FR-1", "FR-2"], None)
+    outbound.cancel_fulfillment_order("FR-2")
+    assert outbound.get_fulfillment_order("FR-2").payload.fulfillment_order.fulfillment_order_status == "Cancelled"
+    amazon.world.plan_order(DEFAULT_MERCHANT.seller_id, "FR-1", never=False)
+    amazon.world.ship_now(DEFAULT_MERCHANT.seller_id, ["FR-1"])
+    payload = outbound.get_fulfillment_order("FR-1").payload
+    assert check(payload.fulfillment_order).fulfillment_order_status == "Complete"
+    assert [check(item).quantity for item in payload.fulfillment_order_items] == [1]
+    (shipment,) = payload.fulfillment_shipments
+    assert check(shipment).fulfillment_shipment_status == "SHIPPED"
+    assert [check(item).seller_sku for item in shipment.fulfillment_shipment_item] == ["AFN-PLAIN"]
+    assert [check(package).tracking_number for package in shipment.fulfillment_shipment_package]
 
 
 def test_refusals_arrive_as_api_exceptions(amazon: Sandbox, api_client: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import US, Client
+from sandbox_client import US, Client, envelope, order_xml
 
 from sandbox import NOT_IMITATED
 from sandbox.server import Sandbox
@@ -31,6 +31,9 @@ def test_it_documents_itself(amazon: Sandbox) -> None:
     assert document["not_imitated"] == list(NOT_IMITATED)
     assert "POST /control/faults" in document["actions"]
     assert all(action["does"] for action in document["actions"].values())
+    assert "fatal_some" in document["faults"]["fates"]["createFeed"]
+    assert "reset_after" in document["faults"]["faults"]
+    assert "uploadDocument" in document["faults"]["operations"]
 
 
 def test_merchants_stock_and_truth(amazon: Sandbox) -> None:
@@ -73,6 +76,27 @@ def test_rendering_shape_and_refused_skus(amazon: Sandbox, client: Client) -> No
     assert client.summaries(sellerSku="AFN-BOTH").status_code == 400
 
 
+def test_orders_feeds_and_shipments(amazon: Sandbox, client: Client) -> None:
+    place = {"seller_id": SELLER, "marketplace_id": US}
+    control(amazon, "POST", "/orders/plan", json={"seller_id": SELLER, "order_id": "FR-1", "parts": 1, "never": False})
+    control(amazon, "POST", "/orders/listing", json={"page_size": 5, "delay": 0})
+    client.processed(envelope(order_xml("FR-1"), order_xml("FR-2"), order_xml("FR-2")))
+    orders = control(amazon, "GET", "/orders", params={"seller_id": SELLER})
+    assert {order_id: order["times_received"] for order_id, order in orders.items()} == {"FR-1": 1, "FR-2": 2}
+    (feed,) = control(amazon, "GET", "/feeds")
+    assert (feed["orderIds"], feed["processingStatus"]) == (["FR-1", "FR-2", "FR-2"], "DONE")
+    control(amazon, "POST", "/orders/status", json={"seller_id": SELLER, "order_id": "FR-2", "status": "Invalid"})
+    shipped = control(amazon, "POST", "/ship", json={"seller_id": SELLER, "reported_minutes_ago": 3})
+    assert shipped == {"FR-1": 1, "FR-2": 0}
+    window = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02"}
+    control(amazon, "POST", "/shipments/seed", json={**place, "n": 7, **window})
+    truth = control(amazon, "GET", "/shipments/truth", params=place)
+    assert (truth["orders"]["FR-1"]["AFN-PLAIN"]["quantity"], len(truth["rows"])) == (1, 8)
+    assert len(control(amazon, "GET", "/shipments/truth", params={**place, **window})["rows"]) == 7
+    control(amazon, "POST", "/shipments/fill-in", json=place)
+    assert all(row["shipment-item-id"] for row in control(amazon, "GET", "/shipments/truth", params=place)["rows"])
+
+
 def test_reset_goes_back_to_the_start(amazon: Sandbox, client: Client, seller: Any) -> None:
     before = amazon.world.truth(SELLER, US)
     seller()
@@ -104,6 +128,10 @@ def test_reset_goes_back_to_the_start(amazon: Sandbox, client: Client, seller: A
         ("/documents", {"report_type": "GET_NOTHING", "content": ""}),
         ("/documents", {"report_type": AFN, "content": "not base64!"}),
         ("/inventory-page-size", {"size": 0}),
+        ("/orders/status", {"seller_id": SELLER, "order_id": "FR-1", "status": "Complete"}),
+        ("/orders/listing", {"page_size": 0}),
+        ("/ship", {"seller_id": "A0"}),
+        ("/shipments/seed", {"seller_id": SELLER, "marketplace_id": US, "n": 1, "start": "x", "end": "y"}),
         ("/reset", [1]),
     ],
 )
@@ -138,10 +166,18 @@ def test_a_taken_port_is_an_error(amazon: Sandbox) -> None:
         Sandbox(port=int(amazon.url.rpartition(":")[2]))
 
 
+def test_it_can_listen_on_every_address() -> None:
+    with Sandbox(listings=1, host="0.0.0.0") as everywhere:
+        assert everywhere.url.startswith("http://127.0.0.1:")
+        assert requests.get(f"{everywhere.url}/control", timeout=10).status_code == 200
+    with pytest.raises(OSError, match=r".+"):
+        Sandbox(host="203.0.113.1")
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_line(stop: signal.Signals) -> None:
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--listings", "5"]
+    command = [sys.executable, "-m", "sandbox", "--host", "127.0.0.1", "--port", "0", "--listings", "5"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         killer = threading.Timer(60, process.kill)

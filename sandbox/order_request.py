@@ -1,0 +1,175 @@
+"""An order as it is asked for, by a feed or by the Fulfillment Outbound API, and what speaks against it by itself."""
+
+import re
+from dataclasses import dataclass, field
+
+import pycountry
+
+from sandbox.marketplaces import MARKETPLACES
+
+SPEEDS = ("Standard", "Expedited", "Priority")
+POLICIES = ("FillOrKill", "FillAll", "FillAllAvailable")
+ACTIONS = ("Ship", "Hold")
+MOST_UNITS = 250
+MOST_LINES = 100
+_STATES = {
+    "US": frozenset(
+        [
+            "AL",
+            "AK",
+            "AZ",
+            "AR",
+            "CA",
+            "CO",
+            "CT",
+            "DE",
+            "FL",
+            "GA",
+            "HI",
+            "ID",
+            "IL",
+            "IN",
+            "IA",
+            "KS",
+            "KY",
+            "LA",
+            "ME",
+            "MD",
+            "MA",
+            "MI",
+            "MN",
+            "MS",
+            "MO",
+            "MT",
+            "NE",
+            "NV",
+            "NH",
+            "NJ",
+            "NM",
+            "NY",
+            "NC",
+            "ND",
+            "OH",
+            "OK",
+            "OR",
+            "PA",
+            "RI",
+            "SC",
+            "SD",
+            "TN",
+            "TX",
+            "UT",
+            "VT",
+            "VA",
+            "WA",
+            "WV",
+            "WI",
+            "WY",
+            "DC",
+            "AS",
+            "GU",
+            "MP",
+            "PR",
+            "UM",
+            "VI",
+            "AA",
+            "AE",
+            "AP",
+        ]
+    ),
+    "CA": frozenset(["AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK", "YT"]),
+}
+_COUNTRIES = frozenset(country.alpha_2 for country in pycountry.countries)
+_BRITISH = frozenset({"GB", "GG", "JE", "IM"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of an order."""
+
+    item_id: str
+    sku: str
+    quantity: int
+    gift_message: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What was asked for; `address` has the names of the Fulfillment Outbound API, `displayable_date` is wall time."""
+
+    order_id: str
+    marketplace_id: str
+    displayable_id: str
+    displayable_date: float | None
+    comment: str
+    speed: str
+    policy: str
+    action: str
+    emails: tuple[str, ...] = ()
+    address: dict[str, str] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an order is not accepted: a code (the sandbox's own), a text, and the SKU it is about."""
+
+    code: str
+    text: str
+    sku: str | None = None
+
+
+def problems(request: OrderRequest) -> list[Refusal]:
+    """Everything that is wrong with a request whoever sends it."""
+    found = [Refusal("13010", text) for text in _header(request)]
+    found += [Refusal("13020", text) for text in _address(request)]
+    for line in request.lines:
+        if line.quantity < 1:
+            found.append(Refusal("13030", f"The quantity of Item Id: {line.item_id} must be at least 1.", line.sku))
+        if not line.sku:
+            found.append(Refusal("13031", f"The SellerSKU for Item Id: {line.item_id} is missing."))
+        if len(line.gift_message) > 512 or len(line.comment) > 250 or len(line.item_id) > 50:
+            found.append(Refusal("13032", f"A text of Item Id: {line.item_id} is too long.", line.sku))
+    return found
+
+
+def _header(request: OrderRequest) -> list[str]:
+    found = []
+    if request.speed not in SPEEDS:
+        found.append(f"The shipping speed category {request.speed!r} is not valid.")
+    if request.policy not in POLICIES:
+        found.append(f"The fulfillment policy {request.policy!r} is not valid.")
+    if request.action not in ACTIONS:
+        found.append(f"The fulfillment action {request.action!r} is not valid.")
+    if len(request.displayable_id) > 40 or not re.fullmatch(r"[\x00-\xff]*", request.displayable_id):
+        found.append("The displayable order id must have at most 40 characters of ISO 8859-1.")
+    if len(request.comment) > 750:
+        found.append("The displayable order comment must have at most 750 characters.")
+    if not 1 <= len(request.lines) <= MOST_LINES:
+        found.append(f"An order must have 1 to {MOST_LINES} items.")
+    if sum(line.quantity for line in request.lines) > MOST_UNITS:
+        found.append(f"An order must have at most {MOST_UNITS} units.")
+    if len({line.item_id for line in request.lines}) != len(request.lines):
+        found.append("The order item ids must be unique within the order.")
+    return found
+
+
+def _address(request: OrderRequest) -> list[str]:
+    address = request.address
+    found = [
+        f"The destination address has no {name}."
+        for name in ("name", "addressLine1", "postalCode", "countryCode")
+        if not address.get(name, "").strip()
+    ]
+    country = address.get("countryCode", "")
+    if country and country not in _COUNTRIES:
+        return [*found, f"The country code {country!r} of the destination address is not valid."]
+    if country != "JP" and not address.get("city", "").strip():
+        found.append("The destination address has no city.")
+    if country in _STATES and address.get("stateOrRegion", "") not in _STATES[country]:
+        found.append(f"The state or region of the destination address is missing or not valid for {country}.")
+    place = MARKETPLACES[request.marketplace_id]
+    if place.region == "EU" and (place.country == "GB") != (country in _BRITISH):
+        found.append("Orders between the United Kingdom and other countries cannot be fulfilled.")
+    return found
