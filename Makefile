@@ -17,7 +17,7 @@ up: $(INSTALLED) ## the same, and stay up for the Airflow UI until Ctrl-C
 	@$(PY) -m devstack up
 
 test: lint ## lint and every test
-	$(PY) -m pytest
+	$(PY) -m pytest -n 3
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(VENV)/bin/ruff check .
