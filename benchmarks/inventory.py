@@ -148,7 +148,8 @@ def limit_seconds(postgres: Server, filled: str) -> float:
 
 def work() -> None:
     """Be the worker process: merge the documents that the environment names, print what it took."""
-    from fba_operators.hook import CHUNK, Download, SellingPartnerHook
+    from fba_operators.client import CHUNK, Download
+    from fba_operators.hook import SellingPartnerHook
     from fba_operators.inventory import MergeInventoryOperator
 
     folder = Path(os.environ["BENCHMARK_FOLDER"])

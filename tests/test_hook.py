@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from devstack.airflow import store_connection
+from fba_operators.client import amazon_time, user_agent, without_tokens
 from fba_operators.errors import (
     ConfigurationError,
     CredentialsError,
@@ -16,7 +17,7 @@ from fba_operators.errors import (
     ThrottledError,
     UnavailableError,
 )
-from fba_operators.hook import SellingPartnerHook, amazon_time, user_agent, without_tokens
+from fba_operators.hook import SellingPartnerHook
 
 AFN = "GET_AFN_INVENTORY_DATA"
 

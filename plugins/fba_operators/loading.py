@@ -12,10 +12,11 @@ import pandas as pd
 import psycopg
 from psycopg import sql
 
+from fba_operators.client import CHUNK
 from fba_operators.documents import Block, Document
 from fba_operators.errors import DecisionNeededError
 from fba_operators.frames import stock_frame
-from fba_operators.hook import CHUNK, SellingPartnerHook
+from fba_operators.hook import SellingPartnerHook
 from fba_operators.ledger import RawReport, ReportLedger
 from fba_operators.report_types import ReportType
 from fba_operators.warehouse import encrypt, statements
