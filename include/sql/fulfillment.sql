@@ -1,0 +1,174 @@
+-- name: lock_store
+-- Held until the transaction ends: claiming, submitting and settling of one store happen one after another.
+SELECT pg_advisory_xact_lock(hashtext('fba.feed'), hashtext(%(store)s))
+
+-- name: lock_pending
+-- One page of the pending requests, in the order in which they came; those somebody is just writing are left for later.
+SELECT fr_number, created_at, shipping_method, ship_to_name, ship_to_address_1, ship_to_address_2, ship_to_city, ship_to_state,
+       ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone, order_comment, cancel_requested_at
+FROM fba.fulfillment_request
+WHERE store = %(store)s AND status = 'pending'
+  AND (cardinality(%(numbers)s::text[]) = 0 OR fr_number = ANY(%(numbers)s))
+  AND (%(after_time)s::timestamptz IS NULL OR (created_at, fr_number) > (%(after_time)s, %(after_number)s))
+ORDER BY created_at, fr_number LIMIT %(page)s
+FOR UPDATE SKIP LOCKED
+
+-- name: statuses
+SELECT fr_number, status FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
+
+-- name: items
+-- A statement of its own: only after the requests are locked does it see every line.
+SELECT fr_number, line, sku, quantity, unit_price, title, upc FROM fba.fulfillment_request_item
+WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) ORDER BY fr_number, line
+
+-- name: pool_stock
+SELECT sku, quantity FROM fba.global_inventory_pool WHERE store = %(store)s AND sku = ANY(%(skus)s)
+
+-- name: afn_stock
+SELECT seller_sku, coalesce(sum(quantity_available::numeric) FILTER (
+    WHERE upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '^[0-9]{1,18}$'), 0)::bigint
+FROM fba.amazon_afn_inventory_report WHERE store = %(store)s AND seller_sku = ANY(%(skus)s) GROUP BY seller_sku
+
+-- name: inventory_as_of
+SELECT max(started_at) FROM fba.run WHERE dag_id = 'fba_get_inventory' AND store = %(store)s AND outcome = 'success'
+
+-- name: used_elsewhere
+SELECT fr_number, min(store) FROM fba.fulfillment_request
+WHERE seller_id = %(seller_id)s AND store <> %(store)s AND fr_number = ANY(%(numbers)s) GROUP BY fr_number
+
+-- name: set_waiting
+UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason
+FROM unnest(%(numbers)s::text[], %(reasons)s::text[]) AS new (fr_number, reason)
+WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
+  AND r.waiting_reason IS DISTINCT FROM new.reason
+
+-- name: set_invalid
+UPDATE fba.fulfillment_request AS r SET status = 'invalid', status_reason = new.reason
+FROM unnest(%(numbers)s::text[], %(reasons)s::text[]) AS new (fr_number, reason)
+WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
+
+-- name: set_sending
+UPDATE fba.fulfillment_request AS r SET status = 'sending', seller_id = %(seller_id)s, status_reason = nullif(new.warning, '')
+FROM unnest(%(numbers)s::text[], %(warnings)s::text[]) AS new (fr_number, warning)
+WHERE r.store = %(store)s AND r.fr_number = new.fr_number
+
+-- name: add_feed
+INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, claimed_at)
+VALUES (%(store)s, 'claim-' || %(claim_id)s::uuid, %(claim_id)s::uuid, %(run_id)s, %(message_count)s, clock_timestamp())
+
+-- name: add_messages
+INSERT INTO fba.feed_message (store, document_id, message_id, fr_number)
+SELECT %(store)s, 'claim-' || %(claim_id)s::uuid, message_id, fr_number
+FROM unnest(%(message_ids)s::integer[], %(numbers)s::text[]) AS new (message_id, fr_number)
+
+-- name: open_feeds
+SELECT * FROM fba.feed WHERE store = %(store)s AND settled_at IS NULL ORDER BY claimed_at
+
+-- name: by_claim
+SELECT * FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s
+
+-- name: last_submitted
+SELECT max(submit_started_at) FROM fba.feed WHERE store = %(store)s
+
+-- name: feed_requests
+SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.ship_to_name, r.ship_to_address_1,
+       r.ship_to_address_2, r.ship_to_city, r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email,
+       r.ship_to_phone, r.order_comment, r.attempts, r.absent_since
+FROM fba.feed AS f
+JOIN fba.feed_message AS m USING (store, document_id)
+JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE f.store = %(store)s AND f.claim_id = %(claim_id)s
+ORDER BY m.message_id
+
+-- name: lock_feed
+SELECT * FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL FOR UPDATE
+
+-- name: note_upload
+UPDATE fba.feed SET document_id = %(document_id)s, uploaded_at = clock_timestamp()
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND submit_started_at IS NULL
+RETURNING 1
+
+-- name: begin_submit
+UPDATE fba.feed SET submit_started_at = clock_timestamp(), status = 'SUBMITTING'
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND uploaded_at IS NOT NULL
+  AND submit_started_at IS NULL
+RETURNING document_id
+
+-- name: take_back_submit
+-- Amazon made nothing; only who began may say so.
+UPDATE fba.feed SET submit_started_at = NULL, status = 'CLAIMED'
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND feed_id IS NULL AND status = 'SUBMITTING'
+
+-- name: note_submitted
+UPDATE fba.feed SET feed_id = %(feed_id)s, submitted_at = clock_timestamp(),
+    status = CASE WHEN settled_at IS NULL THEN 'IN_QUEUE' ELSE status END
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND feed_id IS NULL
+
+-- name: note_state
+UPDATE fba.feed SET
+    status = %(status)s,
+    result_document_id = coalesce(%(result_document_id)s, result_document_id),
+    finished_at = CASE WHEN %(finished)s THEN coalesce(%(finished_at)s, finished_at, clock_timestamp()) END
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL
+
+-- name: close_feed
+UPDATE fba.feed SET settled_at = clock_timestamp(), status = coalesce(%(status)s, status)
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL
+
+-- name: note_judged
+UPDATE fba.feed SET judged_at = clock_timestamp(), finished_at = coalesce(finished_at, clock_timestamp()),
+    result_document = %(result_document)s
+WHERE store = %(store)s AND claim_id = %(claim_id)s
+
+-- name: note_results
+UPDATE fba.feed_message AS m SET result_code = new.result_code, message_code = new.message_code, description = new.description
+FROM fba.feed AS f, unnest(%(message_ids)s::integer[], %(result_codes)s::text[], %(message_codes)s::text[], %(descriptions)s::text[])
+    AS new (message_id, result_code, message_code, description)
+WHERE f.store = %(store)s AND f.claim_id = %(claim_id)s
+  AND m.store = f.store AND m.document_id = f.document_id AND m.message_id = new.message_id
+
+-- name: move
+-- Requests from one status to another; those that have left the first meanwhile stay as they are.
+UPDATE fba.fulfillment_request AS r SET
+    status = new.status, status_reason = new.reason,
+    amazon_order_status = coalesce(new.order_status, r.amazon_order_status),
+    sent_at = coalesce(%(sent_at)s, r.sent_at)
+FROM unnest(%(numbers)s::text[], %(statuses)s::text[], %(reasons)s::text[], %(order_statuses)s::text[])
+    AS new (fr_number, status, reason, order_status)
+WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = ANY(%(moved_from)s::text[])
+RETURNING r.fr_number, r.status
+
+-- name: note_absent
+UPDATE fba.fulfillment_request SET absent_since = CASE WHEN %(absent)s THEN clock_timestamp() END
+WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown'
+
+-- name: note_attempt
+UPDATE fba.fulfillment_request SET attempts = attempts + 1, absent_since = NULL
+WHERE store = %(store)s AND fr_number = %(number)s AND status = 'unknown'
+
+-- name: to_cancel
+-- A refusal is asked about again by every run, but not for ever.
+SELECT fr_number, status FROM fba.fulfillment_request
+WHERE store = %(store)s AND status IN ('accepted', 'unknown')
+  AND cancel_requested_at IS NOT NULL
+  AND greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days'
+ORDER BY cancel_requested_at, fr_number
+
+-- name: note_refusal
+UPDATE fba.fulfillment_request SET status_reason = %(reason)s
+WHERE store = %(store)s AND fr_number = %(fr_number)s AND status IN ('accepted', 'unknown')
+
+-- name: purge_results
+UPDATE fba.feed SET result_document = NULL
+WHERE store = %(store)s AND result_document IS NOT NULL AND settled_at < clock_timestamp() - make_interval(days => %(days)s)
+
+-- name: note_run
+-- Every task adds its sentence and its counts; the last one says how it ended. What a failed attempt said is replaced.
+INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, nullif(%(told)s, ''), %(outcome)s::text, CASE WHEN %(outcome)s::text IS NOT NULL THEN clock_timestamp() END,
+        %(rows_in)s, %(rows_rejected)s, %(rows_changed)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
+    summary = CASE WHEN r.outcome = 'failed' THEN excluded.summary ELSE nullif(concat_ws(' ', r.summary, excluded.summary), '') END,
+    outcome = excluded.outcome, finished_at = excluded.finished_at,
+    rows_in = r.rows_in + excluded.rows_in, rows_rejected = r.rows_rejected + excluded.rows_rejected,
+    rows_changed = r.rows_changed + excluded.rows_changed

@@ -1,0 +1,202 @@
+"""What tests of sending share: a merchant with requests, and a run of the send DAG's tasks for one store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from fba_operators.base import AmazonRetryPolicy
+from fba_operators.feeds import (
+    ClaimRequestsOperator,
+    RecordFeedOperator,
+    SettleFeedsOperator,
+    SubmitFeedOperator,
+    UploadFeedOperator,
+    WaitForFeedOperator,
+)
+from fba_operators.warehouse import Warehouse
+from tests.helpers import context, run
+
+SELLER, US, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
+PERSONAL = {
+    "ship_to_name": "Wilhelmina Secret",
+    "ship_to_address_1": "77 Hidden Lane",
+    "ship_to_city": "Concealville",
+    "ship_to_state": "WA",
+    "ship_to_postal_code": "98777",
+    "ship_to_country": "US",
+    "ship_to_email": "wilhelmina@secret.example",
+    "ship_to_phone": "+1 206 555 0177",
+    "order_comment": "Leave it with Grandma",
+}
+GOOD = "GOOD-SKU"
+SKIPPED = object()
+
+
+class Merchant:
+    """One store: its requests, its runs, and its time."""
+
+    def __init__(self, url: str, amazon: Any, patch: pytest.MonkeyPatch) -> None:
+        self.url = url
+        self.idle: list[psycopg.Connection[Any]] = []
+        patch.setattr(Warehouse, "connect", lambda warehouse: self._connect())
+        self.db = psycopg.connect(url, autocommit=True)
+        self.amazon = amazon
+        self.runs = 0
+        amazon.world.put_item(SELLER, US, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 1_000_000)])
+        self.stock(GOOD, 1_000_000)
+
+    @contextmanager
+    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
+        """Connect as the warehouse does, but use connections again: these tests would open ten thousand."""
+        db = self.idle.pop() if self.idle else psycopg.connect(self.url)
+        try:
+            yield db
+            db.commit()
+        finally:
+            db.rollback()
+            self.idle.append(db)
+
+    def __enter__(self) -> Merchant:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for db in (self.db, *self.idle):
+            db.close()
+
+    def sql(self, query: str, *values: Any) -> Any:
+        """Run a statement; rows where there are any."""
+        cursor = self.db.execute(query, values or None)
+        return cursor.fetchall() if cursor.description else None
+
+    def stock(self, sku: str, quantity: int) -> None:
+        """Put a SKU into the pool."""
+        self.sql(
+            "INSERT INTO fba.global_inventory_pool"
+            " (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source) VALUES (%s, %s, %s, 0, %s, 'afn_report')",
+            STORE,
+            sku,
+            quantity,
+            quantity,
+        )
+
+    def add(self, number: str, items: Any = ((GOOD, 1),), *, store: str = STORE, **fields: Any) -> str:
+        """Put a request in, the way another system would: one transaction."""
+        row = {"store": store, "fr_number": number, "shipping_method": "Standard", **PERSONAL, **fields}
+        with self.db.transaction():
+            names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
+            self.sql(f"INSERT INTO fba.fulfillment_request ({names}) VALUES ({marks})", *row.values())
+            for line, (sku, quantity) in enumerate(items, start=1):
+                self.sql(
+                    "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity)"
+                    " VALUES (%s, %s, %s, %s, %s)",
+                    *(store, number, line, sku, quantity),
+                )
+        return number
+
+    def get(self, number: str) -> SimpleNamespace:
+        """Return a request's row."""
+        cursor = self.db.execute("SELECT * FROM fba.fulfillment_request WHERE fr_number = %s", (number,))
+        return SimpleNamespace(**dict(zip([c.name for c in cursor.description], cursor.fetchone(), strict=True)))
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of every request."""
+        return dict(self.sql("SELECT fr_number, status FROM fba.fulfillment_request ORDER BY fr_number"))
+
+    def feeds(self) -> list[tuple[str, bool]]:
+        """Return status and whether it is settled of every feed, oldest first."""
+        return self.sql("SELECT status, settled_at IS NOT NULL FROM fba.feed ORDER BY claimed_at")
+
+    def made(self) -> dict[str, int]:
+        """How often Amazon made an order of each number."""
+        return {number: told["times_created"] for number, told in self.amazon.world.orders(SELLER).items()}
+
+    def called(self, operation: str) -> int:
+        """How often Amazon was called."""
+        return self.amazon.world.calls()["calls"].get(operation, 0)
+
+    def quota(self) -> None:
+        """Fill up every quota."""
+        self.sql("DELETE FROM fba.rate_limit")
+        self.amazon.world.advance(600)
+
+    def pass_time(self, minutes: float) -> None:
+        """Let time pass: everything that was written down, here and at Amazon, becomes older."""
+        seconds = minutes * 60
+        for table, columns in {
+            "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at",
+            "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at",
+        }.items():
+            older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
+            self.sql(f"UPDATE {table} SET {older}")
+        self.quota()
+        world = self.amazon.world
+        world.advance(seconds)
+        with world.lock:
+            world.settle()
+            for feed in world.feed_desk.feeds.values():
+                feed.created -= seconds
+                feed.started = feed.started and feed.started - seconds
+                feed.ended = feed.ended and feed.ended - seconds
+            for order in world.order_desk.orders.values():
+                order.received -= seconds
+                order.updated -= seconds
+
+    # Runs
+
+    def context(self, run_type: str = "manual") -> Any:
+        """What the tasks of a new run get from Airflow."""
+        self.runs += 1
+        ctx = context(f"run-{self.runs}")
+        ctx["dag_run"] = SimpleNamespace(run_type=run_type, run_id=ctx["run_id"])
+        return ctx
+
+    def task(self, operator: Any, ctx: Any, *, attempts: int = 1, on_wait: Any = None) -> Any:
+        """Run a task as Airflow does, again after a fault or a kill; returns SKIPPED where it is skipped."""
+        policy = AmazonRetryPolicy()
+        for attempt in range(1, attempts + 1):
+            try:
+                return run(operator(), ctx, on_wait=on_wait or (lambda moment: self.quota()))
+            except AirflowSkipException:
+                return SKIPPED
+            except SystemExit:
+                if attempt == attempts:
+                    raise
+            except Exception as error:
+                if attempt == attempts or policy.evaluate(error, attempt, attempts).action.value == "fail":
+                    raise
+        raise AssertionError
+
+    def send(
+        self, run_type: str = "manual", *, attempts: int = 1, until: str = "record", store: str = STORE, **claim: Any
+    ) -> Any:
+        """Run the tasks of one run, one after another; returns what the last one returned."""
+        ctx = self.context(run_type)
+        result = None
+        for name, operator in {
+            "settle": SettleFeedsOperator,
+            "claim": ClaimRequestsOperator,
+            "upload": UploadFeedOperator,
+            "submit": SubmitFeedOperator,
+            "wait": WaitForFeedOperator,
+            "record": RecordFeedOperator,
+        }.items():
+            how = {"settle": {}, "claim": claim}.get(name, {"claim_id": result})
+            result = self.task(
+                lambda operator=operator, name=name, how=how: operator(task_id=name, conn_id=store, **how),
+                ctx,
+                attempts=attempts,
+            )
+            if result is SKIPPED or name == until:
+                break
+        return result
+
+    def summary(self) -> str:
+        """What the newest run says it did."""
+        return self.sql("SELECT summary FROM fba.run ORDER BY started_at DESC LIMIT 1")[0][0]
