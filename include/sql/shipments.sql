@@ -1,0 +1,191 @@
+-- name: lock_report
+-- One task at a time brings a report in; others that use the same report wait, and find it done.
+SELECT pg_advisory_xact_lock(hashtext('fba.report_document ' || %(store)s), hashtext(%(report_id)s))
+
+-- name: lock_store
+-- Loads of one store run one after another; always taken after lock_report.
+SELECT pg_advisory_xact_lock(hashtext('fba.shipment_item'), hashtext(%(store)s))
+
+-- name: create_staging
+CREATE TEMPORARY TABLE staged (
+    line_number bigint NOT NULL, key_without_id text,
+    item_key text GENERATED ALWAYS AS (coalesce(key_without_id, shipment_item_id)) STORED, amazon_order_id text, merchant_order_id text, shipment_id text,
+    shipment_item_id text, amazon_order_item_id text, merchant_order_item_id text, purchase_date text,
+    payments_date text, shipment_date text, reporting_date text, sku text, product_name text, quantity_shipped text,
+    currency text, item_price text, item_tax text, shipping_price text, shipping_tax text, gift_wrap_price text,
+    gift_wrap_tax text, ship_service_level text, item_promotion_discount text, ship_promotion_discount text, carrier text,
+    tracking_number text, estimated_arrival_date text, fulfillment_center_id text, fulfillment_channel text,
+    sales_channel text, points_granted text, extra jsonb
+) ON COMMIT DROP
+
+-- name: fill_staging
+COPY staged ({columns}) FROM STDIN
+
+-- name: unreadable_times
+-- A time that is blank is not said; one that is no ISO 8601 must not be guessed at (Postgres would take 1/2/2026, or "now").
+WITH wrong AS (
+    SELECT line_number, {readable_ship_date} AS has_ship_date FROM staged WHERE NOT ({all_readable})
+), gone AS (
+    DELETE FROM staged USING wrong WHERE staged.line_number = wrong.line_number AND NOT has_ship_date RETURNING staged.line_number, sku
+), kept AS (
+    UPDATE staged SET extra = coalesce(extra, '{{}}') || {unreadable_texts}, {without_unreadable}
+    FROM wrong WHERE staged.line_number = wrong.line_number AND has_ship_date
+)
+SELECT line_number, sku FROM gone
+
+-- name: drop_repeats
+-- The same row twice in one report, told by its id: the last one counts.
+DELETE FROM staged USING (
+    SELECT shipment_item_id, max(line_number) AS last FROM staged WHERE shipment_item_id <> ''
+    GROUP BY shipment_item_id HAVING count(*) > 1
+) AS again
+WHERE staged.shipment_item_id = again.shipment_item_id AND staged.line_number <> again.last
+
+-- name: name_rows
+-- Rows without an id: a hash of what tells them apart, and their ordinal among equal ones in this report.
+UPDATE staged SET key_without_id = encode(sha256(convert_to(named.name || E'\t' || named.n, 'UTF8')), 'hex')
+FROM (
+    SELECT line_number, name, row_number() OVER (PARTITION BY name ORDER BY line_number) AS n
+    FROM (
+        SELECT line_number, fba.shipment_group(amazon_order_id, amazon_order_item_id, sku, shipment_id, tracking_number,
+                                               shipment_date::timestamptz) AS name
+        FROM staged WHERE coalesce(shipment_item_id, '') = ''
+    ) AS without_id
+) AS named
+WHERE named.line_number = staged.line_number
+
+-- name: drop_known_by_id
+-- A row without an id says nothing new where its order item, shipment and tracking number are known with one.
+DELETE FROM staged AS s USING (
+    SELECT amazon_order_id, fba.shipment_group(amazon_order_id, amazon_order_item_id, sku, shipment_id, tracking_number,
+                                               shipment_date::timestamptz) AS name
+    FROM staged WHERE key_without_id IS NULL AND amazon_order_id IN (SELECT amazon_order_id FROM staged WHERE key_without_id IS NOT NULL)
+    UNION ALL
+    SELECT p.amazon_order_id, fba.shipment_group(p.amazon_order_id, p.amazon_order_item_id, p.sku, p.shipment_id,
+                                                 p.tracking_number, p.shipment_date)
+    FROM fba.shipment_item AS i JOIN fba.amazon_fulfilled_shipments_report AS p USING (store, item_key)
+    WHERE i.store = %(store)s AND i.order_id IN (SELECT amazon_order_id FROM staged WHERE key_without_id IS NOT NULL)
+      AND p.shipment_item_id <> ''
+) AS known
+WHERE s.key_without_id IS NOT NULL AND s.amazon_order_id = known.amazon_order_id
+  AND known.name = fba.shipment_group(s.amazon_order_id, s.amazon_order_item_id, s.sku, s.shipment_id, s.tracking_number,
+                                      s.shipment_date::timestamptz)
+
+-- name: replace_rows_without_id
+WITH replaced AS (
+    DELETE FROM fba.amazon_fulfilled_shipments_report AS p USING staged AS s
+    WHERE p.store = %(store)s AND coalesce(p.shipment_item_id, '') = '' AND p.amazon_order_id = s.amazon_order_id
+      AND s.shipment_item_id <> ''
+      AND fba.shipment_group(p.amazon_order_id, p.amazon_order_item_id, p.sku, p.shipment_id, p.tracking_number, p.shipment_date)
+        = fba.shipment_group(s.amazon_order_id, s.amazon_order_item_id, s.sku, s.shipment_id, s.tracking_number,
+                             s.shipment_date::timestamptz)
+    RETURNING p.store, p.item_key
+)
+DELETE FROM fba.shipment_item AS i USING replaced WHERE i.store = replaced.store AND i.item_key = replaced.item_key
+
+-- name: analyze_staging
+ANALYZE staged
+
+-- name: insert_new
+INSERT INTO fba.amazon_fulfilled_shipments_report (store, item_key, report_id, report_requested_at, line_number, {columns})
+SELECT {store}, s.item_key, {report_id}, {requested_at}, s.line_number, {staged_values}
+FROM staged AS s
+WHERE NOT EXISTS (
+    SELECT FROM fba.amazon_fulfilled_shipments_report AS p WHERE p.store = {store} AND p.item_key = s.item_key
+)
+RETURNING *
+
+-- name: update_changed
+-- Only what a later report says otherwise. Rows are not touched to note that a report confirmed them, so whether one
+-- asked for after ours has done so is told by the windows of those applied.
+UPDATE fba.amazon_fulfilled_shipments_report AS p SET
+    report_id = {report_id}, report_requested_at = {requested_at}, line_number = s.line_number, {assignments}
+FROM staged AS s
+WHERE p.store = {store} AND p.item_key = s.item_key
+  AND ({table_values}) IS DISTINCT FROM ({staged_values})
+  AND (p.report_requested_at, length(p.report_id), p.report_id) < ({requested_at}, length({report_id}), {report_id})
+  AND NOT EXISTS (
+    SELECT FROM fba.report AS later
+    WHERE later.store = p.store AND later.report_type = {report_type} AND later.status = 'DONE' AND later.applied_at IS NOT NULL
+      AND (later.requested_at, length(later.report_id), later.report_id) > ({requested_at}, length({report_id}), {report_id})
+      AND coalesce(p.reporting_date, p.shipment_date) BETWEEN later.data_start AND later.data_end
+  )
+RETURNING p.*
+
+-- name: write_items
+WITH written AS ({statement})
+INSERT INTO fba.shipment_item AS i (store, item_key, order_id, merchant_order_id, fr_number, sku, quantity, carrier,
+                                    service_level, tracking_number, ship_date, shipment_id, report_requested_at)
+SELECT w.store, w.item_key, w.amazon_order_id, nullif(w.merchant_order_id, ''),
+       CASE WHEN starts_with(w.amazon_order_id, 'S0') OR r.fr_number IS NOT NULL THEN nullif(w.merchant_order_id, '') END,
+       w.sku, w.quantity_shipped, nullif(w.carrier, ''), nullif(w.ship_service_level, ''), nullif(w.tracking_number, ''),
+       w.shipment_date, nullif(w.shipment_id, ''), w.report_requested_at
+FROM written AS w LEFT JOIN fba.fulfillment_request AS r ON r.store = w.store AND r.fr_number = w.merchant_order_id
+ON CONFLICT (store, item_key) DO UPDATE SET
+    order_id = excluded.order_id, merchant_order_id = excluded.merchant_order_id, fr_number = excluded.fr_number,
+    sku = excluded.sku, quantity = excluded.quantity, carrier = excluded.carrier, service_level = excluded.service_level,
+    tracking_number = excluded.tracking_number, ship_date = excluded.ship_date, shipment_id = excluded.shipment_id,
+    report_requested_at = excluded.report_requested_at
+
+-- name: attach_late_requests
+-- A request that was written down only after Amazon had shipped it.
+UPDATE fba.shipment_item AS i SET fr_number = r.fr_number FROM fba.fulfillment_request AS r
+WHERE i.store = %(store)s AND i.fr_number IS NULL AND i.merchant_order_id IS NOT NULL
+  AND r.store = i.store AND r.fr_number = i.merchant_order_id
+
+-- name: count_staged
+SELECT
+    count(*) AS rows, count(r.fr_number) AS of_requests,
+    count(*) FILTER (WHERE starts_with(s.amazon_order_id, 'S0') AND r.fr_number IS NULL) AS without_request,
+    count(*) FILTER (WHERE p.sku IS NULL) AS unknown_sku
+FROM staged AS s
+LEFT JOIN fba.fulfillment_request AS r ON r.store = %(store)s AND r.fr_number = s.merchant_order_id
+LEFT JOIN fba.global_inventory_pool AS p ON p.store = %(store)s AND p.sku = s.sku
+
+-- name: count_without_id
+SELECT count(*) FROM staged WHERE coalesce(shipment_item_id, '') = ''
+
+-- name: rejected_of
+SELECT count(*) FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: newest_of_window
+SELECT newer.report_id, newer.status FROM fba.report AS newer JOIN fba.report AS ours
+    ON (newer.store, newer.report_type, newer.marketplace_id, newer.options) = (ours.store, ours.report_type, ours.marketplace_id, ours.options)
+   AND newer.data_start IS NOT DISTINCT FROM ours.data_start AND newer.data_end IS NOT DISTINCT FROM ours.data_end
+WHERE ours.store = %(store)s AND ours.report_id = %(report_id)s AND newer.report_id IS NOT NULL
+  AND newer.requested_at >= ours.requested_at
+ORDER BY newer.requested_at DESC, length(newer.report_id) DESC, newer.report_id DESC LIMIT 1
+
+-- name: requested_at
+SELECT report_id, requested_at FROM fba.report WHERE store = %(store)s AND report_id = ANY (%(report_ids)s)
+
+-- name: rows_in_window
+SELECT count(*) FROM fba.amazon_fulfilled_shipments_report
+WHERE store = %(store)s AND coalesce(reporting_date, shipment_date) BETWEEN %(data_start)s AND %(data_end)s
+
+-- name: lock_follow_up
+-- Held until the connection closes; where another run asks already, this one need not.
+SELECT pg_try_advisory_lock(hashtext('fba.follow_up'), hashtext(%(store)s))
+
+-- name: to_follow_up
+-- Accepted a day ago or longer, not all shipped, and not asked about within a day.
+SELECT r.fr_number FROM fba.fulfillment_request AS r
+WHERE r.store = %(store)s AND r.status = 'accepted'
+  AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < clock_timestamp() - interval '24 hours'
+  AND coalesce(r.amazon_order_asked_at < clock_timestamp() - interval '24 hours', true)
+  AND coalesce(r.amazon_order_status, '') <> ALL (%(final)s)
+  AND EXISTS (SELECT FROM fba.fulfillment_progress AS p WHERE p.store = r.store AND p.fr_number = r.fr_number AND p.open > 0)
+ORDER BY r.amazon_order_asked_at NULLS FIRST, r.fr_number LIMIT %(most)s
+
+-- name: note_order_status
+UPDATE fba.fulfillment_request SET amazon_order_status = coalesce(%(told)s, amazon_order_status), amazon_order_asked_at = clock_timestamp(),
+    status = coalesce(%(status)s, status), status_reason = coalesce(%(reason)s, status_reason)
+WHERE store = %(store)s AND fr_number = %(fr_number)s AND status = 'accepted'
+
+-- name: overdue
+SELECT p.fr_number, sum(p.open)::bigint AS units
+FROM fba.fulfillment_progress AS p JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE p.store = %(store)s AND r.status = 'accepted'
+  AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < clock_timestamp() - interval '24 hours'
+  AND coalesce(r.amazon_order_status, '') <> 'CompletePartialled'
+GROUP BY p.fr_number, r.created_at HAVING sum(p.open) > 0 ORDER BY r.created_at, p.fr_number
