@@ -15,18 +15,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import requests
-from rich.console import Console
-from rich.table import Table
 
+from devstack import demo
 from devstack.airflow import settings
+from devstack.demo import console
 from devstack.postgres import Server, free_port, running_postgres
 from sandbox.server import Sandbox
 
 LISTINGS = 5000
-DAGS = ("fba_get_inventory",)
-console = Console(highlight=False)
 
 
 class StackError(Exception):
@@ -147,51 +144,6 @@ class AirflowClient:
         return seconds
 
 
-def show(title: str, query: str, warehouse_url: str, *values: Any) -> None:
-    """Print the rows of a query as a table."""
-    with psycopg.connect(warehouse_url) as db:
-        cursor = db.execute(query.encode(), values or None)
-        table = Table(*[column.name for column in cursor.description or []], title=title, title_justify="left")
-        for row in cursor:
-            table.add_row(*["" if cell is None else str(cell) for cell in row])
-    console.print(table)
-
-
-def show_inventory(warehouse_url: str) -> None:
-    """Print what fba_get_inventory filled."""
-    show(
-        "Where the quantities come from",
-        "SELECT quantity_source, count(*) AS skus, sum(quantity) AS units FROM fba.global_inventory_pool"
-        " GROUP BY 1 ORDER BY 2 DESC",
-        warehouse_url,
-    )
-    show(
-        "fba.global_inventory_pool, the first of each source",
-        "SELECT sku, left(title, 40) AS title, quantity, quantity_source FROM ("
-        " SELECT *, row_number() OVER (PARTITION BY quantity_source ORDER BY sku) AS n FROM fba.global_inventory_pool"
-        ") AS pool WHERE n <= 4 ORDER BY quantity_source, sku",
-        warehouse_url,
-    )
-    show(
-        "Calls to Amazon",
-        "SELECT dag_id, operation, n AS calls FROM fba.run CROSS JOIN jsonb_each_text(calls) AS c (operation, n)"
-        " ORDER BY 1, 2",
-        warehouse_url,
-    )
-    show("What the runs say (fba.run)", "SELECT dag_id, store, outcome, summary FROM fba.run", warehouse_url)
-
-
-def compare_with_truth(warehouse_url: str, amazon: Sandbox) -> None:
-    """Print whether the pool is what the sandbox's merchant really has; raise if not."""
-    truth = amazon.world.truth("A1SANDBOXSELLER", "ATVPDKIKX0DER", False, False)
-    with psycopg.connect(warehouse_url) as db:
-        pool: dict[str, int] = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-    right = sum(pool.get(sku) == told["quantity"] for sku, told in truth.items())
-    if right != len(truth) or len(pool) != len(truth):
-        raise StackError(f"Only {right} of {len(truth)} SKUs have the quantity the merchant really has.")
-    console.print(f"[green]✓[/] all {right} SKUs have the quantity the merchant really has")
-
-
 def main(command: str) -> int:
     """Run the stack.
 
@@ -217,21 +169,36 @@ def _run(command: str, home: Path, postgres: Server, began: float) -> None:
     postgres.create_database("airflow")
     with Sandbox(listings=LISTINGS, processing_seconds=4) as amazon:
         console.print(f"[green]✓[/] sandbox Amazon on {amazon.url}, a merchant with {LISTINGS} listings")
+        (home / "stores.yaml").write_text(demo.STORES_YAML)
         environment = settings(home, postgres.url("airflow", "postgresql+psycopg2"), warehouse_url, amazon.url)
+        environment["FBA_STORES_FILE"] = str(home / "stores.yaml")
         if command == "run":
             environment["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"  # only the runs asked for below
         with running_airflow(environment, home) as url:
             airflow = AirflowClient(url, home)
             console.print(f"[green]✓[/] Airflow on {url} (user {airflow.user}, password {airflow.password})")
-            for dag_id in DAGS:
-                airflow.run(dag_id)
-            show_inventory(warehouse_url)
-            compare_with_truth(warehouse_url, amazon)
+            airflow.run("fba_get_inventory")
+            demo.show_inventory(warehouse_url)
+            _check(demo.wrong_quantities(warehouse_url, amazon))
+            demo.insert_requests(warehouse_url)
+            airflow.run("fba_send_fulfillment_requests")
+            demo.show_requests(warehouse_url)
+            _check(demo.wrong_orders(warehouse_url, amazon))
+            amazon.world.ship_now(demo.SELLER, parts=1)
+            airflow.run("fba_get_shipments", {"lookback_days": 1})
+            demo.show_shipments(warehouse_url)
+            _check(demo.wrong_shipments(warehouse_url, amazon))
+            demo.show_runs(warehouse_url)
             console.print(f"Done in {time.monotonic() - began:.0f} s.")
             if command == "up":
                 console.print(f"Airflow stays up: {url} (user {airflow.user}, password {airflow.password})")
                 console.print(f"Warehouse: {warehouse_url}   Sandbox Amazon: {amazon.url}/control   Ctrl-C stops all.")
                 signal.pause()
+
+
+def _check(wrong: str | None) -> None:
+    if wrong:
+        raise StackError(wrong)
 
 
 def _terminated(*_: object) -> None:

@@ -1,0 +1,190 @@
+"""What `make run` puts in and prints out: 200 fulfillment requests, and the tables the DAGs filled."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.server import Sandbox
+
+SELLER, MARKETPLACE, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
+# How the demonstration's store behaves; everything else as in include/stores.yaml.
+STORES_YAML = """\
+stores:
+  amazon_us:
+    fulfillment:
+      hold_hours: 1
+      rules: {ship_to_countries: [US, CA]}
+"""
+console = Console(highlight=False)
+
+
+def insert_requests(warehouse_url: str) -> None:
+    """Put 200 requests in, as another system of the merchant would: most good, some held, wrong, or out of stock."""
+    with psycopg.connect(warehouse_url) as db:
+        in_stock = [
+            sku
+            for (sku,) in db.execute(
+                "SELECT sku FROM fba.global_inventory_pool WHERE fba_quantity >= 20 AND sku LIKE 'SKU-%' ORDER BY sku LIMIT 150"
+            )
+        ]
+        empty = [
+            sku
+            for (sku,) in db.execute(
+                "SELECT sku FROM fba.global_inventory_pool WHERE quantity_source = 'default_zero' AND sku LIKE 'SKU-%'"
+                " ORDER BY sku LIMIT 10"
+            )
+        ]
+        hours_ago = datetime.now(UTC) - timedelta(hours=3)
+        for n in range(200):
+            number = f"FR-{n + 1:05d}"
+            request: dict[str, Any] = {
+                "created_at": hours_ago,
+                "shipping_method": ("Standard", "Expedited", "Priority")[n % 3],
+                "ship_to_country": "US",
+                "ship_to_state": "WA",
+                "ship_to_address_1": f"{n + 1} Example Street",
+            }
+            lines = [(in_stock[n % len(in_stock)], n % 3 + 1)]
+            if n % 4 == 0:
+                lines.append((in_stock[(n + 7) % len(in_stock)], 1))
+            if n % 20 == 3:  # still on hold
+                request["created_at"] = datetime.now(UTC)
+            elif n % 40 == 5:
+                request |= {"ship_to_state": None, "shipping_method": "Pigeon"}
+            elif n % 40 == 15:
+                request["ship_to_address_1"] = "PO Box 12"
+            elif n % 40 == 25:
+                request["ship_to_country"] = "FR"
+            elif n % 20 == 7:  # known, but Amazon has none
+                lines = [(empty[n // 20 % len(empty)], 2)]
+            _insert(db, number, request, lines)
+
+
+def _insert(db: psycopg.Connection[Any], number: str, request: dict[str, Any], lines: list[tuple[str, int]]) -> None:
+    db.execute(
+        "INSERT INTO fba.fulfillment_request (store, fr_number, shipping_method, ship_to_name, ship_to_address_1,"
+        " ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, created_at)"
+        " VALUES (%(store)s, %(number)s, %(shipping_method)s, 'Jane Example', %(ship_to_address_1)s, 'Seattle',"
+        " %(ship_to_state)s, '98101', %(ship_to_country)s, %(created_at)s)",
+        {"store": STORE, "number": number, **request},
+    )
+    for line, (sku, quantity) in enumerate(lines, 1):
+        db.execute(
+            "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) VALUES (%s, %s, %s, %s, %s)",
+            (STORE, number, line, sku, quantity),
+        )
+
+
+def show(title: str, query: str, warehouse_url: str) -> None:
+    """Print the rows of a query as a table."""
+    with psycopg.connect(warehouse_url) as db:
+        cursor = db.execute(query.encode())
+        table = Table(*[column.name for column in cursor.description or []], title=title, title_justify="left")
+        for row in cursor:
+            table.add_row(*["" if cell is None else str(cell) for cell in row])
+    console.print(table)
+
+
+def show_inventory(warehouse_url: str) -> None:
+    """Print what fba_get_inventory filled."""
+    show(
+        "Where the quantities come from",
+        "SELECT quantity_source, count(*) AS skus, sum(quantity) AS units FROM fba.global_inventory_pool"
+        " GROUP BY 1 ORDER BY 2 DESC",
+        warehouse_url,
+    )
+    show(
+        "fba.global_inventory_pool, the first of each source",
+        "SELECT sku, left(title, 40) AS title, quantity, quantity_source FROM ("
+        " SELECT *, row_number() OVER (PARTITION BY quantity_source ORDER BY sku) AS n FROM fba.global_inventory_pool"
+        ") AS pool WHERE n <= 4 ORDER BY quantity_source, sku",
+        warehouse_url,
+    )
+
+
+def wrong_quantities(warehouse_url: str, amazon: Sandbox) -> str | None:
+    """Compare the pool with what the sandbox's merchant really has; returns what is wrong, if anything."""
+    truth = amazon.world.truth(SELLER, MARKETPLACE, False, False)
+    with psycopg.connect(warehouse_url) as db:
+        pool: dict[str, int] = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
+    right = sum(pool.get(sku) == told["quantity"] for sku, told in truth.items())
+    if right != len(truth) or len(pool) != len(truth):
+        return f"Only {right} of {len(truth)} SKUs have the quantity the merchant really has."
+    console.print(f"[green]✓[/] all {right} SKUs have the quantity the merchant really has")
+    return None
+
+
+def show_requests(warehouse_url: str) -> None:
+    """Print what fba_send_fulfillment_requests made of the requests."""
+    show(
+        "What became of the requests (fba.fulfillment_request)",
+        "SELECT status, coalesce(status_reason, waiting_reason) AS reason, count(*) AS requests, min(fr_number) AS first"
+        " FROM fba.fulfillment_request GROUP BY 1, 2 ORDER BY 1, 3 DESC",
+        warehouse_url,
+    )
+
+
+def wrong_orders(warehouse_url: str, amazon: Sandbox) -> str | None:
+    """Compare the accepted requests with the orders at the sandbox; returns what is wrong, if anything."""
+    with psycopg.connect(warehouse_url) as db:
+        accepted = {
+            number
+            for (number,) in db.execute("SELECT fr_number FROM fba.fulfillment_request WHERE status = 'accepted'")
+        }
+    orders = amazon.world.orders(SELLER)
+    created = {number for number, order in orders.items() if order["times_created"]}
+    twice = [number for number, order in orders.items() if order["times_received"] > 1]
+    if twice or created != accepted:
+        return (
+            f"{len(twice)} orders were sent twice; {len(created ^ accepted)} differ between Amazon and the warehouse."
+        )
+    console.print(f"[green]✓[/] all {len(created)} accepted requests are orders at Amazon, each received once")
+    return None
+
+
+def show_shipments(warehouse_url: str) -> None:
+    """Print how far the requests that were sent are."""
+    show(
+        "How far the accepted requests are (fba.fulfillment_progress)",
+        "SELECT status, count(DISTINCT fr_number) AS requests, sum(ordered) AS ordered, sum(shipped) AS shipped,"
+        " sum(open) AS open FROM fba.fulfillment_progress GROUP BY 1 ORDER BY 1",
+        warehouse_url,
+    )
+    show(
+        "Some of them with their tracking",
+        "SELECT fr_number, sku, ordered, shipped, status, array_to_string(carriers, ', ') AS carriers,"
+        " array_to_string(tracking_numbers, ', ') AS tracking FROM (SELECT *, row_number() OVER (PARTITION BY status"
+        " ORDER BY fr_number) AS n FROM fba.fulfillment_progress) AS progress WHERE n <= 4 ORDER BY status, fr_number",
+        warehouse_url,
+    )
+
+
+def wrong_shipments(warehouse_url: str, amazon: Sandbox) -> str | None:
+    """Compare what is attached to the requests with what the sandbox shipped; returns what is wrong, if anything."""
+    truth = amazon.world.shipment_truth(SELLER, MARKETPLACE)["orders"]
+    shipped = {(number, sku): told["quantity"] for number, skus in truth.items() for sku, told in skus.items()}
+    with psycopg.connect(warehouse_url) as db:
+        rows = db.execute("SELECT fr_number, sku, shipped FROM fba.fulfillment_progress WHERE shipped > 0")
+        attached = {(number, sku): units for number, sku, units in rows}
+    if attached != shipped:
+        return f"{len(attached.items() ^ shipped.items())} of {len(shipped)} shipped lines differ from what Amazon shipped."
+    console.print(f"[green]✓[/] all {len(shipped)} lines that Amazon shipped from are attached with their quantities")
+    return None
+
+
+def show_runs(warehouse_url: str) -> None:
+    """Print what the runs say of themselves."""
+    show(
+        "Calls to Amazon",
+        "SELECT dag_id, operation, n AS calls FROM fba.run CROSS JOIN jsonb_each_text(calls) AS c (operation, n)"
+        " ORDER BY started_at, 2",
+        warehouse_url,
+    )
+    show(
+        "What the runs say (fba.run)", "SELECT dag_id, outcome, summary FROM fba.run ORDER BY started_at", warehouse_url
+    )
