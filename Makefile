@@ -5,10 +5,10 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint format lock bench clean
+.PHONY: help run up test test-browser lint format lock bench env clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(INSTALLED) ## run the DAGs against the sandbox Amazon, show what they did, stop everything
 	@$(PY) -m devstack run
@@ -17,7 +17,11 @@ up: $(INSTALLED) ## the same, and stay up for the Airflow UI until Ctrl-C
 	@$(PY) -m devstack up
 
 test: lint ## lint and every test
-	$(PY) -m pytest -n 3
+	$(PY) -m pytest -n 3 --ignore tests/browser
+	$(PY) -m pytest tests/browser
+
+test-browser: $(INSTALLED) ## look at Airflow's pages in Chromium; fails where there is none
+	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -30,10 +34,19 @@ format: $(INSTALLED) ## let ruff put the code in order
 
 bench: $(INSTALLED) ## measure against the limit (minutes)
 	$(PY) -m benchmarks.inventory
+	$(PY) -m benchmarks.shipments
+
+env: ## write .env with fresh secrets for docker compose; an .env that exists is kept
+	@if test -e .env; then echo ".env exists and is kept: what is encrypted needs its FERNET_KEY."; else umask 077 && { \
+	  echo "FERNET_KEY=$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')" && \
+	  for name in JWT_SECRET API_SECRET_KEY POSTGRES_PASSWORD AIRFLOW_DB_PASSWORD WAREHOUSE_DB_PASSWORD REDIS_PASSWORD ADMIN_PASSWORD; \
+	  do echo "$$name=$$(head -c 64 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' | head -c 43)"; done; } > .env.new && mv .env.new .env && \
+	  echo "Wrote .env. Airflow's user is admin, its password is ADMIN_PASSWORD there. Keep a copy: nothing can be decrypted without it."; fi
 
 lock: $(INSTALLED) ## compile requirements*.in to pinned requirements*.txt
 	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url requirements.in -o requirements.txt
 	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url requirements-dev.in -o requirements-dev.txt
+	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url requirements-celery.in -o requirements-celery.txt
 
 clean: ## remove the virtual environment and what tools left behind
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from devstack.airflow import store_connection
+from devstack.airflow import store_connection, warehouse_connection
 from fba_operators.client import amazon_time, user_agent, without_tokens
 from fba_operators.errors import (
     ConfigurationError,
@@ -196,6 +196,29 @@ def test_connection_test_gives_a_verdict_for_each_part(amazon):
     assert good, words
     assert "client and refresh token: ok" in words
     assert "United States" in words
+
+
+def test_connection_test_works_before_there_is_a_warehouse(amazon, postgres, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(postgres.create_database("no_schema_yet")))
+    good, words = SellingPartnerHook().test_connection()
+    assert good, words
+
+
+def test_connection_test_sees_a_wrong_secret_behind_a_kept_token(amazon, warehouse, monkeypatch):
+    SellingPartnerHook().access_token()
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, password="wrong"))
+    good, words = SellingPartnerHook().test_connection()
+    assert not good
+    assert "secret is wrong" in words
+    assert "amazon_us" not in words
+
+
+def test_connection_test_of_a_seller_without_fba_stock_is_good(amazon):
+    refused = {"errors": [{"code": "InvalidInput", "message": "no FBA inventory"}]}
+    amazon.world.add_fault("getInventorySummaries", "status", status=400, body=refused)
+    good, words = SellingPartnerHook().test_connection()
+    assert good, words
+    assert "(warning)" in words
 
 
 def test_connection_test_tells_a_wrong_marketplace(amazon, monkeypatch):

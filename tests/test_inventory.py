@@ -173,6 +173,7 @@ def test_stock_never_goes_back_in_time(amazon, warehouse, sql, next_hour):
     with pytest.raises(AirflowSkipException, match="never goes back"):
         merge(*old)
     assert snapshot(sql) == before
+    assert sql("SELECT outcome FROM fba.run").fetchone() == ("skipped",)
 
 
 def test_stock_that_vanishes_is_refused_unless_accepted(amazon, warehouse, sql, next_hour):

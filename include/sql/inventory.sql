@@ -16,9 +16,6 @@ SELECT string_agg(sku, E'\n'), string_agg(fba_quantity::text, E'\n'), string_agg
 FROM (SELECT *, row_number() OVER () / 50000 AS block FROM fba.global_inventory_pool WHERE store = %(store)s) AS pool
 GROUP BY block
 
--- name: plan_for_bulk
-SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true)
-
 -- name: create_staging
 CREATE TEMPORARY TABLE merged (
     sku text NOT NULL, fba_quantity bigint NOT NULL, fbm_quantity bigint NOT NULL, quantity bigint NOT NULL,

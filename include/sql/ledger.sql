@@ -63,6 +63,11 @@ DELETE FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report_id
 INSERT INTO fba.rejected_row (store, report_id, line_number, reason, sku, raw_line)
 VALUES (%(store)s, %(report_id)s, %(line_number)s, %(reason)s, %(sku)s, %(raw_line)s)
 
+-- name: plan_for_bulk
+-- For this transaction: sorts and joins of millions of rows in memory, no compiling of statements that run once, and no
+-- loops: planned for a table that is still empty, they would take hours over the rows of a first load.
+SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)
+
 -- name: clear_copy
 DELETE FROM {table} WHERE store = %(store)s
 

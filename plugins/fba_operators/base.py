@@ -13,6 +13,7 @@ import psycopg
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowSkipException
 from psycopg.types.json import Jsonb
 
 from fba_operators.errors import SellingPartnerError, ThrottledError, UnavailableError
@@ -104,6 +105,8 @@ class SellingPartnerOperator(BaseOperator):
         except ThrottledError as wait:
             self.log.info("%s. Deferred until %s.", wait, wait.until.isoformat(timespec="seconds"))
             self.defer(trigger=DateTimeTrigger(wait.until), method_name="resume")
+        except AirflowSkipException:
+            raise  # a decision, not a failure; who makes it writes it down
         except Exception as error:
             with suppress(psycopg.Error), self.warehouse.connect() as db:
                 told = str(error) if isinstance(error, (SellingPartnerError, ValueError)) else type(error).__name__

@@ -104,7 +104,7 @@ def write_pool(
     :return: rows inserted or changed
     """
     named = statements("inventory")
-    db.execute(named["plan_for_bulk"])
+    db.execute(statements("ledger")["plan_for_bulk"])
     db.execute(named["create_staging"])
     with db.cursor().copy(named["fill_staging"]) as copy:
         for text in _copy_text(frame):

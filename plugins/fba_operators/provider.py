@@ -7,10 +7,12 @@ from typing import Any
 from fba_operators import __version__
 from fba_operators.marketplaces import MARKETPLACES
 
+TEXT = {"type": ["string", "null"]}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the description that the entry point ``apache_airflow_provider`` promises."""
-    choices = {f"{place.name}: {place.id}" for place in MARKETPLACES.values()}
+    places = {place.id: f"{place.name} ({place.id})" for place in sorted(MARKETPLACES.values(), key=lambda m: m.name)}
     return {
         "package-name": "airflow-amazon-fba",
         "name": "Amazon FBA",
@@ -22,34 +24,46 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "fba_operators.hook.SellingPartnerHook",
                 "hook-name": "Amazon Selling Partner API",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port"],
+                    "hidden-fields": ["schema"],
                     "relabeling": {
                         "login": "LWA client id",
                         "password": "LWA client secret",
                         "host": "Endpoint (optional)",
+                        # Airflow 3.3.2's Test button sends port 0 for a connection without one and then refuses it, because
+                        # 0 is not what is stored (apache/airflow#73298, mended after 3.3.2). A stored 0 passes.
+                        "port": "Port: enter 0",
                     },
-                    "placeholders": {"host": "only for a sandbox or proxy; empty = the marketplace's own endpoint"},
+                    # The form draws no help text below its standard fields, only these inside them.
+                    "placeholders": {
+                        "login": "amzn1.application-oa2-client.… (Login with Amazon, of your application)",
+                        "password": "amzn1.oa2-cs.v1.… (expires after 180 days)",
+                        "host": "empty = the marketplace's own; a URL only for a sandbox or proxy",
+                        "port": "0, or Airflow's Test Connection button answers Bad Request",
+                    },
                 },
                 "conn-fields": {
                     "refresh_token": {
                         "label": "Refresh token",
-                        "description": "Made when the seller authorises your application; make a new one after a role was added.",
-                        "schema": {"type": ["string", "null"], "format": "password"},
+                        "description": "Starts with Atzr|. Made when the seller authorises your application; it lives 365 "
+                        "days. Make a new one after a role was added to the application.",
+                        "schema": {**TEXT, "format": "password"},
                     },
                     "seller_id": {
                         "label": "Seller id",
-                        "description": "Selling Partner ID, also called merchant token, e.g. A2XXXXXXXXXXXX.",
-                        "schema": {"type": ["string", "null"]},
+                        "description": "Selling Partner ID, also called merchant token, such as A2XXXXXXXXXXXX "
+                        "(Seller Central, Settings, Account Info, Your Merchant Token).",
+                        "schema": TEXT,
                     },
                     "marketplace_id": {
-                        "label": "Marketplace id",
-                        "description": "; ".join(sorted(choices)),
-                        "schema": {"type": ["string", "null"], "enum": [None, *sorted(MARKETPLACES)]},
+                        "label": "Marketplace",
+                        "description": "The one shop this store sells in; a second shop is a second connection. Its region "
+                        "picks Amazon's endpoint.",
+                        "schema": {**TEXT, "enum": list(places), "values_display": places},
                     },
                     "token_url": {
                         "label": "Token URL (optional)",
-                        "description": "Only for a sandbox or proxy; empty = Login with Amazon.",
-                        "schema": {"type": ["string", "null"]},
+                        "description": "Empty = Login with Amazon; a URL only for a sandbox or proxy.",
+                        "schema": TEXT,
                     },
                 },
             }

@@ -290,7 +290,8 @@ def _absent(hook: SellingPartnerHook, ledger: FeedLedger, unknown: dict[str, Any
     twice = sorted(number for number in absent - set(once) if unknown[number]["absent_since"] <= now - BETWEEN_LISTS)
     ledger.note_absent(once, absent=True)
     ledger.note_absent([number for number in unknown if number not in absent], absent=False)
-    outcome, again = Outcome(), []
+    outcome = Outcome()
+    again: list[str] = []
     for number in twice:
         # One by one: Amazon's quota may end the work in the middle, and what was found out must not be asked again.
         try:

@@ -222,19 +222,21 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport) ->
     counts: Counter[str] = Counter(lines=document.line_count)
     db.execute("SET LOCAL TimeZone TO 'UTC'")  # for a time without an offset
     db.execute(named["lock_store"], key)
+    db.execute(statements("ledger")["plan_for_bulk"])
     db.execute(named["create_staging"])
     copied = sql.SQL(", ").join(map(sql.Identifier, document.copy_columns))
     with db.cursor().copy(sql.SQL(named["fill_staging"].decode()).format(columns=copied)) as copy:
         for block in document.blocks():
             copy.write(block.copy_text())
+    db.execute(named["analyze_staging"])
     _reject_unreadable_times(db, key, report)
     ((counts["rejected"],),) = db.execute(named["rejected_of"], key)
     ((counts["without_id"],),) = db.execute(named["count_without_id"])
     db.execute(named["drop_repeats"])
     if counts["without_id"]:
         db.execute(named["name_rows"])
+        db.execute(named["analyze_staging"])
         db.execute(named["drop_known_by_id"], key)
-    db.execute(named["analyze_staging"])
     counts["replaced"] = db.execute(named["replace_rows_without_id"], key).rowcount
     for name, kind in (("update_changed", "updated"), ("insert_new", "new")):
         statement = _statement(name, store, report)

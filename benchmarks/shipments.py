@@ -1,0 +1,98 @@
+"""How far the load of a shipments report is from the limit, for 100 thousand and 1 million rows.
+
+The work: the operator's load, from the downloaded document to the committed rows, in a process of its own, against a
+PostgreSQL with default durability. The limit, taken in the same run: gunzip of the same document, plus bare COPYs of
+the already prepared rows into the same two tables with their keys.
+
+    python -m benchmarks.shipments [rows ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import bench, print_head, print_row, read_documents_from, report_cost
+
+SIZES = (100_000, 1_000_000)
+TABLES = ("amazon_fulfilled_shipments_report", "shipment_item")
+
+
+def shipments(n: int) -> Iterator[str]:
+    """Rows as Amazon writes them: three in four with a shipment-item-id, one in ten of a fulfillment request."""
+    from fba_operators.report_types import FULFILLED_SHIPMENTS
+
+    header = FULFILLED_SHIPMENTS.amazon_columns[:48]
+    yield "\t".join(header)
+    for i in range(n):
+        day = f"2026-10-{i % 28 + 1:02d}T{i % 24:02d}:00:00+00:00"
+        row = dict.fromkeys(header, "")
+        row |= {
+            "amazon-order-id": f"S01-{i:07d}-0000001" if i % 10 == 0 else f"111-{i:07d}-0000001",
+            "merchant-order-id": f"FR-{i:08d}" if i % 10 == 0 else "",
+            "shipment-id": f"D{i:09d}",
+            "shipment-item-id": "" if i % 4 == 0 else f"DI{i:09d}",
+            "amazon-order-item-id": f"{i:014d}",
+            "purchase-date": day,
+            "payments-date": day,
+            "shipment-date": day,
+            "reporting-date": day,
+            "sku": f"SKU-{i % 50_000:08d}",
+            "product-name": f"Item number {i % 50_000}, blue, with a title of usual length",
+            "quantity-shipped": "1",
+            "currency": "USD",
+            "item-price": "19.99",
+            "item-tax": "1.60",
+            "shipping-price": "0.00",
+            "ship-service-level": "Standard",
+            "recipient-name": "Jane Example",
+            "ship-address-1": "100 Example Street",
+            "ship-city": "SEATTLE",
+            "ship-state": "WA",
+            "ship-postal-code": "98101",
+            "ship-country": "US",
+            "item-promotion-discount": "0.00",
+            "ship-promotion-discount": "0.00",
+            "carrier": "AMZN_US",
+            "tracking-number": f"TBA{i:012d}",
+            "estimated-arrival-date": day,
+            "fulfillment-center-id": "BFI4",
+            "fulfillment-channel": "AFN",
+            "sales-channel": "amazon.com",
+        }
+        yield "\t".join(row.values())
+
+
+def work(folder: Path, report_id: str) -> None:
+    """Be the worker process: load one report, print what it took."""
+    from fba_operators.shipments import LoadShipmentsOperator
+
+    read_documents_from(folder)
+    load = LoadShipmentsOperator(task_id="load", report_id=report_id)
+    context: Any = {"run_id": "benchmark", "outlet_events": None}
+    report_cost(lambda: dict(load.act(context)["counts"]))
+
+
+def main(sizes: tuple[int, ...]) -> None:
+    """Measure a first load, and the same rows in a later report; print one Markdown table."""
+    with bench("benchmarks.shipments") as stand:
+        print_head("rows")
+        for n in sizes:
+            stand.write_document("shipments", shipments(n))
+            stand.fresh_warehouse()
+            taken = []
+            for number in (1, 2):
+                stand.ledger_entry("GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL", f"S{number}", "shipments")
+                taken.append(stand.measured(f"S{number}"))
+            if [told["told"].get("new", 0) for told in taken] != [n, 0]:
+                raise RuntimeError(f"not what was to be measured: {taken}")
+            print_row(n, stand.limit_seconds(("shipments",), TABLES), *taken)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        work(Path(sys.argv[2]), *sys.argv[3:])
+    else:
+        main(tuple(map(int, sys.argv[1:])) or SIZES)
