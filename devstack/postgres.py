@@ -72,7 +72,8 @@ def running_postgres(settings: dict[str, str] | None = None) -> Iterator[Server]
         try:
             yield Server(port)
         finally:
-            server.cleanup()
-            atexit.unregister(server._cleanup)  # it would recreate the folder only to look into it
+            # Not server.cleanup(): it knows only the process from before the restart.
+            pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+            atexit.unregister(server._cleanup)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

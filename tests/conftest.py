@@ -28,7 +28,8 @@ os.environ.update(
 )
 
 
-def pytest_unconfigure() -> None:
+def pytest_sessionfinish() -> None:
+    """Stop the server: pytest_unconfigure would be later, but it does not happen in the workers of pytest-xdist."""
     _stack.close()
 
 
