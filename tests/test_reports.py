@@ -143,7 +143,7 @@ def test_fatal_shows_amazons_reason_and_is_not_retried(amazon, warehouse):
 
 def test_fatal_without_a_document_says_so(amazon, warehouse):
     amazon.world.add_fault("createReport", "fatal")
-    with pytest.raises(DecisionNeededError, match="gives no reason"):
+    with pytest.raises(DecisionNeededError, match="reason: none given"):
         wait(ask())
 
 

@@ -164,11 +164,12 @@ WHERE store = %(store)s AND result_document IS NOT NULL AND settled_at < clock_t
 
 -- name: note_run
 -- Every task adds its sentence and its counts; the last one says how it ended. What a failed attempt said is replaced.
-INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed)
+INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed, attention)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, nullif(%(told)s, ''), %(outcome)s::text, CASE WHEN %(outcome)s::text IS NOT NULL THEN clock_timestamp() END,
-        %(rows_in)s, %(rows_rejected)s, %(rows_changed)s)
+        %(rows_in)s, %(rows_rejected)s, %(rows_changed)s, %(attention)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     summary = CASE WHEN r.outcome = 'failed' THEN excluded.summary ELSE nullif(concat_ws(' ', r.summary, excluded.summary), '') END,
-    outcome = excluded.outcome, finished_at = excluded.finished_at,
+    outcome = excluded.outcome, finished_at = excluded.finished_at, failure = NULL,
+    attention = fba.add_counts(r.attention, excluded.attention),
     rows_in = r.rows_in + excluded.rows_in, rows_rejected = r.rows_rejected + excluded.rows_rejected,
     rows_changed = r.rows_changed + excluded.rows_changed

@@ -85,30 +85,41 @@ SELECT count(DISTINCT (store, report_id)) FROM old
 
 -- name: begin_run
 INSERT INTO fba.run (dag_id, run_id, store) VALUES (%(dag_id)s, %(run_id)s, %(store)s)
-ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = NULL, outcome = NULL, summary = NULL
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = NULL, outcome = NULL, summary = NULL, failure = NULL,
+    attention = '{}', rows_in = 0, rows_rejected = 0, rows_changed = 0
 
 -- name: add_calls
 INSERT INTO fba.run AS r (dag_id, run_id, store, calls, throttled_seconds)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(calls)s, %(throttled_seconds)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     throttled_seconds = r.throttled_seconds + excluded.throttled_seconds,
-    calls = (
-        SELECT jsonb_object_agg(operation, n) FROM (
-            SELECT operation, sum(n::bigint) AS n
-            FROM (SELECT * FROM jsonb_each_text(r.calls) UNION ALL SELECT * FROM jsonb_each_text(excluded.calls)) AS both_ (operation, n)
-            GROUP BY operation
-        ) AS sums
-    )
+    calls = fba.add_counts(r.calls, excluded.calls)
 
 -- name: finish_run
-UPDATE fba.run SET finished_at = clock_timestamp(), outcome = %(outcome)s, summary = %(summary)s,
-    rows_in = %(rows_in)s, rows_rejected = %(rows_rejected)s, rows_changed = %(rows_changed)s
+UPDATE fba.run SET finished_at = clock_timestamp(), outcome = %(outcome)s, summary = %(summary)s, failure = %(failure)s,
+    rows_in = %(rows_in)s, rows_rejected = %(rows_rejected)s, rows_changed = %(rows_changed)s, attention = %(attention)s
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND store = %(store)s
-
--- name: runs
-SELECT store, outcome, summary, calls, throttled_seconds, rows_in, rows_rejected, rows_changed FROM fba.run
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s ORDER BY store
 
 -- name: fail_run
-UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'failed', summary = %(summary)s
-WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND store = %(store)s
+INSERT INTO fba.run (dag_id, run_id, store, finished_at, outcome, summary, failure)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'failed', %(summary)s, %(failure)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
+    summary = excluded.summary, failure = excluded.failure
+
+-- name: end_unfinished
+-- Stores whose tasks were killed before they could say how they ended.
+UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'failed', failure = 'it did not finish; the logs of its tasks say why'
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND outcome IS NULL
+
+-- name: runs
+-- The rows of a run, each with what the run before it left for a person on the same day.
+SELECT r.store, r.outcome, r.summary, r.failure, r.attention, r.calls, r.throttled_seconds, r.rows_in, r.rows_rejected,
+       r.rows_changed, extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float AS seconds,
+       coalesce(before.attention, '{}') AS told_before
+FROM fba.run AS r
+LEFT JOIN LATERAL (
+    SELECT CASE WHEN (b.started_at AT TIME ZONE 'UTC')::date = (r.started_at AT TIME ZONE 'UTC')::date THEN b.attention END AS attention FROM fba.run AS b
+    WHERE b.dag_id = r.dag_id AND b.store = r.store AND b.started_at < r.started_at AND b.finished_at IS NOT NULL
+    ORDER BY b.started_at DESC LIMIT 1
+) AS before ON true
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s ORDER BY r.store

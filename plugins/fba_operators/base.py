@@ -45,6 +45,16 @@ def flag(name: str, value: bool | str | None) -> bool | None:
     return known[text]
 
 
+def failure(task_id: str, error: Exception) -> dict[str, str]:
+    """Say why a task failed: ``summary`` for those who may see everything, ``failure`` for a chat room."""
+    known = isinstance(error, (SellingPartnerError, ValueError))
+    brief = error.brief if isinstance(error, SellingPartnerError) else type(error).__name__
+    return {
+        "summary": f"{task_id}: {error if known else type(error).__name__}",
+        "failure": f"{task_id}: {brief}",
+    }
+
+
 class SellingPartnerOperator(BaseOperator):
     """Base of the operators that work on one store.
 
@@ -109,9 +119,7 @@ class SellingPartnerOperator(BaseOperator):
             raise  # a decision, not a failure; who makes it writes it down
         except Exception as error:
             with suppress(psycopg.Error), self.warehouse.connect() as db:
-                told = str(error) if isinstance(error, (SellingPartnerError, ValueError)) else type(error).__name__
-                db.execute(statements("ledger")["begin_run"], run)
-                db.execute(statements("ledger")["fail_run"], {**run, "summary": f"{self.task_id}: {told}"})
+                db.execute(statements("ledger")["fail_run"], {**run, **failure(self.task_id, error)})
             raise
         finally:
             self._record_calls(run)

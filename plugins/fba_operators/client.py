@@ -373,15 +373,18 @@ class SellingPartnerClient(BaseHook):
             self._throttled(name, wait, request_id)
         if status >= 500:
             kind = UnavailableError if operation.repeatable else LostAnswerError
-            raise kind(f"{self.conn_id}: Amazon failed: {said or 'no reason given'}", **facts)
+            raise kind(f"{self.conn_id}: Amazon failed", detail=said or "no reason given", **facts)
         if status in (401, 403):
             raise CredentialsError(
-                f"Connection {self.conn_id}: Amazon denies access: {said or 'no reason given'}. Usual causes: the application "
-                "lacks the role (Amazon Fulfillment, Inventory and Order Tracking) or got it after this refresh token "
-                "was made, which then must be made anew; or the marketplace belongs to another region or seller",
+                f"Connection {self.conn_id}: Amazon denies access. Usual causes: the application lacks the role "
+                "(Amazon Fulfillment, Inventory and Order Tracking) or got it after this refresh token was made, which "
+                "then must be made anew; or the marketplace belongs to another region or seller. Amazon's reason",
+                detail=said or "none given",
                 **facts,
             )
-        raise RequestRefusedError(f"{self.conn_id}: Amazon refuses the request: {said or 'no reason given'}", **facts)
+        raise RequestRefusedError(
+            f"{self.conn_id}: Amazon refuses the request", detail=said or "no reason given", **facts
+        )
 
     def _download(self, operation: str, document_id: str, what: str) -> Download:
         response = self._opened(str(self._call(operation, document_id)["url"]), what)

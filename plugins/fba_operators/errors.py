@@ -19,7 +19,8 @@ from datetime import datetime
 class SellingPartnerError(Exception):
     """Something went wrong between us and Amazon.
 
-    :param message: what happened and what to do, without secrets or personal data
+    :param message: what happened and what to do in our own words and counts, without secrets or personal data
+    :param detail: what Amazon or a document said, or names of SKUs and requests; goes into logs, not into notifications
     :param operation: Amazon's operation, e.g. ``createReport``
     :param status: HTTP status, when there was an answer
     :param code: Amazon's error code, e.g. ``InvalidInput``
@@ -30,12 +31,13 @@ class SellingPartnerError(Exception):
         self,
         message: str,
         *,
+        detail: str | None = None,
         operation: str | None = None,
         status: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        self.message = message
+        self.message = f"{message}: {detail}" if detail else message
         self.operation = operation
         self.status = status
         self.code = code
@@ -47,7 +49,9 @@ class SellingPartnerError(Exception):
             f"Amazon request id {request_id}" if request_id else None,
         ]
         known = ", ".join(fact for fact in facts if fact)
-        super().__init__(f"{message} ({known})" if known else message)
+        facts_told = f" ({known})" if known else ""
+        self.brief = message + facts_told
+        super().__init__(self.message + facts_told)
 
 
 class ConfigurationError(SellingPartnerError):
@@ -109,6 +113,6 @@ class MissingColumnsError(UnreadableDocumentError):
     :param found: the header as it was found
     """
 
-    def __init__(self, message: str, found: tuple[str, ...]) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, found: tuple[str, ...], *, detail: str) -> None:
+        super().__init__(message, detail=detail)
         self.found = found

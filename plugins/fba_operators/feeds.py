@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -29,6 +30,7 @@ from fba_operators.feed_ledger import FeedLedger
 from fba_operators.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
 from fba_operators.settling import Outcome, cancel_orders, counted, named, settle_feed
 from fba_operators.stores import Fulfillment, load_stores, stores_path
+from fba_operators.summaries import counts
 from fba_operators.triggers import UNFINISHED
 from fba_operators.warehouse import statements
 
@@ -74,12 +76,14 @@ class FeedOperator(SellingPartnerOperator):
         outcome: str | None = None,
         moved: Counter[str] | None = None,
         rows_in: int = 0,
+        attention: Mapping[str, int] | None = None,
     ) -> None:
         """Log a sentence and add it to the run's summary.
 
         :param outcome: how the run ended for this store, if this was its last task
         :param moved: how many requests came to each status
         :param rows_in: how many requests were looked at
+        :param attention: what needs a person besides invalid and rejected requests: code and count
         """
         moved = moved or Counter()
         if told:
@@ -93,6 +97,7 @@ class FeedOperator(SellingPartnerOperator):
             "rows_in": rows_in,
             "rows_rejected": moved["invalid"] + moved["rejected"],
             "rows_changed": moved.total(),
+            "attention": counts({"invalid": moved["invalid"], "rejected": moved["rejected"], **(attention or {})}),
         }
         with self.warehouse.connect() as db:
             db.execute(statements("fulfillment")["note_run"], row)
@@ -140,14 +145,20 @@ class SettleFeedsOperator(FeedOperator):
         with self.warehouse.connect() as db:
             days = load_stores(stores_path()).retention.raw_documents_days
             self.ledger.run(db, "purge_results", days=days)
-        self.tell(context, " ".join(filter(None, (*outcome.told, outcome.waiting))), moved=outcome.moved)
+        self.tell(
+            context,
+            " ".join(filter(None, (*outcome.told, outcome.waiting))),
+            moved=outcome.moved,
+            attention={"not_cancelled": outcome.refused},
+        )
         self.publish(context, outcome.moved)
         if outcome.stuck:
             raise DecisionNeededError(
-                f"{self.conn_id}: {len(outcome.stuck)} requests were sent again and again and Amazon has no order of them: "
-                f"{named(outcome.stuck)}. They stay unknown. Look in Seller Central under these numbers, then set their "
-                "status in fba.fulfillment_request to pending (to send them again), accepted or rejected. The next run "
-                "goes on with the others"
+                f"{self.conn_id}: {len(outcome.stuck)} requests were sent again and again and Amazon has no order of them. "
+                "They stay unknown. Look in Seller Central under their numbers, then set their status in "
+                "fba.fulfillment_request to pending (to send them again), accepted or rejected. The next run goes on "
+                "with the others",
+                detail=named(outcome.stuck),
             )
         return dict(outcome.moved)
 

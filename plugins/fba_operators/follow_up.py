@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Context
 from psycopg.rows import dict_row
 
+from fba_operators import summaries
 from fba_operators.base import SellingPartnerOperator
 from fba_operators.errors import RequestRefusedError
 from fba_operators.runs import SummariseRunOperator
@@ -107,15 +108,31 @@ class SummariseShipmentsOperator(SummariseRunOperator):
         told = summary(len(loaded), counts, followed[0] if followed else None, (self.removed or {}).get(store, {}))
         key = {"dag_id": self.dag_id, "run_id": context["run_id"], "store": store}
         with Warehouse(self.warehouse_conn_id).connect() as db:
+            why = None
             failed = not planned or len(loaded) < len(planned) or not followed
             if failed:
                 rows = db.cursor(row_factory=dict_row).execute(statements("ledger")["runs"], key)
-                why = next((row["summary"] for row in rows if row["store"] == store), None)
-                told = f"{len(planned) - len(loaded)} of {len(planned)} windows not loaded. {why or ''} {told}"
+                before = next((row for row in rows if row["store"] == store), {})
+                why = before.get("failure")
+                missing = f"{len(planned) - len(loaded)} of {len(planned)} windows not loaded. "
+                told = f"{missing}{before.get('summary') or ''} {told}"
             row = {"rows_in": counts["lines"], "rows_rejected": counts["rejected"]}
             row["rows_changed"] = counts["new"] + counts["updated"] + counts["replaced"]
-            outcome = {"outcome": "failed" if failed else "success", "summary": told}
+            outcome = {"outcome": "failed" if failed else "success", "summary": told, "failure": why}
+            outcome["attention"] = summaries.counts(_attention(counts, followed[0] if followed else {}))
             db.execute(statements("ledger")["finish_run"], {**key, **row, **outcome})
+
+
+def _attention(counts: Mapping[str, int], followed: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        "rejected_lines": counts["rejected"],
+        "without_request": counts["without_request"],
+        # Those overdue are asked after once a day; in between they are no news.
+        "overdue": followed.get("overdue", 0) if followed.get("asked") else 0,
+        "rejected": len(followed.get("rejected", ())),
+        "partly_shipped": len(followed.get("partly", ())),
+        "unknown_at_amazon": len(followed.get("unknown_at_amazon", ())),
+    }
 
 
 def _listed(given: Any) -> list[dict[str, Any]]:

@@ -84,10 +84,10 @@ class Header:
             if report_type.personal and not fields:
                 found = "(not shown: none of them is a column name, so they may be a buyer's data)"
             raise MissingColumnsError(
-                f"{report_type.name} lacks the column {wanted}. Its header has {len(names)} fields: "
-                f"{found[:1500]}{'…' if len(found) > 1500 else ''}. Nothing was read from it; a localised name that "
-                "is not known yet belongs into report_types.py.",
+                f"{report_type.name} lacks the column {wanted}. Nothing was read from it; a localised name that is not "
+                f"known yet belongs into report_types.py. Its header has {len(names)} fields",
                 names,
+                detail=f"{found[:1500]}{'…' if len(found) > 1500 else ''}",
             )
         repeats = tuple(
             (place, column)

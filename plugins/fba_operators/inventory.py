@@ -9,6 +9,7 @@ import psycopg
 from airflow.sdk import Asset, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from fba_operators import summaries
 from fba_operators.base import SellingPartnerOperator, flag
 from fba_operators.errors import DecisionNeededError, EmptyDocumentError, RequestRefusedError
 from fba_operators.frames import (
@@ -206,8 +207,9 @@ class MergeInventoryOperator(SellingPartnerOperator):
         if too_many_zeroed(in_stock=result.in_stock, zeroed=zeroed, max_share=settings.max_zeroed_share):
             raise DecisionNeededError(
                 f"{self.conn_id}: {zeroed} of {result.in_stock} SKUs in stock would drop to 0, more than "
-                f"max_zeroed_share {settings.max_zeroed_share:.0%}. Nothing was written. Among them: "
-                f"{', '.join(result.zeroed[:NAMED])}. If the stock really is gone, run again with accept_zeroed_stock"
+                f"max_zeroed_share {settings.max_zeroed_share:.0%}. Nothing was written. If the stock really is gone, run "
+                "again with accept_zeroed_stock. Among these SKUs",
+                detail=", ".join(result.zeroed[:NAMED]),
             )
 
     def _write(
@@ -252,6 +254,14 @@ class MergeInventoryOperator(SellingPartnerOperator):
             "rows_in": counts["rows"] + counts["rejected"],
             "rows_rejected": counts["rejected"],
             "rows_changed": changed,
+            "attention": summaries.counts(
+                {
+                    "rejected_lines": counts["rejected"],
+                    "kept_skus": sum(map(len, result.kept.values())),
+                    "not_added_skus": sum(map(len, result.not_added.values())),
+                    "conflicting_skus": sum(result.conflicts.values()),
+                }
+            ),
         }
         db.execute(statements("ledger")["finish_run"], row)
         db.commit()
@@ -261,13 +271,15 @@ class MergeInventoryOperator(SellingPartnerOperator):
         if refused:
             raise RequestRefusedError(
                 f"{self.conn_id}: everything else is written, but the FBA Inventory API refuses {len(refused)} SKUs, which "
-                f"keep their last quantity: {', '.join(refused[:NAMED])}. Look at them in Seller Central"
+                "keep their last quantity. Look at them in Seller Central",
+                detail=", ".join(refused[:NAMED]),
             )
         return counts
 
     def _run_row(self, context: Context, outcome: str, summary: str) -> dict[str, Any]:
         key = {"dag_id": self.dag_id, "run_id": context["run_id"], "store": self.conn_id}
-        return {**key, "outcome": outcome, "summary": summary, "rows_in": 0, "rows_rejected": 0, "rows_changed": 0}
+        told = {"outcome": outcome, "summary": summary, "failure": None, "attention": summaries.counts({})}
+        return {**key, **told, "rows_in": 0, "rows_rejected": 0, "rows_changed": 0}
 
 
 def _summary(counts: dict[str, int], result: MergeResult) -> str:

@@ -180,7 +180,11 @@ class WaitForReportOperator(SellingPartnerOperator):
         if status == "DONE":
             return report_id
         if status == "FATAL":
-            raise DecisionNeededError(self._why_fatal(report_id))
+            raise DecisionNeededError(
+                f"{self.conn_id}: report {report_id} is FATAL. It is asked for again by the next run that begins "
+                f"{COOLDOWN.seconds // 60} minutes after it was made. Amazon's reason",
+                detail=self._why_fatal(report_id),
+            )
         if status == "CANCELLED":
             return self._after_cancelled(report_id)
         return self.wait_for("report", report_id, PATIENCE)
@@ -201,16 +205,12 @@ class WaitForReportOperator(SellingPartnerOperator):
 
     def _why_fatal(self, report_id: str) -> str:
         document_id = self._ledger.get(report_id)["document_id"]
-        reason = "Amazon gives no reason"
-        if document_id:
-            head = b"".join(self.hook.download_report(document_id).chunks)[:100_000]
-            if head[:2] == b"\x1f\x8b":
-                head = zlib.decompressobj(wbits=31).decompress(head, 4000)
-            reason = f"Amazon's reason: {head[:1000].decode('utf-8', 'replace')}"
-        return (
-            f"{self.conn_id}: report {report_id} is FATAL. {reason}. It is asked for again by the next run that begins "
-            f"{COOLDOWN.seconds // 60} minutes after it was made"
-        )
+        if not document_id:
+            return "none given"
+        head = b"".join(self.hook.download_report(document_id).chunks)[:100_000]
+        if head[:2] == b"\x1f\x8b":
+            head = zlib.decompressobj(wbits=31).decompress(head, 4000)
+        return head[:1000].decode("utf-8", "replace")
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

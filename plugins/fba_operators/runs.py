@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import apprise
+from airflow.providers.apprise.hooks.apprise import AppriseHook
 from airflow.sdk import BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.observability import stats
 from psycopg.rows import dict_row
 
 from fba_operators.base import AmazonRetryPolicy
 from fba_operators.errors import ConfigurationError
 from fba_operators.stores import load_stores, stores_path
+from fba_operators.summaries import ATTENTION, StoreSummary, from_row, message
 from fba_operators.warehouse import DEFAULT_WAREHOUSE, Warehouse, statements
 
 
@@ -66,7 +70,7 @@ class PrepareRunOperator(BaseOperator):
 
 
 class SummariseRunOperator(BaseOperator):
-    """Say for each store what the run did, and fail the run if a store failed.
+    """Say for each store what the run did, notify those who want to know, and fail the run if a store failed.
 
     Runs whatever became of the others, so it must be the last task. Also purges raw copies that are older than
     ``retention.raw_documents_days``.
@@ -86,39 +90,71 @@ class SummariseRunOperator(BaseOperator):
         self.warehouse_conn_id = warehouse_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
-        """Print the summaries; raise if one is missing or bad."""
+        """Print and send the summaries; raise if one is missing or bad."""
         if self.stores is None:
+            self._notify(context, [StoreSummary("all stores", "failed", failure="the run was not prepared")])
             raise AirflowException("The run was not prepared; the first task's log says why.")
         if not self.stores:
             raise AirflowSkipException("This run had nothing to do; the first task's log says why.")
+        key = {"dag_id": self.dag_id, "run_id": context["run_id"]}
         with Warehouse(self.warehouse_conn_id).connect() as db:
-            rows = {
-                row["store"]: row
-                for row in db.cursor(row_factory=dict_row).execute(
-                    statements("ledger")["runs"], {"dag_id": self.dag_id, "run_id": context["run_id"]}
-                )
-            }
+            db.execute(statements("ledger")["end_unfinished"], key)
+            query = db.cursor(row_factory=dict_row).execute(statements("ledger")["runs"], key)
+            rows = {row["store"]: row for row in query}
             keep = load_stores().retention.raw_documents_days
             (purged,) = db.execute(statements("ledger")["purge_documents"], {"days": keep}).fetchone() or (0,)
         if purged:
             self.log.info("Purged the raw copies of %d reports older than %d days.", purged, keep)
-        outcomes = {}
-        for store in self.stores:
-            row = rows.get(store) or {}
-            outcomes[store] = row.get("outcome") or "did not finish"
-            calls = ", ".join(f"{name} {n}" for name, n in sorted((row.get("calls") or {}).items()))
+        told = [from_row(store, rows.get(store)) for store in self.stores]
+        for store in told:
+            calls = ", ".join(f"{name} {n}" for name, n in sorted(store.calls.items()))
             self.log.info(
                 "%s: %s. %s Calls to Amazon: %s. Waited for quotas: %.0f s.",
-                store,
-                outcomes[store],
-                row.get("summary") or "See the logs of its tasks.",
+                store.store,
+                store.outcome,
+                store.summary,
                 calls or "none",
-                row.get("throttled_seconds") or 0,
+                store.throttled_seconds,
             )
-        failed = [store for store, outcome in outcomes.items() if outcome not in ("success", "skipped")]
+            self._measure(store)
+        self._notify(context, told)
+        failed = [store.store for store in told if store.failed]
         if failed:
             raise AirflowException(
-                f"{len(failed)} of {len(outcomes)} stores failed: {', '.join(failed)}. The others are complete. "
+                f"{len(failed)} of {len(told)} stores failed: {', '.join(failed)}. The others are complete. "
                 "The reasons stand above and in fba.run."
             )
-        return outcomes
+        return {store.store: store.outcome for store in told}
+
+    def _measure(self, store: StoreSummary) -> None:
+        """Hand the numbers to Airflow's metrics, which do nothing unless they are switched on."""
+        tags = {"dag_id": self.dag_id, "store": store.store}
+        stats.incr("fba.runs", tags={**tags, "outcome": store.outcome})
+        for name in ("rows_in", "rows_rejected", "rows_changed", "seconds", "throttled_seconds"):
+            stats.gauge(f"fba.{name}", getattr(store, name), tags=tags)
+        for operation, number in store.calls.items():
+            stats.incr("fba.calls", number, tags={**tags, "operation": operation})
+        for code in ATTENTION:
+            stats.gauge("fba.attention", store.attention.get(code, 0), tags={**tags, "code": code})
+
+    def _notify(self, context: Context, told: list[StoreSummary]) -> None:
+        """Tell those of stores.yaml who want to know; what cannot be delivered is logged and changes nothing else."""
+        for wanted in load_stores().notifications:
+            link = str(context["ti"].log_url).partition("/tasks/")[0]
+            news = message(self.dag_id, told, wanted.on, link)
+            if news is None:
+                continue
+            title, body, kind = news
+            try:
+                receiver = apprise.Apprise()
+                hook = AppriseHook(wanted.connection)
+                hook.set_config_from_conn(hook.get_connection(wanted.connection), receiver)
+                # Not AppriseNotifier: it does not say whether the message was delivered.
+                delivered = receiver.notify(body=body, title=title, notify_type=apprise.NotifyType(kind))
+                why = "" if delivered else "the service did not take it, or the connection names none"
+            except Exception as error:  # whatever a messenger's plugin raises; its text may hold the service's token
+                why = type(error).__name__
+            if why:
+                self.log.error("The notification through connection %s was not delivered: %s.", wanted.connection, why)
+            else:
+                self.log.info("Notified through connection %s: %s.", wanted.connection, title)

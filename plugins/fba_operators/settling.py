@@ -47,12 +47,14 @@ class Outcome:
     :param told: sentences for the run's summary
     :param waiting: why the feed cannot be settled yet, or None
     :param stuck: FR numbers a person has to decide about
+    :param refused: how many orders Amazon would not cancel
     """
 
     moved: Counter[str] = field(default_factory=Counter)
     told: list[str] = field(default_factory=list)
     waiting: str | None = None
     stuck: list[str] = field(default_factory=list)
+    refused: int = 0
 
     def add(self, other: Outcome) -> None:
         """Take in what something else changed."""
@@ -60,6 +62,7 @@ class Outcome:
         self.told += other.told
         self.waiting = self.waiting or other.waiting
         self.stuck += other.stuck
+        self.refused += other.refused
 
 
 def named(numbers: list[str]) -> str:
@@ -324,6 +327,7 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> Outcome:
             outcome.moved["cancelled"] += 1
     if outcome.moved:
         outcome.told.append(f"{outcome.moved['cancelled']} orders cancelled.")
+    outcome.refused = len(refused)
     if refused:
         outcome.told.append(f"{len(refused)} orders could not be cancelled: {named(refused)}.")
     return outcome

@@ -11,7 +11,7 @@ import psycopg
 from airflow.sdk import Asset, BaseOperator, Context
 from psycopg import sql
 
-from fba_operators.base import AmazonRetryPolicy, SellingPartnerOperator
+from fba_operators.base import AmazonRetryPolicy, SellingPartnerOperator, failure
 from fba_operators.errors import DecisionNeededError, EmptyDocumentError
 from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.loading import LoadedReport, load_report
@@ -70,7 +70,7 @@ class PrepareShipmentsOperator(PrepareRunOperator):
             with Warehouse(self.warehouse_conn_id).connect() as db:
                 for store in stores:
                     key = {"dag_id": self.dag_id, "run_id": context["run_id"], "store": store}
-                    db.execute(statements("ledger")["fail_run"], {**key, "summary": f"{self.task_id}: {error}"})
+                    db.execute(statements("ledger")["fail_run"], {**key, **failure(self.task_id, error)})
             raise
         return stores
 
