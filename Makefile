@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-browser lint format lock bench env clean
+.PHONY: help run up test test-browser faults lint format lock bench env clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ test: lint ## lint and every test
 
 test-browser: $(INSTALLED) ## look at Airflow's pages in Chromium; fails where there is none
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
+
+faults: $(INSTALLED) ## every fault at every call of every DAG, and fuzzing (minutes)
+	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(VENV)/bin/ruff check .

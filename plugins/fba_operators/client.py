@@ -20,6 +20,7 @@ from airflow.sdk.log import mask_secret
 from requests.adapters import HTTPAdapter
 
 from fba_operators import __version__
+from fba_operators.answers import misshapen
 from fba_operators.errors import (
     ConfigurationError,
     CredentialsError,
@@ -243,9 +244,13 @@ class SellingPartnerClient(BaseHook):
             asked_at = datetime.now(UTC)
             response = self._send("token", "POST", self._token_url, data=form)
             body = _json_of(response)
-            if response.ok and body.get("access_token"):
-                lifetime = timedelta(seconds=float(body.get("expires_in", 3600)))
-                return str(body["access_token"]), asked_at + max(lifetime - TOKEN_LEAD, lifetime / 2)
+            if response.ok:
+                token, seconds = body.get("access_token"), body.get("expires_in", 3600)
+                sound = isinstance(token, str) and re.fullmatch(r"[!-~]+", token)
+                if not sound or type(seconds) not in (int, float) or not 0 < seconds <= 86400:
+                    raise UnavailableError("Login with Amazon gave no usable token", operation="token", status=200)
+                lifetime = timedelta(seconds=seconds)
+                return str(token), asked_at + max(lifetime - TOKEN_LEAD, lifetime / 2)
             raise self._token_refused(response, body)
 
         return _patiently(ask)
@@ -310,14 +315,15 @@ class SellingPartnerClient(BaseHook):
                 headers={"x-amz-access-token": token, "x-amz-date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")},
                 **arguments,
             )
-            if bucket and self._warehouse and (told := response.headers.get("x-amzn-RateLimit-Limit")):
-                self._warehouse.correct_bucket(bucket, rate=float(told))
+            if bucket and self._warehouse and (rate := _rate_of(response)):
+                self._warehouse.correct_bucket(bucket, rate=rate)
             if response.ok:
-                if (answer := _json_of(response)) or response.status_code in (200, 204):
-                    return answer
-                raise LostAnswerError(
-                    "Amazon said yes without saying what", operation=name, status=response.status_code
-                )
+                answer = _json_of(response)
+                if wrong := misshapen(name, answer):
+                    kind = UnavailableError if operation.repeatable else LostAnswerError
+                    said = f"{self.conn_id}: Amazon said yes, but its {wrong} is missing or not as documented"
+                    raise kind(said, operation=name, status=response.status_code)
+                return answer
             if rejected is None and response.status_code in (401, 403) and _is_about_the_token(response):
                 rejected = token
                 continue
@@ -358,7 +364,7 @@ class SellingPartnerClient(BaseHook):
     def _refuse(self, name: str, operation: Operation, bucket: str | None, response: requests.Response) -> NoReturn:
         """Raise what an answer other than success means."""
         status, request_id = response.status_code, response.headers.get("x-amzn-RequestId")
-        first: dict[str, Any] = next(iter(_json_of(response).get("errors") or []), {})
+        first: dict[str, Any] = next(iter(_errors_of(response)), {})
         said = without_tokens(" ".join(str(first[key]) for key in ("message", "details") if first.get(key)))
         facts: dict[str, Any] = {
             "operation": name,
@@ -418,8 +424,19 @@ class SellingPartnerClient(BaseHook):
 
 
 def _is_about_the_token(response: requests.Response) -> bool:
-    details = " ".join(str(error.get("details")) for error in _json_of(response).get("errors") or [])
+    details = " ".join(str(error.get("details")) for error in _errors_of(response))
     return "access token" in details.lower()
+
+
+def _errors_of(response: requests.Response) -> list[dict[str, Any]]:
+    errors = _json_of(response).get("errors")
+    return [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+
+
+def _rate_of(response: requests.Response) -> float | None:
+    """Calls per second that Amazon grants; None for what is no such number, which would stop every later call."""
+    told = response.headers.get("x-amzn-RateLimit-Limit", "")
+    return float(told) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", told) and float(told) > 0 else None
 
 
 def _json_of(response: requests.Response) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class SellingPartnerHook(SellingPartnerClient):
         params = {"queryStartDate": amazon_time(since)}
         while True:
             payload = self._call("listAllFulfillmentOrders", params=params)["payload"]
-            orders += payload.get("fulfillmentOrders", [])
+            orders += payload.get("fulfillmentOrders") or []
             if not payload.get("nextToken"):
                 return orders
             params["nextToken"] = payload["nextToken"]

@@ -1,0 +1,223 @@
+"""Answers of Amazon's that are not as documented: one of our errors, never another, never a hang, never a number made up."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fba_operators import client
+from fba_operators.documents import Document
+from fba_operators.errors import DocumentError, LostAnswerError, SellingPartnerError, UnavailableError
+from fba_operators.feed_xml import ReportError, judge, parse_processing_report
+from fba_operators.hook import SellingPartnerHook
+from fba_operators.report_types import AFN_INVENTORY, LISTINGS
+from sandbox.processing_report import Result, processing_report
+from tests.faults.campaign import WHOLE
+
+settings.register_profile("faults", max_examples=1000 if WHOLE else 30, deadline=None, derandomize=True)
+BOUNDED = settings(settings.get_profile("faults"), suppress_health_check=list(HealthCheck))
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+TIME = "2026-11-01T00:00:00+00:00"
+REPORT = {"reportId": "1", "reportType": "X", "processingStatus": "DONE", "createdTime": TIME, "reportDocumentId": "d"}
+FEED = {"feedId": "1", "feedType": "X", "processingStatus": "DONE", "createdTime": TIME, "processingEndTime": TIME}
+ORDER = {"sellerFulfillmentOrderId": "FR-1", "marketplaceId": "ATVPDKIKX0DER", "fulfillmentOrderStatus": "Processing"}
+STOCK = {"sellerSku": "A", "inventoryDetails": {"fulfillableQuantity": 3}}
+# Operation → a good answer, and what we make of it.
+ANSWERS: dict[str, tuple[Any, Any]] = {
+    "createReport": ({"reportId": "1"}, lambda hook: hook.create_report("X")),
+    "getReport": (REPORT, lambda hook: hook.get_report("1")),
+    "getReports": ({"reports": [REPORT]}, lambda hook: list(hook.get_reports("X", created_since=NOW))),
+    "createFeedDocument": ({"feedDocumentId": "d", "url": "u"}, lambda hook: hook.create_feed_document("text/xml")),
+    "createFeed": ({"feedId": "1"}, lambda hook: hook.create_feed("X", "d")),
+    "getFeed": (FEED, lambda hook: hook.get_feed("1")),
+    "getFeeds": ({"feeds": [FEED]}, lambda hook: list(hook.get_feeds("X", created_since=NOW))),
+    "getInventorySummaries": (
+        {"payload": {"inventorySummaries": [STOCK]}},
+        lambda hook: hook.get_inventory_summaries(["A"]),
+    ),
+    "listAllFulfillmentOrders": (
+        {"payload": {"fulfillmentOrders": [ORDER]}},
+        lambda hook: hook.list_all_fulfillment_orders(since=NOW),
+    ),
+    "getFulfillmentOrder": (
+        {"payload": {"fulfillmentOrder": ORDER, "fulfillmentOrderItems": [{"sellerSku": "A", "quantity": 1}]}},
+        lambda hook: hook.get_fulfillment_order("FR-1"),
+    ),
+    "getMarketplaceParticipations": (
+        {"payload": [{"marketplace": {"id": "A"}}]},
+        lambda hook: hook.get_marketplace_participations(),
+    ),
+    "token": ({"access_token": "Atza|x", "expires_in": 3600}, lambda hook: hook.access_token()),
+}
+ODD = st.sampled_from(
+    [None, "", "x", "x\0", "é\n", 0, -1, 1.5, 10**30, float("inf"), True, [], [None], ["x"], {}, {"x": None}, [[]]]
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path]
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        found += places(inner, (*path, key))
+    return found
+
+
+@st.composite
+def misshapen(draw, good):
+    """A good answer in which one or two places hold something else, or nothing."""
+    value = {"": copy.deepcopy(good)}
+    for _ in range(draw(st.integers(1, 2))):
+        *way, last = draw(st.sampled_from(places(value)[1:]))
+        inner: Any = value
+        for key in way:
+            inner = inner[key]
+        if draw(st.booleans()) and isinstance(inner, dict) and last:
+            del inner[last]
+        else:
+            inner[last] = copy.deepcopy(draw(ODD))
+    return value[""]
+
+
+def hook_hearing(monkeypatch, body: bytes, status: int = 200, headers: dict[str, str] | None = None):
+    """A hook that gets this answer to everything."""
+    response = requests.Response()
+    response.status_code, response._content = status, body
+    response.headers.update(headers or {})
+    monkeypatch.setattr(client, "_session", lambda: SimpleNamespace(request=lambda *_, **__: response))
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
+    extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": "ATVPDKIKX0DER"}
+    connection = SimpleNamespace(login="l", password="p", host="http://127.0.0.1:9", extra_dejson=extra)
+    return SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection})
+
+
+def heard(operation: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        hook = hook_hearing(patch, body, status, headers)
+        if operation != "token":
+            hook._token = ("Atza|x", datetime(2099, 1, 1, tzinfo=UTC))
+        return ANSWERS[operation][1](hook)
+
+
+@pytest.mark.parametrize("operation", list(ANSWERS))
+def test_a_good_answer_is_read(operation):
+    assert heard(operation, json.dumps(ANSWERS[operation][0]).encode())
+
+
+@pytest.mark.parametrize("operation", list(ANSWERS))
+def test_an_answer_of_another_shape_is_one_of_our_errors(operation):
+    good, _ = ANSWERS[operation]
+
+    @BOUNDED
+    @given(misshapen(good))
+    def heard_or_refused(answer):
+        body = json.dumps(answer).encode()
+        try:
+            result = heard(operation, body)
+        except UnavailableError as error:
+            assert isinstance(error, LostAnswerError) == (operation in ("createReport", "createFeed"))
+        else:
+            assert result != "None"
+            if operation == "getInventorySummaries":
+                assert all(type(quantity) is int and quantity >= 0 for quantity in result.values())
+
+    heard_or_refused()
+
+
+@pytest.mark.parametrize("operation", list(ANSWERS))
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500, 503])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"null", b"[]", b'{"errors": 5}', b'{"errors": [null]}', b'{"errors": "x"}']
+)
+def test_an_answer_that_is_no_json_object_is_one_of_our_errors(operation, status, body):
+    with pytest.raises(SellingPartnerError):
+        heard(operation, body, status)
+
+
+@pytest.mark.parametrize("rate", ["0", "0.0", "-1", "nan", "inf", "soon", "1e999"])
+def test_a_rate_that_is_none_stops_nothing(amazon, warehouse, warehouse_url, monkeypatch, rate):
+    """A rate of 0 in the shared bucket would be a division by zero in every later call."""
+    hook = SellingPartnerHook()
+    hook.access_token()
+    response = requests.Response()
+    response.status_code, response._content = 202, b'{"reportId": "1"}'
+    response.headers["x-amzn-RateLimit-Limit"] = rate
+    monkeypatch.setattr(client, "_session", lambda: SimpleNamespace(request=lambda *_, **__: response))
+    for _ in range(3):
+        assert hook.create_report("X") == "1"
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+ROWS = "".join(f"SKU-{n}\tFN{n}\tB00{n}\tNew\tSELLABLE\t{n}\r\n" for n in range(20))
+GOOD = ("\t".join(AFN_INVENTORY.amazon_columns) + "\r\n" + ROWS).encode()
+BITS = st.sampled_from([b"\0", b"\r", b'"', b"\t", b"\n", b"\\", b"\xff\xfe", b"\x85", b"\xe2\x80\xa8", b"x" * 70_000])
+
+
+@st.composite
+def mutated(draw, good):
+    data = bytearray(good)
+    for _ in range(draw(st.integers(1, 6))):
+        at, to = sorted(draw(st.tuples(st.integers(0, len(data)), st.integers(0, len(data)))))
+        how = draw(st.sampled_from(["cut", "double", "insert"]))
+        if how == "cut":
+            del data[at : at + min(to - at, 40)]
+        elif how == "double":
+            data[at:at] = data[at : at + min(to - at, 200)]
+        else:
+            data[at:at] = draw(BITS)
+    return bytes(data)
+
+
+@BOUNDED
+@given(
+    mutated(GOOD),
+    st.sampled_from([None, "UTF-8", "Cp1252", "Shift_JIS", "nonsense"]),
+    st.sampled_from([AFN_INVENTORY, LISTINGS]),
+)
+def test_no_line_of_a_damaged_document_is_lost(data, charset, report_type):
+    try:
+        document = Document(lambda: [data], report_type, charset=charset, usual_charset="cp1252")
+        counts = [(len(block), len(block.rejected)) for block in document.blocks()]
+    except DocumentError:
+        return
+    kept = data.rstrip(b"\r\n")  # empty lines at the very end are none
+    assert sum(map(sum, counts)) == document.line_count
+    assert document.line_count >= kept.count(b"\n")
+
+
+# --- processing reports ----------------------------------------------------------------------------------------------
+
+TOLD = processing_report("S", "1", 3, [Result(2, "Error", "13050", "no stock", "A"), Result(3, "Warning", "1", "w")])
+
+
+@BOUNDED
+@given(mutated(TOLD))
+def test_a_damaged_processing_report_accepts_nothing_it_does_not_say(data):
+    try:
+        verdicts = judge(parse_processing_report(data), [1, 2, 3])
+    except ReportError:
+        return
+    assert verdicts.keys() == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "prologue",
+    [
+        "<!DOCTYPE a [" + "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(9)) + '<!ENTITY e0 "x">]>',
+        '<!DOCTYPE a [<!ENTITY e9 SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE a [<!ENTITY e9 SYSTEM "http://127.0.0.1:9/">]>',
+        '<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd">',
+    ],
+)
+def test_entities_are_neither_expanded_nor_fetched(prologue):
+    body = TOLD.partition(b"?>")[2].replace(b"no stock", b"&e9;" if b"e9" in prologue.encode() else b"no stock")
+    with pytest.raises(ReportError) as caught:
+        parse_processing_report(b'<?xml version="1.0"?>' + prologue.encode() + body)
+    assert "root:" not in str(caught.value)

@@ -1,0 +1,163 @@
+"""Every operation, struck by every fault the sandbox can script, in every DAG that calls it: in the end all is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fba_operators.errors import (
+    CredentialsError,
+    DecisionNeededError,
+    RequestRefusedError,
+    SellingPartnerError,
+    UnavailableError,
+)
+from sandbox import faults
+from sandbox.server import Sandbox
+from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign
+
+REPORTS = ("token", "createReport", "getReport", "getReportDocument", "downloadDocument")
+# What each DAG calls, and what has to go wrong first where that is the only way to a call; checked below.
+CALLS: dict[tuple[str, str], tuple[str, ...]] = {
+    (INVENTORY, "plain"): (*REPORTS, "getInventorySummaries"),
+    (INVENTORY, "lost"): ("getReports",),
+    (SEND, "plain"): (
+        *(
+            "token",
+            "createFeedDocument",
+            "uploadDocument",
+            "createFeed",
+            "getFeed",
+            "getFeedDocument",
+            "downloadDocument",
+        ),
+    ),
+    (SEND, "lost"): ("getFeeds", "listAllFulfillmentOrders", "getFulfillmentOrder"),
+    (SEND, "cancel"): ("cancelFulfillmentOrder",),
+    (SHIPMENTS, "plain"): (*REPORTS, "getFulfillmentOrder"),
+    (SHIPMENTS, "lost"): ("getReports",),
+}
+NOT_CALLED = {
+    "cancelReport": "we never cancel a report, it may be shared",
+    "cancelFeed": "we never cancel a feed",
+    "createFulfillmentOrder": "orders go by feed",
+    "getMarketplaceParticipations": "only the connection test asks; see test_the_connection_test_survives",
+}
+REFUSAL = {"errors": [{"code": "InvalidInput", "message": "Invalid Request Parameters"}]}
+DENIAL = {"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": ""}]}
+# The fault "status" can be any answer; these stand for the kinds there are.
+STATUSES: dict[str, dict[str, Any]] = {
+    "400": {"status": 400, "body": REFUSAL},
+    "403": {"status": 403, "body": DENIAL},
+    "502 HTML": {"status": 502, "body": "<html>Bad gateway</html>"},
+    "200 HTML": {"status": 200, "body": "<html>Welcome</html>"},
+    "200 {}": {"status": 200, "body": {}},
+    "400 odd": {"status": 400, "body": {"errors": "no"}},
+    "403 odd": {"status": 403, "body": {"errors": [None]}},
+}
+PASSING = ("429", "500", "503", "502 HTML", "delay", "reset_before", "reset_after", "error_after", "expired_token")
+TIMES = {"once": 1, "six times": 6, "throughout": None}
+
+
+def impossible(operation: str, fault: str) -> str | None:
+    """Why a fault cannot occur on an operation, in the sandbox's words, or None."""
+    try:
+        faults.Fault(operation, fault, status=400, body={})
+    except ValueError as why:
+        return str(why)
+    return None
+
+
+def cases() -> list[Any]:
+    found = []
+    for (dag_id, path), operations in CALLS.items():
+        for operation in operations:
+            kinds = [kind for kind in faults.KINDS if not impossible(operation, kind)]
+            kinds[kinds.index("status") : kinds.index("status") + 1] = STATUSES
+            for fault in kinds:
+                for often, times in TIMES.items():
+                    if fault == "delay" and times != 1:
+                        continue  # a server that is always late is one that never answers: reset_before
+                    if fault == "429" and times is None and operation not in ("token", "uploadDocument"):
+                        continue  # a quota that is never granted is waited for, deferred, without end
+                    if operation in ("getReport", "getFeed") and times is None and fault[0] != "4":
+                        continue  # the trigger waits for two or four hours, without a worker
+                    if operation in ("uploadDocument", "downloadDocument") and fault in ("200 HTML", "200 {}"):
+                        continue  # storage has no answers of its own: what it sends is the document
+                    found.append((dag_id, path, operation, fault, often))
+    return found
+
+
+ALL = cases()
+# The fast part: a cut through all.
+FAST = ALL[::61]
+
+
+@pytest.fixture
+def campaign(warehouse_url, monkeypatch):
+    from devstack.airflow import store_connection
+
+    with Sandbox(listings=30, processing_seconds=0.01) as amazon:
+        monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
+        with Campaign(warehouse_url, amazon, monkeypatch) as made:
+            yield made
+
+
+def lose(campaign: Campaign, dag_id: str) -> None:
+    campaign.amazon.world.add_fault("createFeed" if dag_id == SEND else "createReport", "reset_after")
+
+
+@pytest.mark.parametrize(("dag_id", "path"), list(CALLS))
+def test_the_matrix_has_every_call(campaign, dag_id, path):
+    campaign.prepare(dag_id, path)
+    if path == "lost":
+        lose(campaign, dag_id)
+    for _ in range(3):
+        campaign.play(dag_id, **campaign.params(dag_id))
+        campaign.later(31)
+    seen = set(campaign.amazon.world.calls()["calls"])
+    known = {operation for (one, _), each in CALLS.items() if one == dag_id for operation in each}
+    assert set(CALLS[dag_id, path]) <= seen <= known, campaign.told[-3000:]
+    assert campaign.wrong(dag_id, path) == []
+
+
+def test_no_operation_is_forgotten():
+    assert {operation for each in CALLS.values() for operation in each} | NOT_CALLED.keys() == set(faults.OPERATIONS)
+
+
+@pytest.mark.parametrize(("dag_id", "path", "operation", "fault", "often"), ALL if WHOLE else FAST)
+def test_a_fault_is_survived(campaign, caplog, capfd, dag_id, path, operation, fault, often):
+    caplog.set_level("INFO")
+    campaign.prepare(dag_id, path)
+    if path == "lost":
+        lose(campaign, dag_id)
+    how = {"seconds": 0.5} if fault == "delay" else STATUSES.get(fault, {})
+    campaign.amazon.world.add_fault(operation, "status" if fault in STATUSES else fault, times=TIMES[often], **how)
+    states = {}
+    for _ in range(3 if path == "lost" else 2):
+        states = campaign.play(dag_id, **campaign.params(dag_id))
+        campaign.later(31)
+    for error in campaign.errors:
+        assert isinstance(error, SellingPartnerError), repr(error)
+    if fault in PASSING and often == "once":
+        assert all(isinstance(error, UnavailableError) for error in campaign.errors), campaign.errors
+        assert "failed" not in states.values()
+    if fault == "403" and operation not in ("uploadDocument", "downloadDocument"):
+        assert campaign.errors
+        assert all(isinstance(error, (CredentialsError, UnavailableError)) for error in campaign.errors)
+    if fault == "400":
+        kinds = (RequestRefusedError, CredentialsError, UnavailableError, DecisionNeededError)
+        assert all(isinstance(error, kinds) for error in campaign.errors)
+    assert any(each["struck"] for each in campaign.amazon.world.faults_listed() if each["operation"] == operation)
+
+    campaign.amazon.world.clear_faults()
+    for _ in range(8):
+        campaign.decide()
+        states = campaign.play(dag_id, **campaign.params(dag_id))
+        campaign.later(31)
+        if "failed" not in states.values() and not campaign.wrong(dag_id, path):
+            break
+    assert "failed" not in states.values()
+    assert campaign.wrong(dag_id, path) == []
+    assert campaign.leaked("".join(capfd.readouterr()) + caplog.text) == []
