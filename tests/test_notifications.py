@@ -150,6 +150,7 @@ def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat)
     stores()
     inventory_run("first")
     sql("UPDATE fba.report SET requested_at = requested_at - interval '40 minutes'")
+    amazon.world.advance(40 * 60)
     skus = [sku for (sku,) in sql("SELECT sku FROM fba.global_inventory_pool WHERE quantity > 0")]
     for sku in skus:
         amazon.world.put_item(
