@@ -14,7 +14,7 @@ Runs every four hours over the last days (`lookback_days` of `stores.yaml`), bec
 | `window.load` | writes the rows; unreadable lines go to `fba.rejected_row` | all readable rows are written; look at the lines it counts |
 | `follow_up` | asks after accepted requests that are not shipped a day later | retried by itself; the next run goes on where it stopped |
 | `retention` | removes addresses and raw copies whose time is over | the warehouse is out of reach |
-| `summarise` | says what came in and what is overdue; red if a store failed | look at the store it names |
+| `summarise` | says what came in and what is overdue, tells who is named under `notifications`; red if a store failed | look at the store it names |
 
 **Where to look**: `fba.fulfillment_progress` has each line of a request with units ordered, shipped and open, tracking numbers
 and carriers; `fba.shipment_item` every shipped item, of orders from Amazon too; `fba.run` the counts of each run.

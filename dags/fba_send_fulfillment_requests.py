@@ -15,7 +15,7 @@ run settles what earlier runs left open and asks Amazon to cancel orders whose `
 | `store.submit` | hands the feed to Amazon, once | Amazon refused the feed; its requests are pending again |
 | `store.wait` | waits, deferred, without holding a worker | never for lack of time: after 15 minutes the next run settles the feed |
 | `store.record` | reads Amazon's processing report | retried by itself, or settled by the next run |
-| `summarise` | says what changed; red if a store failed | look at the store it names |
+| `summarise` | says what changed, tells who is named under `notifications`; red if a store failed | look at the store it names |
 
 Tasks that have nothing to do are skipped. Every task may be cleared: nothing is sent twice.
 
