@@ -238,9 +238,10 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport) ->
         db.execute(named["analyze_staging"])
         db.execute(named["drop_known_by_id"], key)
     counts["replaced"] = db.execute(named["replace_rows_without_id"], key).rowcount
-    for name, kind in (("update_changed", "updated"), ("insert_new", "new")):
-        statement = _statement(name, store, report)
-        counts[kind] = db.execute(sql.SQL(named["write_items"].decode()).format(statement=statement)).rowcount
+    update = sql.SQL(named["update_items"].decode())
+    counts["updated"] = db.execute(update.format(update_changed=_statement("update_changed", store, report))).rowcount
+    db.execute(_statement("insert_new_items", store, report))
+    counts["new"] = db.execute(_statement("insert_new", store, report)).rowcount
     db.execute(named["attach_late_requests"], key)
     cursor = db.execute(named["count_staged"], key)
     ((counts["rows"], counts["of_requests"], counts["without_request"], counts["unknown_sku"]),) = cursor
@@ -249,7 +250,7 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport) ->
 
 
 def _statement(name: str, store: str, report: LoadedReport) -> sql.Composed:
-    """``insert_new`` or ``update_changed`` for the columns this document has; those it lacks keep their values."""
+    """One of the statements that write rows, for the columns this document has; those it lacks keep their values."""
     columns = [*(each for each in report.document.copy_columns if each not in ("line_number", "extra")), "extra"]
     staged = {column: _staged_value(column) for column in columns}
     comma = sql.SQL(", ")
@@ -259,6 +260,8 @@ def _statement(name: str, store: str, report: LoadedReport) -> sql.Composed:
         requested_at=sql.Literal(report.row["requested_at"]),
         report_type=sql.Literal(FULFILLED_SHIPMENTS.name),
         columns=comma.join(map(sql.Identifier, columns)),
+        quantity=staged["quantity_shipped"],
+        ship_date=staged["shipment_date"],
         staged_values=comma.join(staged.values()),
         table_values=comma.join(sql.Identifier("p", column) for column in columns),
         assignments=comma.join(
