@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-browser faults lint format lock bench env clean
+.PHONY: help run up test test-browser faults lint format lock wheel bench env clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ format: $(INSTALLED) ## let ruff put the code in order
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+wheel: $(INSTALLED) ## build dist/*.whl, for an Airflow that has no clone of this repository
+	$(VENV)/bin/uv build --wheel --quiet && ls dist/*.whl
+
 bench: $(INSTALLED) ## measure against the limit (minutes)
 	$(PY) -m benchmarks.inventory
 	$(PY) -m benchmarks.shipments
@@ -52,7 +55,7 @@ lock: $(INSTALLED) ## compile requirements*.in to pinned requirements*.txt
 	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url requirements-celery.in -o requirements-celery.txt
 
 clean: ## remove the virtual environment and what tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing Airflow and the rest into $(VENV) (about a minute, once) ..."

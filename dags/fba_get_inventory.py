@@ -9,9 +9,9 @@ Asks Amazon for two reports of each store, merges them into one true quantity pe
 | `prepare` | brings the warehouse's schema up to date | the connection `fba_warehouse` or `stores.yaml` is wrong; the message says what |
 | `store.token` | makes sure the credentials work | renew the secret or the refresh token in the connection it names |
 | `store.request_…` | asks for `GET_MERCHANT_LISTINGS_ALL_DATA` and `GET_AFN_INVENTORY_DATA` | retried by itself; a retry first looks whether Amazon already made the report |
-| `store.wait_…` | waits, deferred, without holding a worker | FATAL: Amazon's reason is in the log; the next run asks again |
+| `store.wait_…` | waits, deferred, without holding a worker; skipped after 50 minutes | FATAL: Amazon's reason is in the log; the next run asks again |
 | `store.merge` | writes the pool, or refuses | a refusal names the counts and the param that overrides it; the last good pool stays |
-| `summarise` | says what changed; red if a store failed | look at the store it names |
+| `summarise` | says what changed, tells who is named under `notifications`; red if a store failed | look at the store it names |
 
 **Where a quantity comes from** is in `quantity_source`: `afn_report`, `listings_report`, `fba_api` or `default_zero`.
 
@@ -32,6 +32,8 @@ from fba_operators.stores import load_stores
 from fba_operators.token import RefreshTokenOperator
 
 STORES = list(load_stores().stores)
+SHORTER_THAN_THE_SCHEDULE = timedelta(minutes=50)  # one slow store does not hold up the next run of the others
+LOADS_AT_ONCE = 8  # merges in one run: a store with two million listings needs over a gigabyte
 AS_CONFIGURED = "Untouched = as configured in stores.yaml."
 REPLAY = "{{ params.replay_report_ids[%d] if params.replay_report_ids else '' }}"
 
@@ -102,7 +104,9 @@ def fba_get_inventory():
                 known_report_id=REPLAY % number,
             )
             token >> request
-            finished[name] = WaitForReportOperator(task_id=f"wait_{name}", conn_id=conn_id, report_id=request.output)
+            finished[name] = WaitForReportOperator(
+                task_id=f"wait_{name}", conn_id=conn_id, report_id=request.output, patience=SHORTER_THAN_THE_SCHEDULE
+            )
         MergeInventoryOperator(
             task_id="merge",
             conn_id=conn_id,
@@ -113,6 +117,7 @@ def fba_get_inventory():
             accept_zeroed_stock="{{ params.accept_zeroed_stock }}",
             replay="{{ params.replay_report_ids | length > 0 }}",
             outlets=[POOL],
+            max_active_tis_per_dagrun=LOADS_AT_ONCE,
         )
 
     store.expand(conn_id=prepare.output) >> SummariseRunOperator(task_id="summarise", stores=prepare.output)

@@ -13,9 +13,9 @@ run settles what earlier runs left open and asks Amazon to cancel orders whose `
 | `store.claim` | judges every pending request, and freezes those that are ready for one feed | the message says what is wrong in `stores.yaml` or the params |
 | `store.upload` | writes the XML and uploads it | retried with a new document; nothing is sent yet |
 | `store.submit` | hands the feed to Amazon, once | Amazon refused the feed; its requests are pending again |
-| `store.wait` | waits, deferred, without holding a worker | never for lack of time: after 4 hours the next run settles the feed |
+| `store.wait` | waits, deferred, without holding a worker | never for lack of time: after 15 minutes the next run settles the feed |
 | `store.record` | reads Amazon's processing report | retried by itself, or settled by the next run |
-| `summarise` | says what changed; red if a store failed | look at the store it names |
+| `summarise` | says what changed, tells who is named under `notifications`; red if a store failed | look at the store it names |
 
 Tasks that have nothing to do are skipped. Every task may be cleared: nothing is sent twice.
 
@@ -51,6 +51,7 @@ from fba_operators.stores import load_stores, stores_path
 from fba_operators.token import RefreshTokenOperator
 
 STORES = list(load_stores(stores_path()).stores)
+SHORTER_THAN_THE_SCHEDULE = timedelta(minutes=15)  # one slow store does not hold up the next run of the others
 CALLS_AMAZON = "{{ not params.dry_run }}"
 
 
@@ -115,7 +116,9 @@ def fba_send_fulfillment_requests():
         )
         upload = UploadFeedOperator(task_id="upload", conn_id=conn_id, claim_id=claim.output)
         submit = SubmitFeedOperator(task_id="submit", conn_id=conn_id, claim_id=upload.output)
-        wait = WaitForFeedOperator(task_id="wait", conn_id=conn_id, claim_id=submit.output)
+        wait = WaitForFeedOperator(
+            task_id="wait", conn_id=conn_id, claim_id=submit.output, patience=SHORTER_THAN_THE_SCHEDULE
+        )
         RecordFeedOperator(
             task_id="record", conn_id=conn_id, claim_id=wait.output, outlets=[Asset("fba_fulfillment_requests")]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -87,6 +88,23 @@ def test_two_stores_one_failing_the_other_complete_and_the_run_red(
     assert outcomes == {"amazon_us": "success", "amazon_other": "failed"}
     ((why,),) = sql("SELECT summary FROM fba.run WHERE store = 'amazon_other'").fetchall()
     assert "FATAL" in why
+
+
+def test_a_slow_report_is_left_to_the_next_run_which_asks_for_no_other(amazon, warehouse_url, sql, monkeypatch):
+    import dags.fba_get_inventory as module
+
+    monkeypatch.setattr(module, "SHORTER_THAN_THE_SCHEDULE", timedelta(seconds=1))
+    amazon.world.set_clock(processing_seconds=1000)
+    run = module.fba_get_inventory().test()
+    assert run.state == "success"
+    outcome, told = sql("SELECT outcome, summary FROM fba.run").fetchone()
+    assert outcome == "skipped"
+    assert "still making report" in told
+    assert quantities(sql, "amazon_us") == {}
+    amazon.world.advance(1000)
+    assert module.fba_get_inventory().test().state == "success"
+    assert quantities(sql, "amazon_us") == truth(amazon, SELLER)
+    assert set(amazon.world.calls()["reports_created"].values()) == {1}
 
 
 def test_a_store_that_stores_yaml_does_not_name_is_refused(amazon, dag, warehouse_url):

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.observability import stats
 
 from devstack.airflow import store_connection
 from fba_operators.errors import CredentialsError, DecisionNeededError
@@ -150,6 +152,7 @@ def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat)
     stores()
     inventory_run("first")
     sql("UPDATE fba.report SET requested_at = requested_at - interval '40 minutes'")
+    amazon.world.advance(40 * 60)
     skus = [sku for (sku,) in sql("SELECT sku FROM fba.global_inventory_pool WHERE quantity > 0")]
     for sku in skus:
         amazon.world.put_item(
@@ -260,3 +263,25 @@ def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
     assert sql("SELECT outcome, summary, failure, attention, finished_at FROM fba.run").fetchone() == (
         (None, None, None, {}, None)
     )
+
+
+def test_airflows_metrics_get_the_numbers_of_the_run(amazon, warehouse, stores):
+    stores()
+    seen = []
+    note = lambda kind: lambda name, value=1, **how: seen.append((kind, name, how.get("count", value), how["tags"]))  # noqa: E731
+    logger = SimpleNamespace(incr=note("incr"), gauge=note("gauge"), timing=note("timing"), decr=note("decr"))
+    stats.initialize(factory=lambda: logger, export_legacy_names=False)
+    try:
+        inventory_run("measured")
+    finally:
+        stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
+    told = {name: (value, tags) for kind, name, value, tags in seen if name.startswith("fba.")}
+    assert set(told) == {
+        *("fba.runs", "fba.rows_in", "fba.rows_rejected", "fba.rows_changed", "fba.seconds", "fba.throttled_seconds"),
+        *("fba.calls", "fba.attention"),
+    }
+    assert told["fba.runs"][1]["outcome"] == "success"
+    assert told["fba.rows_changed"][0] > 100
+    assert all(tags["store"] == "amazon_us" for _, tags in told.values())
+    calls = {tags["operation"]: value for _, name, value, tags in seen if name == "fba.calls"}
+    assert calls["createReport"] == 2

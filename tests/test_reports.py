@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.base import AmazonRetryPolicy
 from fba_operators.errors import CredentialsError, DecisionNeededError, LostAnswerError, UnavailableError
@@ -201,6 +202,16 @@ def test_a_report_that_never_ends_is_given_up(amazon, warehouse, monkeypatch):
     amazon.world.set_clock(speed=0.0001)
     with pytest.raises(DecisionNeededError, match="not finished"):
         wait(ask())
+
+
+def test_a_run_that_waits_less_leaves_the_report_to_the_next_until_it_is_too_old(amazon, warehouse, monkeypatch):
+    amazon.world.set_clock(speed=0.0001)
+    report_id = ask()
+    with pytest.raises(AirflowSkipException, match="next run"):
+        run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
+    monkeypatch.setattr("fba_operators.reports.PATIENCE", timedelta(0))  # as if two hours had passed
+    with pytest.raises(DecisionNeededError, match="not finished"):
+        run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
 
 
 def test_faults_while_waiting_are_waited_out(amazon, warehouse):

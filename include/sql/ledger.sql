@@ -106,6 +106,11 @@ VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'failed', %(summar
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
     summary = excluded.summary, failure = excluded.failure
 
+-- name: put_off_run
+-- What failed besides stays failed.
+UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'skipped', summary = %(summary)s
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND store = %(store)s AND outcome IS DISTINCT FROM 'failed'
+
 -- name: end_unfinished
 -- Stores whose tasks were killed before they could say how they ended.
 UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'failed', failure = 'it did not finish; the logs of its tasks say why'

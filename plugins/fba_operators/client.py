@@ -290,9 +290,15 @@ class SellingPartnerClient(BaseHook):
         while True:
             page = self._call(name, params=params)
             yield from page.get(key, [])
-            if not page.get("nextToken"):
+            if not (token := self._next_token(page, params)):
                 return
-            params = {"nextToken": page["nextToken"]}  # Amazon refuses anything beside it
+            params = {"nextToken": token}  # Amazon refuses anything beside it
+
+    def _next_token(self, page: dict[str, Any] | None, params: dict[str, Any]) -> str | None:
+        token = (page or {}).get("nextToken")
+        if token and token == params.get("nextToken"):
+            raise UnavailableError(f"{self.conn_id}: Amazon gives the same page of a list again and again")
+        return token
 
     def _call(self, name: str, *path: str, **arguments: Any) -> dict[str, Any]:
         """Make one call and return Amazon's answer, waiting and trying again where that is safe and short."""

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from lxml import etree
 
+from fba_operators import INCLUDE
 from fba_operators.fulfillment import FulfillmentRequest, RequestItem, clean, iso_country, problems
 from fba_operators.stores import Fulfillment
 
@@ -25,7 +25,7 @@ MAX_MESSAGES = 1000
 MAX_BYTES = 9 * 2**20  # Amazon advises to stay under 10 MiB
 DEFAULT_COMMENT = "Thank you for your order."
 
-_SCHEMA = Path(__file__).resolve().parents[2] / "include" / "xsd" / "fulfillment_order_feed.xsd"
+_SCHEMA = INCLUDE / "xsd" / "fulfillment_order_feed.xsd"
 
 
 class FeedError(ValueError):

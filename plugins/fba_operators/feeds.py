@@ -350,10 +350,15 @@ class SubmitFeedOperator(_ClaimedOperator):
 
 
 class WaitForFeedOperator(_ClaimedOperator):
-    """Wait, deferred, until Amazon has processed the feed; after four hours the next run settles it.
+    """Wait, deferred, until Amazon has processed the feed; one that takes longer is settled by the next run.
 
+    :param patience: how long this run waits, four hours if not said, so that one slow store does not hold up the next run of all others
     :return: the claim
     """
+
+    def __init__(self, *, patience: timedelta | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.patience = PATIENCE if patience is None else patience
 
     def act(self, context: Context) -> str | None:
         """Wait, unless it is over already."""
@@ -363,7 +368,7 @@ class WaitForFeedOperator(_ClaimedOperator):
             return None
         if feed["finished_at"]:
             return self.claim_id
-        return self.wait_for("feed", feed["feed_id"], PATIENCE)
+        return self.wait_for("feed", feed["feed_id"], self.patience)
 
     def wake(self, context: Context, event: dict[str, Any]) -> str | None:
         """Write down what the trigger saw."""

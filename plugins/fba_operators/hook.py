@@ -133,12 +133,11 @@ class SellingPartnerHook(SellingPartnerClient):
             page = self._call("getInventorySummaries", params=params)
             for summary in page["payload"]["inventorySummaries"]:
                 details = summary.get("inventoryDetails") or {}
-                if summary["sellerSku"] in asked and details.get("fulfillableQuantity") is not None:
+                if summary.get("sellerSku") in asked and details.get("fulfillableQuantity") is not None:
                     quantities[summary["sellerSku"]] = int(details["fulfillableQuantity"])
-            next_token = (page.get("pagination") or {}).get("nextToken")
-            if not next_token:
+            if not (token := self._next_token(page.get("pagination"), params)):
                 return quantities
-            params["nextToken"] = next_token
+            params["nextToken"] = token
 
     def get_marketplace_participations(self) -> list[str]:
         """Return the ids of the marketplaces this seller takes part in."""
@@ -151,9 +150,9 @@ class SellingPartnerHook(SellingPartnerClient):
         while True:
             payload = self._call("listAllFulfillmentOrders", params=params)["payload"]
             orders += payload.get("fulfillmentOrders") or []
-            if not payload.get("nextToken"):
+            if not (token := self._next_token(payload, params)):
                 return orders
-            params["nextToken"] = payload["nextToken"]
+            params["nextToken"] = token
 
     # Test Connection
 

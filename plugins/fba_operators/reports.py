@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.base import SellingPartnerOperator
 from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError
 from fba_operators.hook import SellingPartnerHook
 from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.triggers import UNFINISHED
+from fba_operators.warehouse import statements
 
 PATIENCE = timedelta(hours=2)  # until a report is given up
 CLOCK_SKEW = timedelta(minutes=5)
@@ -142,15 +144,19 @@ class WaitForReportOperator(SellingPartnerOperator):
     is asked for once more after its cool-down.
 
     :param report_id: Amazon's report id (templated)
+    :param patience: how long this run waits, at most two hours. A report that takes longer is left to the next run, which adopts it and goes
+        on waiting, so that one slow store does not hold up the next run of all others
     :return: id of the report that is finished: DONE, or CANCELLED twice
-    :raises DecisionNeededError: FATAL (with Amazon's reason, where it gives one), or not finished in time
+    :raises DecisionNeededError: FATAL (with Amazon's reason, where it gives one), or not finished two hours after it was
+        asked for
     """
 
     template_fields = ("conn_id", "report_id")
 
-    def __init__(self, *, report_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, report_id: str, patience: timedelta | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.report_id = report_id
+        self.patience = PATIENCE if patience is None else patience
 
     def act(self, context: Context) -> str:
         """Go on from wherever the ledger says this report is."""
@@ -166,11 +172,20 @@ class WaitForReportOperator(SellingPartnerOperator):
         report = event.get("state") or self.hook.get_report(report_id)
         status = self._ledger.note(report)
         if status in UNFINISHED:
+            if datetime.now(UTC) - self._ledger.get(report_id)["requested_at"] < PATIENCE:
+                self._leave_to_next_run(context, report_id)
             raise DecisionNeededError(
                 f"{self.conn_id}: Amazon has not finished report {report_id} in {PATIENCE}. The next run takes it up if "
                 "it finishes; if this goes on, ask Amazon's support with the report id"
             )
         return self._go_on(report_id, status)
+
+    def _leave_to_next_run(self, context: Context, report_id: str) -> NoReturn:
+        told = f"Amazon is still making report {report_id}; the next run goes on waiting for it."
+        key = {"dag_id": self.dag_id, "run_id": context["run_id"], "store": self.conn_id}
+        with self.warehouse.connect() as db:
+            db.execute(statements("ledger")["put_off_run"], {**key, "summary": told})
+        raise AirflowSkipException(f"{self.conn_id}: {told}")
 
     @property
     def _ledger(self) -> ReportLedger:
@@ -187,7 +202,7 @@ class WaitForReportOperator(SellingPartnerOperator):
             )
         if status == "CANCELLED":
             return self._after_cancelled(report_id)
-        return self.wait_for("report", report_id, PATIENCE)
+        return self.wait_for("report", report_id, self.patience)
 
     def _after_cancelled(self, report_id: str) -> str:
         if report_id != self.report_id:

@@ -34,6 +34,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from yaml.constructor import SafeConstructor
 
+from fba_operators import INCLUDE
+
 PoolColumn = Literal[
     "title", "description", "brand", "price", "category1", "category2", "category3", "asin", "listing_status"
 ]
@@ -237,7 +239,7 @@ class StoresFile(_Model):
 def stores_path() -> Path:
     """Where the stores file is: what ``FBA_STORES_FILE`` names, else the project's ``include/stores.yaml``."""
     named = os.environ.get("FBA_STORES_FILE")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "include" / "stores.yaml"
+    return Path(named) if named else INCLUDE / "stores.yaml"
 
 
 def load_stores(path: Path | None = None) -> StoresFile:

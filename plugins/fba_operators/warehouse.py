@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk.crypto import get_fernet
 
+from fba_operators import INCLUDE
 from fba_operators.errors import ConfigurationError
 
-SQL_FOLDER = Path(__file__).resolve().parents[2] / "include" / "sql"
+SQL_FOLDER = INCLUDE / "sql"
 DEFAULT_WAREHOUSE = "fba_warehouse"
 
 
