@@ -1,4 +1,4 @@
-"""What a run of each DAG costs in calls to Amazon, beside the least possible, for 1, 10 and 50 stores.
+"""What a run of each DAG costs in calls to Amazon, beside the least possible, for 1 and 10 stores.
 
 The real DAGs run (`dag.test()`), calls are counted at the sandbox, and `fba.run.calls` must say the same. Stores are two to a
 seller. Reports are done when first asked about, so that what is counted is the work and not Amazon's slowness; what
@@ -22,7 +22,7 @@ import psycopg
 
 from benchmarks.stage import Stage, stage
 
-SIZES = (1, 10, 50)
+SIZES = (1, 10)
 DAGS = ("fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments")
 OURS = {"download": "downloadDocument", "upload": "uploadDocument"}
 # The least for one store: nothing can be known without asking for it, asking once whether it is done, and fetching it.
