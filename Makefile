@@ -41,6 +41,8 @@ wheel: $(INSTALLED) ## build dist/*.whl, for an Airflow that has no clone of thi
 bench: $(INSTALLED) ## measure against the limit (minutes)
 	$(PY) -m benchmarks.inventory
 	$(PY) -m benchmarks.shipments
+	$(PY) -m benchmarks.cost
+	$(PY) -m benchmarks.beside
 
 env: ## write .env with fresh secrets for docker compose; an .env that exists is kept
 	@if test -e .env; then echo ".env exists and is kept: what is encrypted needs its FERNET_KEY."; else umask 077 && { \
