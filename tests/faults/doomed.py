@@ -97,9 +97,10 @@ def _work(answer: Any, environment: dict[str, str], job: dict[str, Any], doom: s
         told = {"state": "waits"}
     except Exception as error:
         decision = AmazonRetryPolicy().evaluate(error, 1, 3).action.value
-        told = {"state": "failed", "error": type(error).__name__, "retried": decision != "fail", "text": str(error)}
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        told = {"state": "failed", "error": kinds, "retried": decision != "fail", "text": str(error)}
     effects.pass_by()  # done, but Airflow does not know
-    answer.send(told)
+    answer.send({**told, "struck": 0 < at <= effects.count})
 
 
 def work(job: dict[str, Any], doom: str | None = None, at: int = 0) -> dict[str, Any] | None:
