@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 import time
@@ -32,6 +33,9 @@ from fba_operators.errors import (
 )
 from fba_operators.marketplaces import Marketplace, marketplace
 from fba_operators.warehouse import DEFAULT_WAREHOUSE, Warehouse
+
+# At DEBUG it writes the path and query of every call: ids, and the signature of a signed URL.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psycopg
 from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -77,7 +78,7 @@ class ProcessingTrigger(BaseTrigger):
             await asyncio.sleep(min(max(waited / 4, SOONEST), LATEST))
             try:
                 state = await asyncio.to_thread(ask, self.amazon_id)
-            except (ThrottledError, UnavailableError):
+            except (ThrottledError, UnavailableError, psycopg.OperationalError):  # the warehouse may be restarted
                 continue
             except SellingPartnerError:
                 break

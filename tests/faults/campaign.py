@@ -99,7 +99,7 @@ class Campaign(Merchant):
     def _try(self, task: Any, ctx: Any, done: dict[str, Any]) -> tuple[str, Any]:
         policy = AmazonRetryPolicy()
         for attempt in range(1, task.retries + 2):
-            operator = self._ready(task, ctx, done)
+            operator = self.ready(task, ctx, done)
             try:
                 if hasattr(operator, "resume"):
                     return "success", run(operator, ctx, on_wait=self.until)
@@ -115,7 +115,8 @@ class Campaign(Merchant):
                 self.later(1)
         return "failed", None
 
-    def _ready(self, task: Any, ctx: Any, done: dict[str, Any]) -> Any:
+    @staticmethod
+    def ready(task: Any, ctx: Any, done: dict[str, Any]) -> Any:
         """A fresh copy of a task with its arguments filled in."""
         if type(task).__name__ == "MappedOperator":
             return task.unmap({"conn_id": STORE})

@@ -1,0 +1,332 @@
+"""What ends in the middle: a worker, PostgreSQL, the space on its disk, the triggerer. Later all is right."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from devstack.__main__ import AirflowClient, running_airflow
+from devstack.airflow import settings, store_connection, warehouse_connection
+from devstack.postgres import running_postgres
+from fba_operators.errors import SellingPartnerError
+from fba_operators.ledger import ReportLedger
+from fba_operators.warehouse import Warehouse
+from sandbox.server import Sandbox
+from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, made
+from tests.faults.doomed import work
+from tests.sending import SELLER, STORE, US
+
+TASKS = [(dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS) for task_id in made(dag_id).task_ids]
+FAST = [(SEND, "store.submit")]  # and of it every sixth effect
+STRIDE = 1 if WHOLE else 6
+LOADS = [(INVENTORY, "store.merge"), (SHIPMENTS, "window.load")]
+whole = pytest.mark.skipif(not WHOLE, reason="takes minutes; `make faults` runs it")
+numbers = count(1)
+
+
+class DoomedCampaign(Campaign):
+    """A campaign in which one task of the first run is struck, and then tried again, in processes of its own."""
+
+    doomed: tuple[str, str, int] | None = None
+    struck = False
+    outcome: Any = None
+    around: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+
+    def strike(self, task_id: str, doom: str, at: int) -> None:
+        """Strike this task before its nth effect, the next time it runs."""
+        self.doomed, self.struck, self.failures = (task_id, doom, at), False, []
+
+    def reconnect(self) -> None:
+        """Connect again: the server was restarted under us as well."""
+        self.idle.clear()
+        self.db = psycopg.connect(self.url, autocommit=True)
+
+    def _try(self, task: Any, ctx: Any, done: dict[str, Any]) -> tuple[str, Any]:
+        if not self.doomed or self.doomed[0] != task.task_id:
+            return super()._try(task, ctx, done)
+        _, doom, at = self.doomed
+        self.doomed = None
+        job = {
+            "dag_id": task.dag_id,
+            "task_id": task.task_id,
+            "run_id": ctx["run_id"],
+            "run_after": datetime.now(UTC).isoformat(),
+            "params": ctx["params"],
+            "done": done,
+        }
+        with self.around():
+            told = self.outcome = work(job, doom, at)
+        self.struck = told is None or told["struck"]
+        if told is None:
+            told = work(job)
+        elif self.struck:
+            self.reconnect()
+        assert told is not None
+        if told["state"] in ("success", "skipped"):
+            return told["state"], told["value"]
+        if told["state"] == "failed":
+            assert told["retried"], told
+            self.failures.append(told)
+        return super()._try(task, ctx, done)  # it waits, or is tried again, in the test's time
+
+
+@contextmanager
+def fresh(postgres, patch, name=None, listings=30):
+    """A store with Amazon and warehouse of its own."""
+    if name:
+        url = postgres.url(name)
+    else:
+        url = postgres.create_database(f"crashes_{next(numbers)}", template="warehouse_template")
+    with Sandbox(listings=listings, processing_seconds=0.01) as amazon, patch.context() as within:
+        within.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
+        within.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
+        with DoomedCampaign(url, amazon, within) as campaign:
+            yield campaign
+
+
+def finish(campaign, dag_id):
+    """Let later runs come; all must be right in the end."""
+    for _ in range(8):
+        campaign.later(31)
+        campaign.decide()
+        states = campaign.play(dag_id, **campaign.params(dag_id))
+        if "failed" not in states.values() and not campaign.wrong(dag_id, "plain"):
+            break
+    assert "failed" not in states.values(), campaign.told[-3000:]
+    assert campaign.wrong(dag_id, "plain") == []
+    assert campaign.leaked("") == []
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("dag_id", "task_id"), TASKS if WHOLE else FAST)
+def test_a_worker_killed_before_any_effect_of_a_task(
+    postgres, migrated_template, monkeypatch, record_property, dag_id, task_id
+):
+    for at in count(1, STRIDE):
+        with fresh(postgres, monkeypatch) as campaign:
+            campaign.prepare(dag_id, "plain")
+            campaign.strike(task_id, "killed", at)
+            campaign.play(dag_id, **campaign.params(dag_id))
+            assert campaign.doomed is None, "the task never ran"
+            for error in campaign.errors:
+                assert isinstance(error, SellingPartnerError), repr(error)
+            finish(campaign, dag_id)
+            if not campaign.struck:
+                break
+    record_property("kills", at - 1)
+    assert at > 1
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fragile(migrated_template):
+    """A server of this module's own, to be restarted, with a migrated warehouse to copy."""
+    with running_postgres() as server, pytest.MonkeyPatch.context() as patch:
+        url = server.create_database("warehouse_template")
+        patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
+        Warehouse().migrate()
+        with psycopg.connect(url) as db:
+            ((folder,),) = db.execute("SHOW data_directory").fetchall()
+        patch.setenv("DOOMED_DATA", folder)
+        yield server
+
+
+@whole
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("dag_id", "task_id"), [*LOADS, (SEND, "store.submit"), (SEND, "store.record")])
+def test_postgres_restarted_before_any_effect_of_a_task(fragile, monkeypatch, record_property, dag_id, task_id):
+    for at in count(1, STRIDE):
+        with fresh(fragile, monkeypatch) as campaign:
+            campaign.prepare(dag_id, "plain")
+            campaign.strike(task_id, "postgres restarted", at)
+            campaign.play(dag_id, **campaign.params(dag_id))
+            assert campaign.doomed is None, "the task never ran"
+            assert all("OperationalError" in told["error"] for told in campaign.failures), campaign.failures
+            finish(campaign, dag_id)
+            if not campaign.struck:
+                break
+    record_property("restarts", at - 1)
+    assert at > 1
+
+
+@pytest.fixture
+def small_disk(postgres):
+    """A tablespace on 48 MB of memory."""
+    folder = Path(tempfile.mkdtemp(prefix="fba-disk-"))  # not tmp_path: PostgreSQL's user may not enter that
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        folder.rmdir()
+        pytest.skip("Only root may mount a small disk here, so no disk was filled.")
+    try:
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
+            ((data,),) = db.execute("SHOW data_directory").fetchall()
+            place = folder / "tablespace"
+            place.mkdir()
+            for path in (folder, place):
+                shutil.chown(path, Path(data).owner())
+            db.execute(f"CREATE TABLESPACE small LOCATION '{place}'".encode())
+            try:
+                yield folder
+            finally:
+                for (name,) in db.execute("SELECT datname FROM pg_database WHERE datname LIKE 'full_%'").fetchall():
+                    db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+                db.execute(b"DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+        folder.rmdir()
+
+
+def filled(folder, spare):
+    """Take all space but some kilobytes."""
+    ballast = folder / "ballast"
+    free = shutil.disk_usage(folder).free
+    ballast.write_bytes(bytes(max(free - spare * 1024, 0)))
+    return ballast
+
+
+@contextmanager
+def full_disk(campaign, folder, spare):
+    """No space but some kilobytes."""
+    before, ballast = contents(campaign), filled(folder, spare)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+    if campaign.outcome["state"] == "failed":
+        assert contents(campaign) == before
+
+
+@whole
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("dag_id", "task_id"), LOADS)
+def test_a_disk_that_is_full_stops_a_load_and_leaves_nothing_half_written(
+    postgres, migrated_template, small_disk, monkeypatch, record_property, dag_id, task_id
+):
+    full = 0
+    for spare in range(0, 4096, 64):
+        name = f"full_{next(numbers)}"
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name} TEMPLATE warehouse_template TABLESPACE small".encode())
+        with fresh(postgres, monkeypatch, name, listings=1000) as campaign:
+            campaign.prepare(dag_id, "plain")
+            campaign.around = partial(full_disk, campaign, small_disk, spare)
+            campaign.strike(task_id, "killed", 0)  # never: only in a process of its own; its retry comes in ours
+            states = campaign.play(dag_id, **campaign.params(dag_id))
+            assert "failed" not in states.values()
+            assert all("DiskFull" in told["error"] for told in campaign.failures), campaign.failures
+            stopped = bool(campaign.failures)
+            finish(campaign, dag_id)
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
+            db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        full += stopped
+        if not stopped:
+            break
+    record_property("full", full)
+    assert full
+
+
+def contents(campaign):
+    """What a load writes, in rows: applied reports, parsed copies, the pool, shipments; a raw copy is there whole or not."""
+    for (report_id,) in campaign.sql("SELECT DISTINCT report_id FROM fba.report_document"):
+        raw = ReportLedger(Warehouse(), STORE).stored_document(report_id)
+        assert raw
+        assert gzip.decompress(b"".join(raw()))
+    applied = campaign.sql("SELECT report_id FROM fba.report WHERE applied_at IS NOT NULL")
+    tables = (
+        "global_inventory_pool",
+        "amazon_all_listings_report",
+        "amazon_afn_inventory_report",
+        "shipment_item",
+    )
+    return applied, [campaign.sql(f"SELECT count(*) FROM fba.{table}") for table in tables]
+
+
+# --- the triggerer ---------------------------------------------------------------------------------------------------
+
+
+def triggerers(home):
+    """Processes of the triggerer of one Airflow: id and environment."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+            environment = (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"triggerer" in words and f"AIRFLOW_HOME={home}\0".encode() in environment:
+            pairs = (line.decode().partition("=") for line in environment.split(b"\0") if b"=" in line)
+            found[int(process.name)] = {name: value for name, _, value in pairs}
+    return found
+
+
+@whole
+@pytest.mark.timeout(600)
+def test_a_killed_triggerer_is_replaced_and_the_run_ends_green(postgres, tmp_path):
+    warehouse_url = postgres.create_database("triggerer_warehouse")
+    metadata_url = postgres.create_database("triggerer_airflow")
+    with Sandbox(listings=300, processing_seconds=3600) as amazon, ExitStack() as stack:
+        environment = settings(
+            tmp_path, metadata_url.replace("postgresql", "postgresql+psycopg2", 1), warehouse_url, amazon.url
+        )
+        environment["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"
+        url = stack.enter_context(running_airflow(environment, tmp_path))
+        airflow = AirflowClient(url, tmp_path)
+        path = f"/dags/{INVENTORY}/dagRuns"
+        airflow.until_parsed(INVENTORY)
+        airflow.call("PATCH", f"/dags/{INVENTORY}", json={"is_paused": False})
+        run_id = airflow.call("POST", path, json={"logical_date": None})["dag_run_id"]
+
+        def until(reached):
+            for _ in range(240):
+                tasks = airflow.call("GET", f"{path}/{run_id}/taskInstances")["task_instances"]
+                if reached(tasks):
+                    return tasks
+                time.sleep(1)
+            raise AssertionError({task["task_id"]: task["state"] for task in tasks})
+
+        def held(task):
+            """Whether a triggerer has the task's trigger."""
+            return task["state"] == "deferred" and (task["trigger"] or {}).get("triggerer_id") is not None
+
+        until(lambda tasks: sum(map(held, tasks)) == 2)
+        killed = triggerers(tmp_path)
+        assert killed
+        for process in killed:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        until(lambda tasks: not triggerers(tmp_path))
+        amazon.world.set_clock(processing_seconds=0.1)
+        assert sum(task["state"] == "deferred" for task in until(bool)) == 2
+        with (tmp_path / "triggerer.log").open("wb") as log:
+            new = subprocess.Popen(
+                [sys.executable, "-m", "airflow", "triggerer"],
+                env=next(iter(killed.values())),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            stack.callback(new.wait)
+            stack.callback(os.killpg, new.pid, signal.SIGKILL)
+            until(lambda tasks: all(task["state"] == "success" for task in tasks))
+        truth = amazon.world.truth(SELLER, US, fetch_missing_inventory=False)
+        with psycopg.connect(warehouse_url) as db:
+            pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
+        assert pool == {sku: told["quantity"] for sku, told in truth.items()}
