@@ -66,6 +66,7 @@ def running_airflow(environment: dict[str, str], home: Path) -> Iterator[str]:
         # standalone does not supervise its parts; what is left of its session goes with it.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _until_healthy(url: str, process: subprocess.Popen[bytes], log: Path, patience: float = 180) -> None:
