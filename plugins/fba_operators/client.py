@@ -405,8 +405,10 @@ class SellingPartnerClient(BaseHook):
     def _download(self, operation: str, document_id: str, what: str) -> Download:
         response = self._opened(str(self._call(operation, document_id)["url"]), what)
         if response.status_code == 403:  # the URL lived its five minutes, perhaps while we waited for the connection
+            response.close()
             response = self._opened(str(self._call(operation, document_id)["url"]), what)
         if not response.ok:
+            response.close()
             raise UnavailableError(
                 f"{self.conn_id}: Amazon's storage refuses the {what}",
                 operation="download",
