@@ -10,6 +10,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and value != "" and "\0" not in value
 
 
+def _words(value: Any) -> bool:
+    return isinstance(value, str)  # an empty nextToken ends a list as a missing one does
+
+
 def _time(value: Any) -> bool:
     try:
         return datetime.fromisoformat(value).tzinfo is not None
@@ -33,16 +37,16 @@ _STOCK = {"sellerSku?": _text, "inventoryDetails?": {"fulfillableQuantity?": _co
 _SHAPES: dict[str, Any] = {
     "createReport": {"reportId": _text},
     "getReport": _REPORT,
-    "getReports": {"reports": [_REPORT], "nextToken?": _text},
+    "getReports": {"reports": [_REPORT], "nextToken?": _words},
     "getReportDocument": {"url": _text},
     "createFeedDocument": {"feedDocumentId": _text, "url": _text},
     "createFeed": {"feedId": _text},
     "getFeed": _FEED,
-    "getFeeds": {"feeds": [_FEED], "nextToken?": _text},
+    "getFeeds": {"feeds": [_FEED], "nextToken?": _words},
     "getFeedDocument": {"url": _text},
-    "getInventorySummaries": {"payload": {"inventorySummaries": [_STOCK]}, "pagination?": {"nextToken?": _text}},
+    "getInventorySummaries": {"payload": {"inventorySummaries": [_STOCK]}, "pagination?": {"nextToken?": _words}},
     "getMarketplaceParticipations": {"payload": [{"marketplace": {"id": _text}}]},
-    "listAllFulfillmentOrders": {"payload": {"fulfillmentOrders?": [_ORDER], "nextToken?": _text}},
+    "listAllFulfillmentOrders": {"payload": {"fulfillmentOrders?": [_ORDER], "nextToken?": _words}},
     "getFulfillmentOrder": {
         "payload": {
             "fulfillmentOrder": {**_ORDER, "fulfillmentOrderStatus": _text},
