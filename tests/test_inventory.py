@@ -14,7 +14,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from devstack.airflow import store_connection
 from fba_operators.errors import ConfigurationError, DecisionNeededError, RequestRefusedError, UnavailableError
 from fba_operators.hook import SellingPartnerHook
-from fba_operators.inventory import MergeInventoryOperator, ask_inventory_api
+from fba_operators.inventory import MergeInventoryOperator
+from fba_operators.merging import ask_inventory_api
 from fba_operators.reports import RequestReportOperator, WaitForReportOperator
 from fba_operators.runs import SummariseRunOperator
 from tests.helpers import context, run
@@ -283,7 +284,7 @@ def test_death_after_the_first_transaction_needs_no_second_download(amazon, ware
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fba_operators.inventory.write_pool", die)
+        patch.setattr("fba_operators.merging.write_pool", die)
         with pytest.raises(SystemExit):
             merge(listings, afn)
     assert snapshot(sql) == []

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import apprise
-from airflow.providers.apprise.hooks.apprise import AppriseHook
 from airflow.sdk import BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow.sdk.observability import stats
@@ -139,7 +137,12 @@ class SummariseRunOperator(BaseOperator):
 
     def _notify(self, context: Context, told: list[StoreSummary]) -> None:
         """Tell those of stores.yaml who want to know; what cannot be delivered is logged and changes nothing else."""
-        for wanted in load_stores().notifications:
+        if not (notifications := load_stores().notifications):
+            return
+        import apprise  # noqa: PLC0415 - here, so that only a run that tells somebody loads it
+        from airflow.providers.apprise.hooks.apprise import AppriseHook  # noqa: PLC0415
+
+        for wanted in notifications:
             link = str(context["ti"].log_url).partition("/tasks/")[0]
             news = message(self.dag_id, told, wanted.on, link)
             if news is None:

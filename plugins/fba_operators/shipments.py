@@ -7,24 +7,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 from airflow.sdk import Asset, BaseOperator, Context
-from psycopg import sql
 
 from fba_operators.base import AmazonRetryPolicy, SellingPartnerOperator, failure
-from fba_operators.errors import DecisionNeededError, EmptyDocumentError
+from fba_operators.errors import DecisionNeededError
 from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
-from fba_operators.loading import LoadedReport, load_report
-from fba_operators.report_types import FULFILLED_SHIPMENTS
 from fba_operators.reports import WaitForReportOperator, request_report
 from fba_operators.runs import PrepareRunOperator
 from fba_operators.stores import load_stores
 from fba_operators.triggers import UNFINISHED
-from fba_operators.warehouse import Warehouse, encrypt, statements
+from fba_operators.warehouse import Warehouse, statements
 from fba_operators.windows import pieces, window
 
 SHIPMENTS = Asset("fba_shipments")
-TIMES = ("purchase_date", "payments_date", "shipment_date", "reporting_date", "estimated_arrival_date")
 
 
 def windows_of_run(context: Context, stores: Sequence[str]) -> list[dict[str, str]]:
@@ -162,8 +157,6 @@ class WaitForShipmentsOperator(WaitForReportOperator):
 class LoadShipmentsOperator(SellingPartnerOperator):
     """Bring the rows of a shipments report into the warehouse, each once, whatever was loaded before.
 
-    First transaction: raw copy, ledger's counts, rejected lines. Second: the rows. Readable rows are never held back.
-
     :param report_id: a finished ``GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL`` (templated)
     :return: the store and the counts of this report
     :raises DecisionNeededError: the readable rows are written, but more than ``max_rejected_share`` of the lines are not
@@ -179,21 +172,9 @@ class LoadShipmentsOperator(SellingPartnerOperator):
         """Load, or see that there is nothing."""
         if not self.report_id:
             raise ValueError(f"{self.conn_id}: report_id is empty; the task that waits for the report returned none")
-        ledger = ReportLedger(self.warehouse, self.conn_id)
-        row = ledger.get(self.report_id)
-        counts: Counter[str] = Counter()
-        if row["status"] != "CANCELLED":
-            with self.warehouse.connect() as db:
-                db.execute(statements("shipments")["lock_report"], {"store": self.conn_id, "report_id": self.report_id})
-                try:
-                    # Rows of shipments say nothing about each other, so a bad one is no reason to wait with the good.
-                    report = load_report(self.hook, ledger, self.report_id, FULFILLED_SHIPMENTS, max_rejected_share=1.0)
-                    counts = apply_rows(db, self.conn_id, report)
-                except EmptyDocumentError:
-                    pass
-                db.execute(
-                    statements("ledger")["note_applied"], {"store": self.conn_id, "report_ids": [self.report_id]}
-                )
+        from fba_operators.shipment_rows import load_shipments  # noqa: PLC0415 - pandas costs every task that reads this file half a second
+
+        counts = load_shipments(self.hook, ReportLedger(self.warehouse, self.conn_id), self.report_id)
         if (events := context.get("outlet_events")) is not None and SHIPMENTS in self.outlets:
             events[SHIPMENTS].extra = {"store": self.conn_id, **counts}
         self.log.info("%s: report %s: %s.", self.conn_id, self.report_id, dict(counts) or "no shipments")
@@ -208,109 +189,3 @@ class LoadShipmentsOperator(SellingPartnerOperator):
                 f"read, more than max_rejected_share {most:.2%}. All others are written. The lines and reasons are in "
                 "fba.rejected_row; raise max_rejected_share in stores.yaml if they can be done without"
             )
-
-
-def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport) -> Counter[str]:
-    """Merge a report's rows into the parsed copy and ``fba.shipment_item``; the caller commits.
-
-    :param db: an open transaction
-    :return: lines, rejected, rows (each at most once), new, updated, repeated, replaced, without_id, without_request,
-        of_requests, unknown_sku
-    """
-    named, key = statements("shipments"), {"store": store, "report_id": report.row["report_id"]}
-    document = report.document
-    counts: Counter[str] = Counter(lines=document.line_count)
-    db.execute("SET LOCAL TimeZone TO 'UTC'")  # for a time without an offset
-    db.execute(named["lock_store"], key)
-    db.execute(statements("ledger")["plan_for_bulk"])
-    db.execute(named["create_staging"])
-    copied = sql.SQL(", ").join(map(sql.Identifier, document.copy_columns))
-    with db.cursor().copy(sql.SQL(named["fill_staging"].decode()).format(columns=copied)) as copy:
-        for block in document.blocks():
-            copy.write(block.copy_text())
-    db.execute(named["analyze_staging"])
-    _reject_unreadable_times(db, key, report)
-    ((counts["rejected"],),) = db.execute(named["rejected_of"], key)
-    ((counts["without_id"],),) = db.execute(named["count_without_id"])
-    db.execute(named["drop_repeats"])
-    if counts["without_id"]:
-        db.execute(named["name_rows"])
-        db.execute(named["analyze_staging"])
-        db.execute(named["drop_known_by_id"], key)
-    counts["replaced"] = db.execute(named["replace_rows_without_id"], key).rowcount
-    update = sql.SQL(named["update_items"].decode())
-    counts["updated"] = db.execute(update.format(update_changed=_statement("update_changed", store, report))).rowcount
-    db.execute(_statement("insert_new_items", store, report))
-    counts["new"] = db.execute(_statement("insert_new", store, report)).rowcount
-    db.execute(named["attach_late_requests"], key)
-    cursor = db.execute(named["count_staged"], key)
-    ((counts["rows"], counts["of_requests"], counts["without_request"], counts["unknown_sku"]),) = cursor
-    counts["repeated"] = counts["lines"] - counts["rejected"] - counts["new"] - counts["updated"]
-    return counts
-
-
-def _statement(name: str, store: str, report: LoadedReport) -> sql.Composed:
-    """One of the statements that write rows, for the columns this document has; those it lacks keep their values."""
-    columns = [*(each for each in report.document.copy_columns if each not in ("line_number", "extra")), "extra"]
-    staged = {column: _staged_value(column) for column in columns}
-    comma = sql.SQL(", ")
-    return sql.SQL(statements("shipments")[name].decode()).format(
-        store=sql.Literal(store),
-        report_id=sql.Literal(report.row["report_id"]),
-        requested_at=sql.Literal(report.row["requested_at"]),
-        report_type=sql.Literal(FULFILLED_SHIPMENTS.name),
-        columns=comma.join(map(sql.Identifier, columns)),
-        quantity=staged["quantity_shipped"],
-        ship_date=staged["shipment_date"],
-        staged_values=comma.join(staged.values()),
-        table_values=comma.join(sql.Identifier("p", column) for column in columns),
-        assignments=comma.join(
-            sql.SQL("{} = {}").format(sql.Identifier(column), value) for column, value in staged.items()
-        ),
-    )
-
-
-def _staged_value(column: str) -> sql.Composable:
-    template = "{}"
-    if column in TIMES:
-        template = "nullif({}, '')::timestamptz"
-    elif column == "quantity_shipped":
-        template = "{}::numeric::bigint"  # 1.0 is 1
-    return sql.SQL(template).format(sql.Identifier("s", column))
-
-
-def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], report: LoadedReport) -> None:
-    """Reject staged rows without a readable shipment-date; another unreadable time goes to ``extra`` as Amazon sent it."""
-    readable = {
-        column: sql.SQL(
-            "(coalesce({0}, '') = '' OR {0} LIKE '____-__-__T%' AND pg_input_is_valid({0}, 'timestamptz'))"
-        ).format(sql.Identifier("staged", column))
-        for column in TIMES
-    }
-    query = sql.SQL(statements("shipments")["unreadable_times"].decode()).format(
-        readable_ship_date=readable["shipment_date"],
-        all_readable=sql.SQL(" AND ").join(readable.values()),
-        unreadable_texts=sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(
-            sql.SQL(", ").join(
-                sql.SQL("{}, CASE WHEN NOT {} THEN {} END").format(
-                    sql.Literal(FULFILLED_SHIPMENTS.amazon_name(column)), valid, sql.Identifier("staged", column)
-                )
-                for column, valid in readable.items()
-            )
-        ),
-        without_unreadable=sql.SQL(", ").join(
-            sql.SQL("{} = CASE WHEN {} THEN {} END").format(
-                sql.Identifier(column), valid, sql.Identifier("staged", column)
-            )
-            for column, valid in readable.items()
-        ),
-    )
-    wrong = dict(db.execute(query).fetchall())
-    if not wrong:
-        return
-    for block in report.document.blocks():
-        for number, line in zip(block.line_numbers.tolist(), block.rows.lines(), strict=True):
-            if number in wrong:
-                values = {"line_number": number, "sku": wrong[number], "raw_line": encrypt(line)}
-                reason = {"reason": "shipment-date is no time in ISO 8601"}
-                db.execute(statements("ledger")["reject"], {**key, **values, **reason})

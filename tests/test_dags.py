@@ -1,0 +1,30 @@
+"""What holds for every DAG file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from devstack.airflow import PROJECT
+
+DAGS = sorted((PROJECT / "dags").glob("*.py"))
+
+
+@pytest.mark.parametrize("dag", DAGS, ids=lambda path: path.stem)
+def test_a_dag_file_loads_quickly(dag):
+    """Each task reads its DAG file in a process of its own; what only some tasks need is not loaded there."""
+    code = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code, dag], check=True, capture_output=True, text=True)
+    loaded = set(told.stdout.split())
+    assert "airflow.sdk" in loaded
+    assert not loaded & {"pandas", "numpy", "apprise"}
+
+
+def test_file_function_and_dag_have_one_name():
+    from importlib import import_module
+
+    assert DAGS
+    for path in DAGS:
+        assert getattr(import_module(f"dags.{path.stem}"), path.stem)().dag_id == path.stem
