@@ -600,6 +600,16 @@ def test_after_fatal_only_what_did_not_arrive_is_sent_again(shop, fate, again):
     }
 
 
+def test_the_end_that_the_wait_saw_is_not_asked_for_again(shop):
+    claim_id = uploaded(shop)
+    submit(shop, claim_id)
+    shop.task(lambda: WaitForFeedOperator(task_id="wait", claim_id=claim_id), shop.context())
+    asked = shop.called("getFeed")
+    shop.task(lambda: RecordFeedOperator(task_id="record", claim_id=claim_id), shop.context())
+    assert shop.called("getFeed") == asked
+    assert shop.get("FR-1").status == "accepted"
+
+
 def test_a_download_that_is_refused_is_tried_with_a_new_address(shop):
     shop.amazon.world.add_fault("downloadDocument", "expired_url")
     shop.add("FR-1")

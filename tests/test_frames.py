@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fba_operators.documents import BLANK, Document
 from fba_operators.frames import (
+    UNSAID,
     InventoryAnswers,
     MergeResult,
     merge_inventory,
@@ -22,7 +23,6 @@ from fba_operators.frames import (
 from fba_operators.report_types import AFN_INVENTORY, LISTINGS
 
 REJECTED = "a row of it was rejected"
-REFUSED = "the FBA Inventory API refused it"
 UNREADABLE = "a row of it may be the one whose SKU cannot be read"
 
 
@@ -128,7 +128,7 @@ def test_the_api_decides_what_no_report_says():
     answers = InventoryAnswers({"A": 11}, frozenset({"B"}), frozenset({"C"}))
     result = merge(listings, (), pool, fetch_missing_inventory=True, answers=answers)
     assert written(result) == {"A": (11, 0, 11, "fba_api"), "B": (0, 0, 0, "default_zero")}
-    assert result.kept[REFUSED] == ["C"]
+    assert result.kept[UNSAID] == ["C"]
     assert result.zeroed == []
     assert result.sources == {"afn_report": 0, "listings_report": 0, "fba_api": 1, "default_zero": 1}
 
@@ -143,10 +143,10 @@ def test_answers_about_other_skus_change_nothing():
     assert written(result) == {"A": (1, 0, 1, "listings_report")}
 
 
-def test_a_refused_sku_that_is_new_is_not_added():
-    answers = InventoryAnswers(refused=frozenset({"A"}))
+def test_an_unsaid_sku_that_is_new_is_not_added():
+    answers = InventoryAnswers(unsaid=frozenset({"A"}))
     result = merge([("A", BLANK, "AMAZON_NA")], fetch_missing_inventory=True, answers=answers)
-    assert (written(result), result.kept[REFUSED], result.not_added[REFUSED]) == ({}, [], ["A"])
+    assert (written(result), result.kept[UNSAID], result.not_added[UNSAID]) == ({}, [], ["A"])
 
 
 def test_a_pool_sku_in_no_report_is_asked_about_unless_last_known_as_merchant_fulfilled():
@@ -316,21 +316,21 @@ def cases(draw) -> Case:
     pool = draw(st.lists(pool_row, max_size=6, unique_by=lambda row: row[0]))
     rejected = draw(st.sets(SKUS, max_size=2))
     fetch = draw(st.booleans())
-    quantities, absent, refused = {}, set(), set()
+    quantities, absent, unsaid = {}, set(), set()
     asked = missing_skus(
         stock(*listings), stock(*afn), pool_of(*pool), rejected_skus=rejected, fetch_missing_inventory=fetch
     )
     for sku in asked:
-        match draw(st.sampled_from(["answer", "absent", "refused"])):
+        match draw(st.sampled_from(["answer", "absent", "unsaid"])):
             case "answer":
                 quantities[sku] = draw(QUANTITY)
             case "absent":
                 absent.add(sku)
             case _:
-                refused.add(sku)
+                unsaid.add(sku)
     return Case(
         *(listings, afn, pool, rejected, draw(st.booleans())),
-        InventoryAnswers(quantities, frozenset(absent), frozenset(refused)),
+        InventoryAnswers(quantities, frozenset(absent), frozenset(unsaid)),
         *(draw(st.booleans()), draw(st.booleans()), fetch, draw(st.booleans())),
     )
 
@@ -362,8 +362,8 @@ def oracle(case: Case, sku: str):
         fba, source = 0, "listings_report"
     elif case.replay and last and last[4] == "fba_api":
         fba, source = last[1], "fba_api"
-    elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.refused:
-        return as_it_is(REFUSED)
+    elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.unsaid:
+        return as_it_is(UNSAID)
     elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.quantities:
         fba, source = case.answers.quantities[sku], "fba_api"
     elif case.unreadable:

@@ -481,12 +481,20 @@ def test_the_api_is_asked_in_batches_and_commas_alone(amazon, warehouse):
     assert amazon.world.calls()["outcomes"]["getInventorySummaries"]["200"] == 5
 
 
+@pytest.mark.parametrize("details", [{}, {"inventoryDetails": {}}, {"inventoryDetails": {"fulfillableQuantity": None}}])
+def test_a_sku_that_is_named_without_a_quantity_is_not_taken_for_absent(amazon, warehouse, details):
+    body = {"payload": {"inventorySummaries": [{"sellerSku": "A", **details}]}}
+    amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body)
+    answers = ask_inventory_api(SellingPartnerHook(), ["A", "B"])
+    assert (answers.quantities, answers.absent, answers.unsaid) == ({}, {"B"}, {"A"})
+
+
 def test_a_refused_batch_is_narrowed_down_to_the_sku(amazon, warehouse):
     known = amazon.world.truth(SELLER, US, False, True)
     asked = [sku for sku, told in known.items() if told["source"] == "fba_api" and "," not in sku]
     amazon.world.refuse_skus(SELLER, US, [asked[1]])
     answers = ask_inventory_api(SellingPartnerHook(), asked)
-    assert answers.refused == {asked[1]}
+    assert answers.unsaid == {asked[1]}
     assert answers.quantities == {sku: known[sku]["fba"] for sku in asked if sku != asked[1]}
 
 

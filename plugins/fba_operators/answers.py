@@ -33,7 +33,7 @@ _REPORT = {
 }
 _FEED = {**_FINISHED, "feedId": _text, "resultFeedDocumentId?": _text}
 _ORDER = {"fulfillmentOrderStatus?": _text, "marketplaceId?": _text, "sellerFulfillmentOrderId?": _text}
-_STOCK = {"sellerSku?": _text, "inventoryDetails?": {"fulfillableQuantity?": _count}}
+_STOCK = {"sellerSku": _text, "inventoryDetails?": {"fulfillableQuantity?": _count}}
 _SHAPES: dict[str, Any] = {
     "createReport": {"reportId": _text},
     "getReport": _REPORT,

@@ -19,6 +19,9 @@ from fba_operators.documents import BLANK, Block
 SOURCES = ("afn_report", "listings_report", "fba_api", "default_zero")
 """Where an FBA quantity came from, in the order in which they are believed."""
 
+UNSAID = "the FBA Inventory API does not say its quantity"
+"""A reason of :class:`MergeResult`."""
+
 MIN_ZEROED = 5
 """Fewer SKUs than this may always drop to 0."""
 
@@ -35,12 +38,12 @@ class InventoryAnswers:
 
     :param quantities: SKU → fulfillableQuantity
     :param absent: asked, and not in the complete answer
-    :param refused: asked alone and refused (4xx): these keep their last values
+    :param unsaid: refused (4xx) when asked alone, or named without a quantity: these keep their last values
     """
 
     quantities: Mapping[str, int] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
-    refused: frozenset[str] = frozenset()
+    unsaid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -237,22 +240,22 @@ def merge_inventory(
     fba = np.where(facts.in_afn, facts.afn_quantity, np.maximum(facts.fba_quantity, 0))
     source = np.select([facts.in_afn, ~missing], [_AFN, _LISTINGS], _ZERO)
 
-    refused = np.zeros(facts.size, bool)
+    unsaid = np.zeros(facts.size, bool)
     if replay:
         from_api = missing & facts.of_pool((pool["quantity_source"] == "fba_api").fillna(False))
         source[from_api] = _API
         before = pool["fba_quantity"].to_numpy(np.int64)
         fba[from_api] = before[facts.pool_place[from_api]]
     elif fetch_missing_inventory:
-        refused = _apply(answers or InventoryAnswers(), facts, askable & ~rejected, fba, source)
+        unsaid = _apply(answers or InventoryAnswers(), facts, askable & ~rejected, fba, source)
 
     unlisted = facts.in_afn & ~facts.in_listings & ~facts.in_pool & ~rejected
     left_out = unlisted if not import_deleted_skus else np.zeros(facts.size, bool)
     held = {
         "a row of it was rejected": rejected,
-        "the FBA Inventory API refused it": refused & ~rejected,
+        UNSAID: unsaid & ~rejected,
         "a row of it may be the one whose SKU cannot be read": (
-            _may_be_unreadable(facts, pool, source) & ~rejected & ~refused & unreadable_rejected
+            _may_be_unreadable(facts, pool, source) & ~rejected & ~unsaid & unreadable_rejected
         ),
     }
     write = ~left_out
@@ -293,21 +296,21 @@ def _may_be_unreadable(facts: _Facts, pool: pd.DataFrame, source: Ints) -> Bools
 def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, fba: Ints, source: Ints) -> Bools:
     """Put the API's answers into ``fba`` and ``source``.
 
-    :return: the SKUs it refused
+    :return: the SKUs of which it says nothing
     """
-    refused = np.zeros(facts.size, bool)
+    unsaid = np.zeros(facts.size, bool)
     silent = 0
     for code in np.flatnonzero(asked).tolist():
         sku = facts.skus[code]
         if sku in answers.quantities:
             fba[code], source[code] = answers.quantities[sku], _API
-        elif sku in answers.refused:
-            refused[code] = True
+        elif sku in answers.unsaid:
+            unsaid[code] = True
         elif sku not in answers.absent:
             silent += 1
     if silent:
         raise ValueError(f"{silent} SKUs are in no report and were not asked about: ask for all of missing_skus first")
-    return refused
+    return unsaid
 
 
 def _frame(

@@ -110,8 +110,8 @@ class SellingPartnerHook(SellingPartnerClient):
         """
         self._call("cancelFulfillmentOrder", fr_number)
 
-    def get_inventory_summaries(self, skus: list[str]) -> dict[str, int]:
-        """Return fulfillableQuantity of those of the given SKUs that Amazon knows.
+    def get_inventory_summaries(self, skus: list[str]) -> dict[str, int | None]:
+        """Return fulfillableQuantity of those of the given SKUs that Amazon knows, None where it names the SKU without it.
 
         :param skus: at most 50; one with a comma must be alone, because Amazon splits the list at commas
         :raises RequestRefusedError: Amazon refuses at least one of them
@@ -128,13 +128,14 @@ class SellingPartnerHook(SellingPartnerClient):
             params["sellerSku"] = skus[0]
         else:
             params["sellerSkus"] = ",".join(skus)
-        asked, quantities = set(skus), {}
+        asked = set(skus)
+        quantities: dict[str, int | None] = {}
         while True:
             page = self._call("getInventorySummaries", params=params)
             for summary in page["payload"]["inventorySummaries"]:
-                details = summary.get("inventoryDetails") or {}
-                if summary.get("sellerSku") in asked and details.get("fulfillableQuantity") is not None:
-                    quantities[summary["sellerSku"]] = int(details["fulfillableQuantity"])
+                if summary["sellerSku"] in asked:
+                    details = summary.get("inventoryDetails") or {}
+                    quantities[summary["sellerSku"]] = details.get("fulfillableQuantity")
             if not (token := self._next_token(page.get("pagination"), params)):
                 return quantities
             params["nextToken"] = token

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from fba_operators import summaries
 from fba_operators.errors import DecisionNeededError, EmptyDocumentError, RequestRefusedError
 from fba_operators.frames import (
+    UNSAID,
     InventoryAnswers,
     MergeResult,
     merge_inventory,
@@ -35,27 +36,31 @@ log = logging.getLogger(__name__)
 
 
 def ask_inventory_api(hook: SellingPartnerHook, skus: list[str]) -> InventoryAnswers:
-    """Ask for the stock of SKUs, in as few calls as Amazon allows, isolating those it refuses.
+    """Ask for the stock of SKUs, in as few calls as Amazon allows, isolating those of which it gives none.
 
     :raises UnavailableError: Amazon did not answer; no SKU becomes 0 because of that
     """
     quantities: dict[str, int] = {}
-    refused: set[str] = set()
+    unsaid: set[str] = set()
     plain = [sku for sku in skus if "," not in sku]
     # Amazon splits the list at commas, so a SKU with one can only be asked alone.
     batches = [plain[at : at + BATCH] for at in range(0, len(plain), BATCH)] + [[sku] for sku in skus if "," in sku]
     while batches:
         batch = batches.pop(0)
         try:
-            quantities.update(hook.get_inventory_summaries(batch))
+            for sku, quantity in hook.get_inventory_summaries(batch).items():
+                if quantity is None:
+                    unsaid.add(sku)
+                else:
+                    quantities[sku] = quantity
         except RequestRefusedError:
             if len(batch) == 1:
-                refused.add(batch[0])
+                unsaid.add(batch[0])
             else:
                 half = len(batch) // 2
                 batches[:0] = [batch[:half], batch[half:]]
-    absent = frozenset(skus).difference(quantities, refused)
-    return InventoryAnswers(quantities, absent, frozenset(refused))
+    absent = frozenset(skus).difference(quantities, unsaid)
+    return InventoryAnswers(quantities, absent, frozenset(unsaid))
 
 
 @dataclass(frozen=True)
@@ -217,9 +222,9 @@ class InventoryMerge:
             "rejected": sum(report.rejected.count for report in loaded),
             **{f"from_{source}": number for source, number in result.sources.items()},
         }
-        refused = result.kept["the FBA Inventory API refused it"] + result.not_added["the FBA Inventory API refused it"]
+        unsaid = result.kept[UNSAID] + result.not_added[UNSAID]
         told = _summary(counts, result)
-        row = self._run_row("failed" if refused else "success", told)
+        row = self._run_row("failed" if unsaid else "success", told)
         row |= {
             "rows_in": counts["rows"] + counts["rejected"],
             "rows_rejected": counts["rejected"],
@@ -236,11 +241,11 @@ class InventoryMerge:
         db.execute(statements("ledger")["finish_run"], row)
         db.commit()
         log.info("%s: %s", self.store, told)
-        if refused:
+        if unsaid:
             raise RequestRefusedError(
-                f"{self.store}: everything else is written, but the FBA Inventory API refuses {len(refused)} SKUs, which "
-                "keep their last quantity. Look at them in Seller Central",
-                detail=", ".join(refused[:NAMED]),
+                f"{self.store}: everything else is written, but the FBA Inventory API refuses to say the quantity of "
+                f"{len(unsaid)} SKUs, which keep their last quantity. Look at them in Seller Central",
+                detail=", ".join(unsaid[:NAMED]),
             )
         return counts
 

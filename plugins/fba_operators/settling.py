@@ -106,11 +106,13 @@ def _ask(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, Any]) -> 
     claim_id, feed_id = feed["claim_id"], feed["feed_id"]
     requests = ledger.requests(claim_id)
     sent = [row["message_id"] for row in requests]
-    try:
-        status = ledger.note(claim_id, hook.get_feed(feed_id))
-    except RequestRefusedError:
-        gone = f"Amazon does not know the feed {feed_id} any more"
-        return _told(feed_id, ledger.judge(claim_id, _all_unknown(sent, gone), None), gone)
+    status = feed["status"]
+    if feed["finished_at"] is None:  # else the wait has written the end down
+        try:
+            status = ledger.note(claim_id, hook.get_feed(feed_id))
+        except RequestRefusedError:
+            gone = f"Amazon does not know the feed {feed_id} any more"
+            return _told(feed_id, ledger.judge(claim_id, _all_unknown(sent, gone), None), gone)
     if status in UNFINISHED:
         return Outcome(waiting=f"{feed['message_count']} requests wait for feed {feed_id}, which is {status}.")
     if status == "CANCELLED":
