@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.stage import Stage, stage
+from benchmarks.stage import Stage, insert_request, stage
 
 SIZES = (1, 10)
 DAGS = ("fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments")
@@ -72,15 +72,9 @@ def add_requests(on: Stage) -> None:
     """Give every store one request that is ready to be sent."""
     with psycopg.connect(on.warehouse_url) as db:
         for store in on.stores:
-            db.execute(
-                "INSERT INTO fba.fulfillment_request (store, fr_number, shipping_method, ship_to_name, ship_to_address_1,"
-                " ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country) VALUES (%s, %s, 'Standard',"
-                " 'Jane Example', '1 Example Street', 'Seattle', 'WA', '98101', 'US')",
-                (store, f"FR-{store}"),
-            )
-            query = "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) SELECT %s, %s, 1, min(sku), 1"
-            query += " FROM fba.global_inventory_pool WHERE store = %s AND fba_quantity > 5 AND sku LIKE 'SKU-%%'"
-            db.execute(query.encode(), (store, f"FR-{store}", store))
+            query = "SELECT min(sku) FROM fba.global_inventory_pool WHERE store = %s AND fba_quantity > 5 AND sku LIKE 'SKU-%%'"
+            ((sku,),) = db.execute(query, (store,))
+            insert_request(db, store, f"FR-{store}", sku)
 
 
 def measure(stores: int) -> None:
