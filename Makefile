@@ -38,11 +38,8 @@ format: $(INSTALLED) ## let ruff put the code in order
 wheel: $(INSTALLED) ## build dist/*.whl, for an Airflow that has no clone of this repository
 	$(VENV)/bin/uv build --wheel --quiet && ls dist/*.whl
 
-bench: $(INSTALLED) ## measure against the limit (minutes)
-	$(PY) -m benchmarks.inventory
-	$(PY) -m benchmarks.shipments
-	$(PY) -m benchmarks.cost
-	$(PY) -m benchmarks.beside
+bench: $(INSTALLED) ## measure everything (under twenty minutes) and write benchmarks/RESULTS.md
+	$(PY) -m benchmarks
 
 env: ## write .env with fresh secrets for docker compose; an .env that exists is kept
 	@if test -e .env; then echo ".env exists and is kept: what is encrypted needs its FERNET_KEY."; else umask 077 && { \
