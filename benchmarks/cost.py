@@ -77,6 +77,14 @@ def add_requests(on: Stage) -> None:
             insert_request(db, store, f"FR-{store}", sku)
 
 
+def beside_least(dag_id: str, calls: Counter[str], stores: int) -> str:
+    """Cells of a table: calls but for tokens, the least possible, and what was beyond it."""
+    told = Counter({name: n for name, n in calls.items() if name != "token"})
+    least = Counter({name: n * stores for name, n in LEAST[dag_id].items()})
+    extra = ", ".join(f"{told[name] - least[name]:+d} {name}" for name in told | least if told[name] != least[name])
+    return f"{told.total()} | {least.total()} | {extra or 'none'}"
+
+
 def measure(stores: int) -> None:
     """Print rows for one number of stores: each DAG once, then again inside the cool-down, then after a lost answer."""
     with stage(stores) as on:
@@ -89,12 +97,8 @@ def measure(stores: int) -> None:
                 for seller_id in on.amazon.world.merchants:
                     on.amazon.world.ship_now(seller_id, parts=1)
             calls = count(on, dag_id)
-            token = calls.pop("token", 0)
-            tokens += token
-            least = {name: n * stores for name, n in LEAST[dag_id].items()}
-            extra = {name: n - least.get(name, 0) for name, n in calls.items() if n != least.get(name, 0)}
-            told = ", ".join(f"{n:+d} {name}" for name, n in extra.items()) or "none"
-            print(f"| {dag_id} | {stores} | {calls.total()} | {sum(least.values())} | {told} | {token} |", flush=True)
+            tokens += calls["token"]
+            print(f"| {dag_id} | {stores} | {beside_least(dag_id, calls, stores)} | {calls['token']} |", flush=True)
         again = count(on, "fba_get_inventory")
         print(
             f"| fba_get_inventory, again inside 30 minutes | {stores} | {again.total()} | 0 |"
