@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,9 +10,13 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from airflow.sdk._shared.observability.metrics import otel_logger
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.observability import stats
+from airflow.sdk.observability.metrics import stats_utils
+from opentelemetry import metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from devstack.airflow import store_connection
 from fba_operators.errors import CredentialsError, DecisionNeededError
@@ -31,30 +36,44 @@ notifications: [{connection: team_chat%s}]"""
 
 
 @pytest.fixture
-def chat(monkeypatch):
-    """A chat service that keeps what it is sent, behind the connection team_chat."""
-    received = []
+def listener():
+    """An HTTP endpoint that keeps the bodies it is sent; refuse() makes it answer 500 from then on."""
+    received: list[bytes] = []
+    refuse: list[bool] = []
 
     class Service(BaseHTTPRequestHandler):
         def do_POST(self):
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(500 if refuse else 200)
             self.end_headers()
 
         def log_message(self, *_):
             pass
 
-    refuse: list[bool] = []
     server = HTTPServer(("127.0.0.1", 0), Service)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    path = f"json://127.0.0.1:{server.server_port}/hooks/chat-secret-token"
-    connection = {"conn_type": "apprise", "extra": {"config": {"path": path, "tag": "all"}}}
-    monkeypatch.setenv("AIRFLOW_CONN_TEAM_CHAT", json.dumps(connection))
-    yield SimpleNamespace(received=received, refuse=lambda: refuse.append(True))
+    yield SimpleNamespace(received=received, refuse=lambda: refuse.append(True), port=server.server_port)
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+class Chat(SimpleNamespace):
+    """A chat service that keeps what it is sent."""
+
+    @property
+    def received(self):
+        return [json.loads(body) for body in self.listener.received]
+
+
+@pytest.fixture
+def chat(listener, monkeypatch):
+    """A chat service behind the connection team_chat."""
+    path = f"json://127.0.0.1:{listener.port}/hooks/chat-secret-token"
+    connection = {"conn_type": "apprise", "extra": {"config": {"path": path, "tag": "all"}}}
+    monkeypatch.setenv("AIRFLOW_CONN_TEAM_CHAT", json.dumps(connection))
+    return Chat(listener=listener, refuse=listener.refuse)
 
 
 @pytest.fixture
@@ -158,7 +177,7 @@ def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat)
         amazon.world.put_item(
             "A1SANDBOXSELLER", "ATVPDKIKX0DER", sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 0)]
         )
-    chat.received.clear()
+    chat.listener.received.clear()
     assert inventory_run("second") is not None
     (told,) = chat.received
     assert "accept_zeroed_stock" in told["message"]
@@ -265,23 +284,35 @@ def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
     )
 
 
-def test_airflows_metrics_get_the_numbers_of_the_run(amazon, warehouse, stores):
+def test_a_collector_gets_the_numbers_of_the_run(amazon, warehouse, stores, listener, monkeypatch):
+    """Airflow's own OpenTelemetry, switched on as docs/runbook.md says, to an endpoint that decodes what arrives."""
     stores()
-    seen = []
-    note = lambda kind: lambda name, value=1, **how: seen.append((kind, name, how.get("count", value), how["tags"]))  # noqa: E731
-    logger = SimpleNamespace(incr=note("incr"), gauge=note("gauge"), timing=note("timing"), decr=note("decr"))
-    stats.initialize(factory=lambda: logger, export_legacy_names=False)
+    monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{listener.port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
     try:
         inventory_run("measured")
+        metrics.get_meter_provider().shutdown()
     finally:
         stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
-    told = {name: (value, tags) for kind, name, value, tags in seen if name.startswith("fba.")}
-    assert set(told) == {
+        atexit.unregister(otel_logger.flush_otel_metrics)  # which a process of a task's own needs
+    told = {}
+    for body in listener.received:
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+                told[metric.name] = [
+                    (point.as_double or point.as_int, {each.key: each.value.string_value for each in point.attributes})
+                    for point in (*metric.sum.data_points, *metric.gauge.data_points)
+                ]
+    ours = {name.removeprefix("airflow."): points for name, points in told.items() if name.startswith("airflow.fba.")}
+    assert set(ours) == {
         *("fba.runs", "fba.rows_in", "fba.rows_rejected", "fba.rows_changed", "fba.seconds", "fba.throttled_seconds"),
         *("fba.calls", "fba.attention"),
     }
-    assert told["fba.runs"][1]["outcome"] == "success"
-    assert told["fba.rows_changed"][0] > 100
-    assert all(tags["store"] == "amazon_us" for _, tags in told.values())
-    calls = {tags["operation"]: value for _, name, value, tags in seen if name == "fba.calls"}
-    assert calls["createReport"] == 2
+    assert all(tags["store"] == "amazon_us" for points in ours.values() for _, tags in points)
+    ((runs, tags),) = ours["fba.runs"]
+    assert (runs, tags["outcome"]) == (1, "success")
+    assert ours["fba.rows_changed"][0][0] > 100
+    assert {tags["operation"]: number for number, tags in ours["fba.calls"]}["createReport"] == 2
+    assert {tags["code"] for _, tags in ours["fba.attention"]} == set(ATTENTION)
