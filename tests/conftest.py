@@ -83,3 +83,28 @@ def amazon(monkeypatch: pytest.MonkeyPatch):
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask the sandbox, which needs no mercy, ten times a second."""
     monkeypatch.setattr("fba_operators.triggers.SOONEST", 0.1)
+
+
+@pytest.fixture
+def shop(warehouse_url, amazon, monkeypatch):
+    """A merchant with requests, and an Amazon that is quick; see :class:`tests.sending.Merchant`."""
+    from tests.sending import Merchant
+
+    monkeypatch.setattr("fba_operators.client.PATIENCE", 0.0)  # short faults are tried again at once
+    monkeypatch.setattr("fba_operators.triggers.SOONEST", 0.005)
+    amazon.world.set_clock(processing_seconds=0.01)
+    with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
+        yield merchant
+
+
+@pytest.fixture
+def fulfillment(tmp_path, monkeypatch):
+    """Write stores.yaml: ``fulfillment("hold_hours: 4")``."""
+
+    def write(section: str, stores=("amazon_us",)):
+        path = tmp_path / "stores.yaml"
+        body = "".join(f"  {store}:\n    fulfillment: {{{section}}}\n" for store in stores)
+        path.write_text(f"stores:\n{body}")
+        monkeypatch.setenv("FBA_STORES_FILE", str(path))
+
+    return write

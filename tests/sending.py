@@ -200,3 +200,29 @@ class Merchant:
     def summary(self) -> str:
         """What the newest run says it did."""
         return self.sql("SELECT summary FROM fba.run ORDER BY started_at DESC LIMIT 1")[0][0]
+
+
+# What the tests of feeds do first
+
+
+def claimed(shop, *numbers):
+    for number in numbers or ("FR-1",):
+        shop.add(number)
+    return shop.send(until="claim")
+
+
+def uploaded(shop, *numbers):
+    claim_id = claimed(shop, *numbers)
+    return shop.task(lambda: UploadFeedOperator(task_id="upload", claim_id=claim_id), shop.context())
+
+
+def submit(shop, claim_id):
+    return shop.task(lambda: SubmitFeedOperator(task_id="submit", claim_id=claim_id), shop.context())
+
+
+def look_up(shop, times=2):
+    """Let the runs of the next hour settle what is unknown."""
+    shop.pass_time(31)
+    for _ in range(times):
+        shop.send(until="settle")
+        shop.pass_time(11)
