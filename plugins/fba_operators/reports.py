@@ -19,6 +19,7 @@ from fba_operators.warehouse import statements
 PATIENCE = timedelta(hours=2)  # until a report is given up
 CLOCK_SKEW = timedelta(minutes=5)
 LISTED = timedelta(days=89)  # getReports looks back 90 days
+LATEST_EFFECT = timedelta(minutes=10)  # of a call whose answer was lost
 USABLE = (*UNFINISHED, "DONE")
 
 
@@ -64,12 +65,14 @@ def _find_lost(hook: SellingPartnerHook, ledger: ReportLedger, report_type: str)
     """Write down what came of every createReport whose answer was lost; forget those of which nothing came.
 
     Of any window: the run that lost the answer may have been the last one to ask for its window. The caller holds the
-    lock, so each of these calls is over.
+    lock, so we no longer wait for any of these calls. Amazon may still be at work on a recent one, which is kept to be
+    looked for again.
     """
     lost = ledger.lost(report_type, hook.marketplace.id)
     if not lost:
         return
-    oldest = max(lost[-1]["requested_at"] - CLOCK_SKEW, datetime.now(UTC) - LISTED)
+    now = datetime.now(UTC)
+    oldest = max(lost[-1]["requested_at"] - CLOCK_SKEW, now - LISTED)
     reports = new_at_amazon(hook, ledger, report_type, since=oldest)
     for intent in lost:
         request = ReportRequest(report_type, intent["data_start"], intent["data_end"], intent["options"])
@@ -79,14 +82,14 @@ def _find_lost(hook: SellingPartnerHook, ledger: ReportLedger, report_type: str)
             if request.matches(report, hook.marketplace.id)
             and _created_at(report) >= intent["requested_at"] - CLOCK_SKEW
         ]
-        if not possible:
+        if possible:
+            # The newest that can be used; one that failed is only written down.
+            report = min(possible, key=lambda report: report["processingStatus"] not in USABLE)
+            reports.remove(report)
+            ledger.created(intent["request_id"], report["reportId"])
+            ledger.note(report)
+        elif intent["requested_at"] < now - LATEST_EFFECT:
             ledger.forget_intent(intent["request_id"])
-            continue
-        # The newest that can be used; one that failed is only written down.
-        report = min(possible, key=lambda report: report["processingStatus"] not in USABLE)
-        reports.remove(report)
-        ledger.created(intent["request_id"], report["reportId"])
-        ledger.note(report)
 
 
 def new_at_amazon(
