@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
@@ -113,6 +114,11 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def settle(self) -> None:
+        """Wait until every call that came has had its effect, also those whose caller no longer listens."""
+        while self._server.server_state.tasks:
+            time.sleep(0.01)
 
     def close(self) -> None:
         """Stop listening and end the thread."""

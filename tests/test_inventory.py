@@ -57,6 +57,12 @@ def report(report_type, conn_id="amazon_us"):
     return run(WaitForReportOperator(task_id="wait", report_id=asked, conn_id=conn_id))
 
 
+def patient_report(report_type, next_hour):
+    """A report that is asked for again an hour later, should Amazon cancel it."""
+    asked = run(RequestReportOperator(task_id="request", report_type=report_type))
+    return run(WaitForReportOperator(task_id="wait", report_id=asked), on_wait=lambda moment: next_hour())
+
+
 def merge(listings=None, afn=None, conn_id="amazon_us", **arguments):
     operator = MergeInventoryOperator(
         task_id="merge",
@@ -200,14 +206,37 @@ def test_an_empty_report_is_not_zero_stock(amazon, warehouse, sql, next_hour, mo
         next_hour()
     before = snapshot(sql)
     amazon.world.shape_report(SELLER, US, report_type, mode=mode)
-    ids = {}
-    for each in (LISTINGS, AFN):
-        asked = run(RequestReportOperator(task_id="request", report_type=each))
-        wait = WaitForReportOperator(task_id="wait", report_id=asked)
-        ids[each] = run(wait, on_wait=lambda moment: next_hour())
+    ids = [patient_report(each, next_hour) for each in (LISTINGS, AFN)]
     with pytest.raises(DecisionNeededError, match="nothing was written"):
-        merge(ids[LISTINGS], ids[AFN])
+        merge(*ids)
     assert snapshot(sql) == before
+
+
+@pytest.mark.parametrize("mode", ["empty", "no_data"])
+@pytest.mark.parametrize("first_run", [True, False])
+def test_an_empty_listings_report_can_be_accepted_and_changes_no_title(
+    amazon, warehouse, sql, next_hour, mode, first_run
+):
+    if not first_run:
+        merge()
+        next_hour()
+    query = "SELECT sku, title, price, asin, fulfillment_channel, listing_status FROM fba.global_inventory_pool"
+    before = {row[0]: row for row in sql(query)}
+    amazon.world.shape_report(SELLER, US, LISTINGS, mode=mode)
+    merge(*[patient_report(each, next_hour) for each in (LISTINGS, AFN)], accept_zeroed_stock=True)
+    afn = {sku for (sku,) in sql("SELECT DISTINCT seller_sku FROM fba.amazon_afn_inventory_report")}
+    assert {row[0]: row for row in sql(query)} == {sku: (sku, *[None] * 5) for sku in afn} | before
+    truth = amazon.world.truth(SELLER, US, False, False)
+    told = pool(sql)
+    assert {sku: told[sku]["quantity"] for sku in afn} == {sku: truth[sku]["quantity"] for sku in afn}
+    assert {told[sku]["quantity"] for sku in told.keys() - afn} <= {0}
+
+
+def test_a_merchant_who_has_nothing_yet_gets_an_empty_pool(amazon, warehouse, sql, next_hour):
+    for report_type in (LISTINGS, AFN):
+        amazon.world.shape_report(SELLER, US, report_type, mode="no_data")
+    assert merge(*[patient_report(each, next_hour) for each in (LISTINGS, AFN)])["skus"] == 0
+    assert pool(sql) == {}
 
 
 def test_a_merchant_without_amazon_stock_may_have_an_empty_afn_report(amazon, warehouse, sql, monkeypatch):

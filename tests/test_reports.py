@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -88,7 +89,7 @@ def test_a_call_that_never_arrived_is_made_again(amazon, warehouse, sql):
         ask()
     ask()
     assert created(amazon) == 1
-    assert sql("SELECT count(*) FROM fba.report").fetchone() == (1,)
+    assert sql("SELECT count(report_id) FROM fba.report").fetchone() == (1,)
 
 
 def test_death_between_create_report_and_its_id_makes_no_second_report(amazon, warehouse, monkeypatch):
@@ -306,3 +307,173 @@ def test_only_an_equal_window_matches():
     assert not wanted.matches({**same, "dataEndTime": "2026-11-02T00:00:02Z"}, "M")
     assert not wanted.matches({"reportType": "T"}, "M")
     assert not wanted.matches({**same, "marketplaceIds": ["OTHER"]}, "M")
+
+
+# --- lost answers of other windows -----------------------------------------------------------------------------------
+
+SHIPPED = "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL"
+A = datetime(2026, 11, 1, tzinfo=UTC)
+B = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def ask_from(start):
+    end = start + timedelta(days=3)
+    return run(
+        RequestReportOperator(
+            task_id="request", report_type=SHIPPED, data_start=start.isoformat(), data_end=end.isoformat()
+        )
+    )
+
+
+def lose(amazon, fault="reset_after"):
+    """Lose the answer to a createReport for window A."""
+    amazon.world.add_fault("createReport", fault)
+    with pytest.raises(LostAnswerError):
+        ask_from(A)
+
+
+@pytest.fixture
+def no_naps(monkeypatch):
+    """Try again at once after a fault."""
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
+
+
+def ledger_rows(sql):
+    return sql("SELECT data_start, report_id, status FROM fba.report ORDER BY requested_at, data_start").fetchall()
+
+
+def at_amazon(amazon):
+    """Ids of all reports at Amazon, oldest first."""
+    return [report_id for _, report_id in amazon.world.desk.reports]
+
+
+def test_a_lost_report_is_found_by_a_run_that_asks_for_another_window(amazon, warehouse, sql):
+    amazon.world.set_clock(processing_seconds=3600)
+    lose(amazon)
+    report_id = ask_from(B)
+    (first, second) = at_amazon(amazon)
+    assert report_id == second
+    assert sorted(ledger_rows(sql)) == [(A, first, "IN_QUEUE"), (B, second, "IN_QUEUE")]
+    assert called(amazon, "getReports") == 1
+    assert ask_from(A) == first
+    assert called(amazon, "getReports") == 1
+
+
+def test_a_lost_call_of_another_window_that_made_nothing_is_forgotten(amazon, warehouse, sql, cooldown_over):
+    lose(amazon, "reset_before")
+    cooldown_over()
+    report_id = ask_from(B)
+    assert [row[:2] for row in ledger_rows(sql)] == [(B, report_id)]
+    assert at_amazon(amazon) == [report_id]
+
+
+def test_a_lost_call_that_makes_its_report_late_is_looked_for_again(amazon, warehouse, sql):
+    lose(amazon, "reset_before")
+    second = ask_from(B)
+    window = {"data_start": A, "data_end": A + timedelta(days=3)}
+    late = SellingPartnerHook().create_report(SHIPPED, **window)
+    ask_from(B)
+    assert sorted(row[:2] for row in ledger_rows(sql)) == [(A, late), (B, second)]
+
+
+def test_nothing_is_asked_for_while_a_lost_report_cannot_be_looked_for(amazon, warehouse, sql, no_naps):
+    lose(amazon)
+    amazon.world.add_fault("getReports", "status", times=None, status=200, body="<html>Welcome</html>")
+    with pytest.raises(UnavailableError):
+        ask_from(B)
+    assert called(amazon, "createReport") == 1
+    assert ledger_rows(sql) == [(A, None, "REQUESTING")]
+
+
+def test_without_a_lost_answer_amazons_list_is_not_asked_for(amazon, warehouse):
+    ask_from(A)
+    ask_from(B)
+    ask_from(A)
+    assert called(amazon, "getReports") == 0
+
+
+@pytest.mark.parametrize(("fate", "status"), [("cancelled", "CANCELLED"), ("fatal", "FATAL")])
+def test_a_lost_report_that_failed_is_written_down_but_not_used(amazon, warehouse, sql, cooldown_over, fate, status):
+    amazon.world.add_fault("createReport", fate)
+    lose(amazon)
+    amazon.world.advance(60)
+    (failed,) = at_amazon(amazon)
+    moments = []
+
+    def later(moment):
+        moments.append(moment)
+        cooldown_over()
+
+    start, end = A.isoformat(), (A + timedelta(days=3)).isoformat()
+    again = run(
+        RequestReportOperator(task_id="request", report_type=SHIPPED, data_start=start, data_end=end), on_wait=later
+    )
+    assert again != failed
+    assert len(moments) == 1
+    assert (A, failed, status) in ledger_rows(sql)
+
+
+def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, warehouse, sql):
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+    ledger.intend(ReportRequest(AFN), hook.marketplace.id)
+    good = hook.create_report(AFN)
+    amazon.world.add_fault("createReport", "fatal")
+    hook.create_report(AFN)
+    amazon.world.advance(60)
+    assert ask() == good
+
+
+def test_one_report_is_given_to_one_lost_call(amazon, warehouse, sql):
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+    for _ in range(2):
+        ledger.intend(ReportRequest(AFN), hook.marketplace.id)
+    made = hook.create_report(AFN)
+    assert ask() == made
+    assert {row[1] for row in ledger_rows(sql)} == {None, made}
+
+
+def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse, sql):
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+    intents = []
+    for _ in range(2):
+        sql("UPDATE fba.report SET requested_at = requested_at - interval '20 minutes'")
+        for report in amazon.world.desk.reports.values():
+            report.created -= 20 * 60
+        intents.append(ledger.intend(ReportRequest(LISTINGS), hook.marketplace.id))
+        hook.create_report(LISTINGS)
+    ask(LISTINGS)
+    given = dict(sql("SELECT request_id, report_id FROM fba.report").fetchall())
+    assert [given[intent] for intent in intents] == at_amazon(amazon)
+
+
+def test_only_lost_calls_of_this_type_and_marketplace_are_looked_for(amazon, warehouse, sql):
+    ledger = ReportLedger(warehouse, "amazon_us")
+    ledger.intend(ReportRequest(LISTINGS), SellingPartnerHook().marketplace.id)
+    ledger.intend(ReportRequest(AFN), "A2EUQ1WTGCTBG2")
+    ask()
+    assert [row[1] for row in ledger_rows(sql)].count(None) == 2
+    assert called(amazon, "getReports") == 0
+
+
+def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, sql, monkeypatch):
+    ReportLedger(warehouse, "amazon_us").intend(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
+    sql("UPDATE fba.report SET requested_at = requested_at - interval '100 days'")
+    since = []
+    real = SellingPartnerHook.get_reports
+
+    def get_reports(hook, report_type, *, created_since):
+        since.append(created_since)
+        return real(hook, report_type, created_since=created_since)
+
+    monkeypatch.setattr(SellingPartnerHook, "get_reports", get_reports)
+    report_id = ask()
+    assert timedelta(days=88) < datetime.now(UTC) - since[0] < timedelta(days=90)
+    assert [row[1] for row in ledger_rows(sql)] == [report_id]
+
+
+def test_a_listed_report_without_its_time_is_an_error_of_amazons(amazon, warehouse, no_naps):
+    lose(amazon)
+    listed = {"reportId": "1", "reportType": SHIPPED, "processingStatus": "DONE"}
+    amazon.world.add_fault("getReports", "status", times=None, status=200, body={"reports": [listed]})
+    with pytest.raises(UnavailableError, match="createdTime"):
+        ask_from(A)

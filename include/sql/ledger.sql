@@ -1,17 +1,23 @@
 -- name: adoptable
--- The newest report of exactly this type, window and options that is in flight, waits for its id, or is younger than :cooldown.
+-- The newest report of exactly this type, window and options that is in flight or younger than :cooldown.
 SELECT request_id, report_id, status, requested_at FROM fba.report
 WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %(marketplace_id)s
   AND data_start IS NOT DISTINCT FROM %(data_start)s AND data_end IS NOT DISTINCT FROM %(data_end)s
   AND options = %(options)s
-  AND (status IN ('REQUESTING', 'IN_QUEUE', 'IN_PROGRESS') AND requested_at > clock_timestamp() - interval '1 day'
+  AND (status IN ('IN_QUEUE', 'IN_PROGRESS') AND requested_at > clock_timestamp() - interval '1 day'
        OR status IN ('DONE', 'FATAL', 'CANCELLED') AND requested_at > clock_timestamp() - %(cooldown)s)
 ORDER BY requested_at DESC LIMIT 1
 
 -- name: intend
-INSERT INTO fba.report (request_id, store, report_type, marketplace_id, data_start, data_end, options, requested_at)
-VALUES (%(request_id)s, %(store)s, %(report_type)s, %(marketplace_id)s, %(data_start)s, %(data_end)s, %(options)s,
-        clock_timestamp())
+INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, data_start, data_end, options, status,
+                        requested_at)
+VALUES (%(request_id)s, %(store)s, %(report_id)s, %(report_type)s, %(marketplace_id)s, %(data_start)s, %(data_end)s,
+        %(options)s, CASE WHEN %(report_id)s::text IS NULL THEN 'REQUESTING' ELSE 'IN_QUEUE' END, clock_timestamp())
+
+-- name: lost
+SELECT request_id, data_start, data_end, options, requested_at FROM fba.report
+WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %(marketplace_id)s AND report_id IS NULL
+ORDER BY requested_at DESC
 
 -- name: created
 UPDATE fba.report SET report_id = %(report_id)s, status = 'IN_QUEUE' WHERE request_id = %(request_id)s

@@ -37,7 +37,7 @@ _STOCK = {"sellerSku": _text, "inventoryDetails?": {"fulfillableQuantity?": _cou
 _SHAPES: dict[str, Any] = {
     "createReport": {"reportId": _text},
     "getReport": _REPORT,
-    "getReports": {"reports": [_REPORT], "nextToken?": _words},
+    "getReports": {"reports": [{**_REPORT, "createdTime": _time}], "nextToken?": _words},
     "getReportDocument": {"url": _text},
     "createFeedDocument": {"feedDocumentId": _text, "url": _text},
     "createFeed": {"feedId": _text},

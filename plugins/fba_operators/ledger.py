@@ -93,15 +93,19 @@ class ReportLedger:
         return rows[0]
 
     def newest(self, request: ReportRequest, marketplace_id: str) -> dict[str, Any] | None:
-        """Return the newest equal report that is in flight, lacks its id, or is inside its cool-down."""
+        """Return the newest equal report that is in flight or inside its cool-down."""
         rows = self._execute("adoptable", cooldown=COOLDOWN, **self._key(request, marketplace_id))
         return rows[0] if rows else None
 
-    def intend(self, request: ReportRequest, marketplace_id: str) -> uuid.UUID:
-        """Write down that a report is about to be asked for."""
+    def intend(self, request: ReportRequest, marketplace_id: str, *, report_id: str | None = None) -> uuid.UUID:
+        """Write down that a report is about to be asked for, or that one which somebody else asked for is used."""
         request_id = uuid.uuid4()
-        self._execute("intend", request_id=request_id, **self._key(request, marketplace_id))
+        self._execute("intend", request_id=request_id, report_id=report_id, **self._key(request, marketplace_id))
         return request_id
+
+    def lost(self, report_type: str, marketplace_id: str) -> list[dict[str, Any]]:
+        """Return the intents without an id, newest first. Under the lock of createReport these are lost answers."""
+        return self._execute("lost", report_type=report_type, marketplace_id=marketplace_id)
 
     def forget_intent(self, request_id: uuid.UUID) -> None:
         """Remove an intent of which it is certain that Amazon made nothing."""

@@ -24,7 +24,7 @@ from fba_operators.frames import (
 from fba_operators.hook import SellingPartnerHook
 from fba_operators.ledger import ReportLedger
 from fba_operators.loading import LoadedReport, copy_rows, load_report
-from fba_operators.pool import pool_sources, read_pool, write_pool
+from fba_operators.pool import CHANNEL, pool_sources, read_pool, write_pool
 from fba_operators.report_types import AFN_INVENTORY, LISTINGS, ReportType
 from fba_operators.stores import Inventory
 from fba_operators.warehouse import Warehouse, statements
@@ -199,7 +199,7 @@ class InventoryMerge:
         """Write parsed copies, pool and ledger; the caller commits."""
         for report_type, report in ((LISTINGS, listings), (AFN_INVENTORY, afn)):
             copy_rows(db, self.store, report, COPIES[report_type.name])
-        sources = pool_sources(listings.document.header, self.settings.fields) if listings else {}
+        sources = pool_sources(listings.document.header, self.settings.fields) if listings else CHANNEL
         ids = {"afn_report_id": self.afn_report_id, "listings_report_id": self.listings_report_id}
         changed = write_pool(db, self.store, result.frame, sources, **ids)
         applied = {"store": self.store, "report_ids": list(ids.values())}

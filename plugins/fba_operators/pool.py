@@ -22,6 +22,8 @@ STAGED = ["sku", "fba_quantity", "fbm_quantity", "quantity", "quantity_source", 
 ROWS_AT_ONCE = 50_000
 ROW = "%s\t%d\t%d\t%d\t%s\t%s\n"
 NUMBER = r"^-?[0-9]+([.,][0-9]+)?$"
+# In every listings report; also stands for a report without rows, which changes none of these columns.
+CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')")}
 
 
 def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
@@ -74,7 +76,7 @@ def pool_sources(header: Header, fields: Mapping[Any, str]) -> dict[str, sql.Com
                 f"report does not have. It has: {', '.join(header.names)}"
             )
     return {
-        "fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')"),
+        **CHANNEL,
         **{column: _as_number(source) if column == "price" else _as_text(source) for column, source in sources.items()},
     }
 

@@ -18,6 +18,9 @@ from fba_operators.warehouse import statements
 
 PATIENCE = timedelta(hours=2)  # until a report is given up
 CLOCK_SKEW = timedelta(minutes=5)
+LISTED = timedelta(days=89)  # getReports looks back 90 days
+LATEST_EFFECT = timedelta(minutes=10)  # of a call whose answer was lost
+USABLE = (*UNFINISHED, "DONE")
 
 
 def request_report(hook: SellingPartnerHook, ledger: ReportLedger, request: ReportRequest) -> str:
@@ -33,22 +36,17 @@ def request_report(hook: SellingPartnerHook, ledger: ReportLedger, request: Repo
             b"SELECT pg_advisory_xact_lock(hashtext('fba.report'), hashtext(%s))",
             (f"{ledger.store} {request.report_type}",),
         )
+        _find_lost(hook, ledger, request.report_type)
         known = ledger.newest(request, marketplace_id)
-        if known and known["status"] in (*UNFINISHED, "DONE"):
+        if known and known["status"] in USABLE:
             return str(known["report_id"])
-        if known and known["status"] in ("FATAL", "CANCELLED"):
+        if known:
             raise ThrottledError(
                 f"{ledger.store}: {request.report_type} was {known['status']} (report {known['report_id']}) and is asked "
                 f"for again only after its cool-down",
                 until=known["requested_at"] + COOLDOWN,
             )
-        if known:  # an intent without an id: its createReport may have had its effect
-            request_id = known["request_id"]
-            if found := find_at_amazon(hook, ledger, request, since=known["requested_at"] - CLOCK_SKEW):
-                ledger.created(request_id, found)
-                return found
-        else:
-            request_id = ledger.intend(request, marketplace_id)
+        request_id = ledger.intend(request, marketplace_id)
         try:
             report_id = hook.create_report(
                 request.report_type,
@@ -63,22 +61,48 @@ def request_report(hook: SellingPartnerHook, ledger: ReportLedger, request: Repo
         return report_id
 
 
-def find_at_amazon(
-    hook: SellingPartnerHook,
-    ledger: ReportLedger,
-    request: ReportRequest,
-    *,
-    since: datetime,
-) -> str | None:
-    """Return the newest equal report at Amazon that is in flight or done and that the ledger does not know."""
-    listed = [
-        report
-        for report in hook.get_reports(request.report_type, created_since=since)
-        if request.matches(report, hook.marketplace.id) and report.get("processingStatus") in (*UNFINISHED, "DONE")
-    ]
+def _find_lost(hook: SellingPartnerHook, ledger: ReportLedger, report_type: str) -> None:
+    """Write down what came of every createReport whose answer was lost; forget those of which nothing came.
+
+    Of any window: the run that lost the answer may have been the last one to ask for its window. The caller holds the
+    lock, so we no longer wait for any of these calls. Amazon may still be at work on a recent one, which is kept to be
+    looked for again.
+    """
+    lost = ledger.lost(report_type, hook.marketplace.id)
+    if not lost:
+        return
+    now = datetime.now(UTC)
+    oldest = max(lost[-1]["requested_at"] - CLOCK_SKEW, now - LISTED)
+    reports = new_at_amazon(hook, ledger, report_type, since=oldest)
+    for intent in lost:
+        request = ReportRequest(report_type, intent["data_start"], intent["data_end"], intent["options"])
+        possible = [
+            report
+            for report in reports
+            if request.matches(report, hook.marketplace.id)
+            and _created_at(report) >= intent["requested_at"] - CLOCK_SKEW
+        ]
+        if possible:
+            # The newest that can be used; one that failed is only written down.
+            report = min(possible, key=lambda report: report["processingStatus"] not in USABLE)
+            reports.remove(report)
+            ledger.created(intent["request_id"], report["reportId"])
+            ledger.note(report)
+        elif intent["requested_at"] < now - LATEST_EFFECT:
+            ledger.forget_intent(intent["request_id"])
+
+
+def new_at_amazon(
+    hook: SellingPartnerHook, ledger: ReportLedger, report_type: str, *, since: datetime
+) -> list[dict[str, Any]]:
+    """Return the reports at Amazon that the ledger does not know, newest first."""
+    listed = list(hook.get_reports(report_type, created_since=since))
     known = ledger.known([report["reportId"] for report in listed])
-    new = [report for report in listed if report["reportId"] not in known]
-    return str(max(new, key=lambda report: str(report["createdTime"]))["reportId"]) if new else None
+    return sorted((report for report in listed if report["reportId"] not in known), key=_created_at, reverse=True)
+
+
+def _created_at(report: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(report["createdTime"])
 
 
 class RequestReportOperator(SellingPartnerOperator):
@@ -211,10 +235,12 @@ class WaitForReportOperator(SellingPartnerOperator):
         row = self._ledger.get(report_id)
         request = ReportRequest(row["report_type"], row["data_start"], row["data_end"], row["options"])
         since = row["requested_at"] - COOLDOWN
-        if other := find_at_amazon(self.hook, self._ledger, request, since=since):
-            self.log.info("%s: report %s was CANCELLED; %s is the same and is used.", self.conn_id, report_id, other)
-            self._ledger.created(self._ledger.intend(request, row["marketplace_id"]), other)
-            return self._go_on(other, self._ledger.note(self.hook.get_report(other)))
+        for other in new_at_amazon(self.hook, self._ledger, request.report_type, since=since):
+            if request.matches(other, row["marketplace_id"]) and other["processingStatus"] in USABLE:
+                used = other["reportId"]
+                self.log.info("%s: report %s was CANCELLED; %s is the same and is used.", self.conn_id, report_id, used)
+                self._ledger.intend(request, row["marketplace_id"], report_id=used)
+                return self._go_on(used, self._ledger.note(other))
         again = request_report(self.hook, self._ledger, request)  # waits out the cool-down first
         return self._go_on(again, self._ledger.get(again)["status"])
 

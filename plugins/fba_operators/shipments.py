@@ -117,7 +117,7 @@ class WaitForShipmentsOperator(WaitForReportOperator):
         for other in others:
             if request.matches(other, row["marketplace_id"]) and not ledger.known([other["reportId"]]):
                 self.log.info("%s: %s is the same as the CANCELLED %s.", self.conn_id, other["reportId"], report_id)
-                ledger.created(ledger.intend(request, row["marketplace_id"]), other["reportId"])
+                ledger.intend(request, row["marketplace_id"], report_id=other["reportId"])
                 return self._go_on(other["reportId"], ledger.note(other))
         ((known,),) = self._rows("rows_in_window", data_start=row["data_start"], data_end=row["data_end"])
         if not others and not known:
