@@ -122,12 +122,12 @@ def cost(on: Stage, python: Path, numbers: count[int]) -> None:
     """Print seconds, memory and calls for larger ordinary documents, one reading after another."""
     for report_type, listings in SIZES:
         print()
-        print_head(
-            f"{report_type} of {listings:,} listings", "calls", "seconds", "peak MB", "rows read right", numbers=3
-        )
+        head = (f"{report_type} of {listings:,} listings", "seconds", "peak MB", "rows read right", "calls", "tokens")
+        print_head(*head, numbers=len(head) - 1)
         for way, name in NAMES.items():
             told = Merchant(on, python, next(numbers), US, report_type).open(listings).read(way)
-            print(f"| {name} | {listed(told.calls)} | {told.seconds:.1f} | {told.peak_mb:.0f} | {told} |", flush=True)
+            cells = (name, f"{told.seconds:.1f}", f"{told.peak_mb:.0f}", told, told.calls.total(), told.calls["token"])
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def misfortune(on: Stage, python: Path, numbers: count[int]) -> None:

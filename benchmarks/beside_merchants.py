@@ -101,10 +101,9 @@ class Merchant:
             "store": store,
             "connection": store_connection(self.on.amazon.url, **seller, refresh_token=keys["refresh_token"]),
         }
-        here = Path(__file__)
         command = [sys.executable, "-m", "benchmarks.beside_ours"]
         if way != "ours":
-            command = [str(self.python), str(here.with_name("beside_theirs.py"))]
+            command = [str(self.python), str(Path(__file__).with_name("beside_theirs.py"))]
         before = Counter(world.calls(self.seller_id)["calls"])
         child = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
         if child.returncode:
