@@ -170,7 +170,7 @@ def waiting(on: Stage) -> None:
 
     triggers.SOONEST = 2.0
     setattr(triggers, "time", SimpleNamespace(time=lambda: now))  # noqa: B010
-    setattr(triggers, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread))  # noqa: B010
+    setattr(triggers, "asyncio", SimpleNamespace(sleep=sleep, get_running_loop=asyncio.get_running_loop))  # noqa: B010
     hook = SellingPartnerHook(on.stores[0])
 
     def await_report(seconds: float) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import re
@@ -181,20 +182,25 @@ class SellingPartnerClient(BaseHook):
                 f"Connection {self.conn_id} lacks {', '.join(missing)}. login and password are the LWA client id and "
                 "secret; refresh_token, seller_id and marketplace_id are extras."
             )
-        mask_secret(connection.password)
-        mask_secret(extra["refresh_token"])
+        self._mask(connection.password)
+        self._mask(extra["refresh_token"])
         return connection
+
+    @cached_property
+    def _extra(self) -> dict[str, Any]:
+        # Not extra_dejson, which masks anew at each look; in a trigger that is a message to Airflow's supervisor.
+        return dict(json.loads(self.connection.extra))
 
     @cached_property
     def seller_id(self) -> str:
         """Amazon's Selling Partner ID."""
-        return str(self.connection.extra_dejson["seller_id"])
+        return str(self._extra["seller_id"])
 
     @cached_property
     def marketplace(self) -> Marketplace:
         """The marketplace of this store."""
         try:
-            return marketplace(str(self.connection.extra_dejson["marketplace_id"]))
+            return marketplace(str(self._extra["marketplace_id"]))
         except ValueError as error:
             raise ConfigurationError(f"Connection {self.conn_id}: {error}") from None
 
@@ -218,14 +224,20 @@ class SellingPartnerClient(BaseHook):
             return self._token[0]
         if self._warehouse:
             self._token = self._warehouse.access_token(
-                "\n".join((self._token_url, self.connection.login, self.connection.extra_dejson["refresh_token"])),
+                "\n".join((self._token_url, self.connection.login, self._extra["refresh_token"])),
                 rejected=rejected,
                 fetch=self._fetch_token,
             )
         else:
             self._token = self._fetch_token()
-        mask_secret(self._token[0])
+        self._mask(self._token[0])
         return self._token[0]
+
+    def _mask(self, secret: str) -> None:
+        # Not in a trigger: Airflow's masker forgets nothing, and compiles all it knows again for each new secret. In a
+        # triggerer, which lives for weeks and sees a token for each seller and hour, that would stop all triggers for seconds.
+        if not self._connections:
+            mask_secret(secret)
 
     @property
     def token_expires_at(self) -> datetime | None:
@@ -234,12 +246,12 @@ class SellingPartnerClient(BaseHook):
 
     @cached_property
     def _token_url(self) -> str:
-        return str(self.connection.extra_dejson.get("token_url") or TOKEN_URL)
+        return str(self._extra.get("token_url") or TOKEN_URL)
 
     def _fetch_token(self) -> tuple[str, datetime]:
         form = {
             "grant_type": "refresh_token",
-            "refresh_token": self.connection.extra_dejson["refresh_token"],
+            "refresh_token": self._extra["refresh_token"],
             "client_id": self.connection.login,
             "client_secret": self.connection.password,
         }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -15,8 +18,15 @@ from fba_operators.errors import SellingPartnerError, ThrottledError, Unavailabl
 from fba_operators.hook import SellingPartnerHook
 
 SOONEST, LATEST = 2.0, 30.0  # seconds between two questions
+THREADS = 32  # questions under way at once in a triggerer: 2,000 reports, each asked about every half minute, of a slow Amazon
 UNFINISHED = ("IN_QUEUE", "IN_PROGRESS")
 FINISHED = ("DONE", "CANCELLED", "FATAL")
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    # asyncio's own executor has a few threads more than there are cores, and other people's triggers use it too.
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="ask-amazon")
 
 
 class ProcessingTrigger(BaseTrigger):
@@ -73,11 +83,12 @@ class ProcessingTrigger(BaseTrigger):
         connections = {name: await BaseHook.aget_connection(name) for name in (self.conn_id, self.warehouse_conn_id)}
         hook = SellingPartnerHook(self.conn_id, self.warehouse_conn_id, connections=connections)
         ask = hook.get_report if self.kind == "report" else hook.get_feed
+        loop = asyncio.get_running_loop()
         state = None
         while (waited := time.time() - self.since) < self.patience:
             await asyncio.sleep(min(max(waited / 4, SOONEST), LATEST))
             try:
-                state = await asyncio.to_thread(ask, self.amazon_id)
+                state = await loop.run_in_executor(_threads(), copy_context().run, ask, self.amazon_id)
             except (ThrottledError, UnavailableError, psycopg.OperationalError):  # the warehouse may be restarted
                 continue
             except SellingPartnerError:
