@@ -44,9 +44,9 @@ class Told:
     error: str | None = None
 
     def __str__(self) -> str:
-        if self.error:
-            return f"{self.error}, after {self.right:,} rows" if self.right else self.error
-        return f"{self.right:,} of {self.of:,}"
+        if not self.error:
+            return f"{self.right:,} of {self.of:,}"
+        return f"{self.error}, {self.right:,} of {self.of:,} before" if self.right else self.error
 
 
 @dataclass(frozen=True)
