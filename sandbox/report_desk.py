@@ -125,9 +125,10 @@ class ReportDesk:
 
     def _decide(self, report: Report, merchant: Merchant, request: Request, scripted_fate: str | None) -> None:
         override = self._override_for(report)
+        too_long = report.report_type == SHIPMENTS and report.end - report.start > LONGEST_SHIPMENT_WINDOW
         if scripted_fate == "cancelled" or (scripted_fate is None and override is None and self._too_soon(report)):
             report.fate = "CANCELLED"
-        elif scripted_fate is not None or report.end - report.start > LONGEST_SHIPMENT_WINDOW:
+        elif scripted_fate is not None or too_long:
             report.fate = "FATAL"
             if scripted_fate != "fatal":
                 why = '{"errorDetails": "The report could not be generated. Please request it again later."}'

@@ -173,6 +173,9 @@ def test_shipments_come_from_the_window_they_were_reported_in(amazon: Sandbox, c
     assert client.finished(SHIPMENTS, **other)["processingStatus"] == "DONE"
     too_long = client.finished(SHIPMENTS, dataStartTime=ago(days=40))
     assert too_long["processingStatus"] == "FATAL"
+    assert (
+        client.finished(LISTINGS, dataStartTime=ago(days=400))["processingStatus"] == "DONE"
+    )  # only shipments have a window
     with pytest.raises(ValueError, match="colour"):
         amazon.world.add_shipment(seller_id, US, {"colour": "red"})
 
