@@ -25,6 +25,10 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**9
 
 
+def _empty(value: Any) -> bool:
+    return value == []
+
+
 # A field with ? may be missing or null. Lists are of one shape.
 _FINISHED = {"processingStatus": _text, "createdTime?": _time, "processingEndTime?": _time}
 _REPORT = {
@@ -44,6 +48,7 @@ _SHAPES: dict[str, Any] = {
     "getFeed": _FEED,
     "getFeeds": {"feeds": [_FEED], "nextToken?": _words},
     "getFeedDocument": {"url": _text},
+    "cancelFulfillmentOrder": {"errors?": _empty},
     "getInventorySummaries": {"payload": {"inventorySummaries": [_STOCK]}, "pagination?": {"nextToken?": _words}},
     "getMarketplaceParticipations": {"payload": [{"marketplace": {"id": _text}}]},
     "listAllFulfillmentOrders": {"payload": {"fulfillmentOrders?": [_ORDER], "nextToken?": _words}},

@@ -259,7 +259,7 @@ class SellingPartnerClient(BaseHook):
         def ask() -> tuple[str, datetime]:
             asked_at = datetime.now(UTC)
             response = self._send("token", "POST", self._token_url, data=form)
-            body = _json_of(response)
+            body = _json_of(response) or {}
             if response.ok:
                 token, seconds = body.get("access_token"), body.get("expires_in", 3600)
                 sound = isinstance(token, str) and re.fullmatch(r"[!-~]+", token)
@@ -341,7 +341,8 @@ class SellingPartnerClient(BaseHook):
                 self._warehouse.correct_bucket(bucket, rate=rate)
             if response.ok:
                 answer = _json_of(response)
-                if wrong := misshapen(name, answer):
+                wrong = misshapen(name, answer)
+                if wrong or answer is None:
                     kind = UnavailableError if operation.repeatable else LostAnswerError
                     said = f"{self.conn_id}: Amazon said yes, but its {wrong} is missing or not as documented"
                     raise kind(said, operation=name, status=response.status_code)
@@ -453,7 +454,7 @@ def _is_about_the_token(response: requests.Response) -> bool:
 
 
 def _errors_of(response: requests.Response) -> list[dict[str, Any]]:
-    errors = _json_of(response).get("errors")
+    errors = (_json_of(response) or {}).get("errors")
     return [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
 
 
@@ -463,12 +464,12 @@ def _rate_of(response: requests.Response) -> float | None:
     return float(told) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", told) and float(told) > 0 else None
 
 
-def _json_of(response: requests.Response) -> dict[str, Any]:
+def _json_of(response: requests.Response) -> dict[str, Any] | None:
     try:
         body = response.json()
     except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _patiently(ask: Callable[[], T]) -> T:

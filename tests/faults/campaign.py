@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import chain
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 from airflow.sdk._shared.secrets_masker import SecretsMasker
 from airflow.sdk.exceptions import AirflowSkipException
 from jinja2 import Environment
+from psycopg import sql
 
 from fba_operators.base import AmazonRetryPolicy
 from fba_operators.stores import load_stores
+from sandbox import documents
 from sandbox.world import DEFAULT_MERCHANT
 from tests.helpers import run
 from tests.sending import GOOD, PERSONAL, SELLER, STORE, US, Merchant
@@ -26,9 +32,19 @@ INVENTORY, SEND, SHIPMENTS = "fba_get_inventory", "fba_send_fulfillment_requests
 SECRETS = (
     DEFAULT_MERCHANT.client_secret,
     DEFAULT_MERCHANT.refresh_token,
-    *("Atza|", "Atzr|", "X-Amz-Signature", "1 Main St", "A Buyer"),
+    *("Atza|", "Atzr|", "X-Amz-Signature", "1 Main St", "A Buyer", "@marketplace."),
     *(PERSONAL[name] for name in ("ship_to_name", "ship_to_address_1", "ship_to_email", "ship_to_phone")),
 )
+# One line of each report that cannot be read.
+BROKEN = {
+    "GET_MERCHANT_LISTINGS_ALL_DATA": {"seller-sku": "BROKEN", "quantity": "many", "fulfillment-channel": "DEFAULT"},
+    "GET_AFN_INVENTORY_DATA": {
+        **{"seller-sku": "BROKEN", "Warehouse-Condition-code": "SELLABLE", "Quantity Available": "many"}
+    },
+    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL": {
+        **{"amazon-order-id": "111-1", "sku": "BROKEN", "quantity-shipped": "many", "buyer-email": "x@marketplace.x"}
+    },
+}
 
 
 @cache
@@ -37,6 +53,17 @@ def made(dag_id: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"dags.{dag_id}"), dag_id)()
+
+
+def empty(url: str, amazon: Any) -> None:
+    """Make a warehouse and an Amazon as new; to make other ones would take longer than what is tried in them."""
+    amazon.settle()
+    amazon.world.reset()
+    with psycopg.connect(url) as db:
+        db.execute("SET session_replication_role = replica")  # no trigger says what may not be deleted
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename <> 'schema_version'"
+        for (table,) in db.execute(tables).fetchall():
+            db.execute(sql.SQL("DELETE FROM fba.{}").format(sql.Identifier(table)))
 
 
 class Campaign(Merchant):
@@ -51,6 +78,15 @@ class Campaign(Merchant):
         patch.setattr("fba_operators.triggers.SOONEST", 0.005)
         # What we say must be clean by itself, not because Airflow masks it.
         patch.setattr(SecretsMasker, "add_mask", lambda *_: None)
+        patch.setenv("FBA_STORES_FILE", str(Path(__file__).with_name("stores.yaml")))
+        render = documents.render
+        patch.setattr(
+            documents,
+            "render",
+            lambda report_type, rows, *how, **more: render(
+                report_type, chain(rows, [BROKEN[report_type]]), *how, **more
+            ),
+        )
         self.errors: list[Exception] = []
         self.told = ""
 
@@ -100,6 +136,7 @@ class Campaign(Merchant):
                 states[task.task_id] = "skipped" if before <= {"success", "skipped"} else "upstream_failed"
                 continue
             states[task.task_id], done[task.task_id] = self._try(task, ctx, done)
+        self.told += f"{list(done.values())} {ctx['ti'].pushed}"
         return states
 
     def _try(self, task: Any, ctx: Any, done: dict[str, Any]) -> tuple[str, Any]:
@@ -148,7 +185,7 @@ class Campaign(Merchant):
             self.sql("DELETE FROM fba.global_inventory_pool")
         elif dag_id == SEND:
             self.stock("NOT-AT-AMAZON", 5)
-            self.good = [self.add("FR-1"), self.add("FR-2", [(GOOD, 2), (GOOD, 3)])]
+            self.good = {self.add("FR-1"): 1, self.add("FR-2", [(GOOD, 2), (GOOD, 3)]): 5}
             self.bad = [self.add("FR-3", [("NOT-AT-AMAZON", 1)])]
             if path == "cancel":
                 self.play(SEND)
@@ -163,7 +200,8 @@ class Campaign(Merchant):
             self.sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '2 days'")
             world.ship_now(SELLER)
             now = datetime.now(UTC)
-            world.seed_shipments(SELLER, US, 30, (now - timedelta(days=5)).isoformat(), now.isoformat())
+            since, until = now - timedelta(days=5), now - timedelta(hours=2)
+            world.seed_shipments(SELLER, US, 30, since.isoformat(), until.isoformat())
         self.sql("DELETE FROM fba.lwa_token")
         world.clear_calls()
 
@@ -171,17 +209,47 @@ class Campaign(Merchant):
         """Params of its runs."""
         return {"fetch_missing_inventory": True} if dag_id == INVENTORY else {}
 
-    def decide(self) -> None:
-        """A person looks at Amazon for requests that stay unknown, and decides."""
-        if all(done for _, done in self.feeds()):
-            for number, status in self.statuses().items():
-                if status == "unknown":
-                    decided = "accepted" if self.made().get(number) else "pending"
-                    self.sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", decided, number)
-                elif status == "rejected" and number in getattr(self, "good", ()) and not self.made().get(number):
-                    self.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = %s", number)
+    def go_on(self, dag_id: str) -> None:
+        """Give a DAG something new to do, so that what was right by accident does not stay so."""
+        world, now = self.amazon.world, datetime.now(UTC)
+        if dag_id == INVENTORY:
+            world.set_stock(SELLER, US, "AFN-PLAIN", fba=23)
+        elif dag_id == SEND:
+            self.good[self.add("FR-4", [(GOOD, 4)])] = 4
+        else:
+            since, until = now - timedelta(hours=2), now - timedelta(hours=1)
+            world.seed_shipments(SELLER, US, 5, since.isoformat(), until.isoformat(), 4)
+
+    def send_again(self) -> None:
+        """A person sends again what Amazon rejected together with its whole feed."""
+        for number, status in self.statuses().items():
+            if status == "rejected" and number in self.good and not self.made().get(number):
+                self.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = %s", number)
 
     # What must be true
+
+    def lies(self, dag_id: str, states: dict[str, str], *, nothing: bool = False) -> list[str]:
+        """What is wrong already while a fault lasts: a number that is not true, a run that is green for nothing.
+
+        :param nothing: Amazon says that there is nothing, again and again, so a run that finds nothing is green
+        """
+        green = not nothing and set(states.values()) == {"success"}
+        if dag_id == INVENTORY:
+            pool, truth = self._pool(), self._true_pool()
+            lies = [f"{sku} has {told}, not {truth.get(sku)}" for sku, told in pool.items() if told != truth.get(sku)]
+            return lies + (["green, but SKUs are missing"] if green and pool.keys() != truth.keys() else [])
+        if dag_id == SHIPMENTS:
+            truth, stored = Counter(self._true_shipments()), Counter(self._shipments())
+            lies = [f"shipped {row}" for row in stored - truth]
+            return lies + (["green, but shipments are missing"] if green and stored != truth else [])
+        statuses, orders = self.statuses(), self.amazon.world.orders(SELLER)
+        said_not_made = ("pending", "invalid", "rejected")
+        return [
+            f"{number} is {status}, made {made} times"
+            for number, status in statuses.items()
+            for made in [orders.get(number, {}).get("times_created", 0)]
+            if made > 1 or (status == "accepted" and not made) or (status in said_not_made and made)
+        ]
 
     def wrong(self, dag_id: str, path: str) -> list[str]:
         """Everything that is not as it must be once the fault is over."""
@@ -190,33 +258,43 @@ class Campaign(Merchant):
         )
         return [*found, *self._wrong_ledger()]
 
-    def _wrong_pool(self, path: str) -> list[str]:
+    def _pool(self) -> dict[str, int]:
+        return dict(self.sql("SELECT sku, quantity FROM fba.global_inventory_pool"))
+
+    def _true_pool(self) -> dict[str, int]:
         truth = self.amazon.world.truth(SELLER, US, fetch_missing_inventory=True)
-        pool = dict(self.sql("SELECT sku, quantity FROM fba.global_inventory_pool"))
-        return [] if pool == {sku: told["quantity"] for sku, told in truth.items()} else ["the pool is not the truth"]
+        return {sku: told["quantity"] for sku, told in truth.items()}
+
+    def _wrong_pool(self, path: str) -> list[str]:
+        return [] if self._pool() == self._true_pool() else ["the pool is not the truth"]
 
     def _wrong_requests(self, path: str) -> list[str]:
         statuses, made, orders = self.statuses(), self.made(), self.amazon.world.orders(SELLER)
         wanted = dict.fromkeys(self.good, "accepted") | dict.fromkeys(self.bad, "rejected")
-        if path == "cancel":
-            wanted["FR-1"] = "cancelled"
+        if path == "cancel":  # after half an hour Amazon would not cancel it any more
+            wanted["FR-1"] = "cancelled" if orders["FR-1"]["status"] == "Cancelled" else "accepted"
         problems = [f"statuses {statuses}"] if statuses != wanted else []
         if {number: made.get(number) for number in self.good} != dict.fromkeys(self.good, 1):
             problems.append(f"orders made {made}")
-        if any(made.get(number) for number in self.bad) or orders.keys() != wanted.keys():
+        if any(made.get(number) for number in self.bad) or orders.keys() - wanted.keys():
             problems.append(f"orders {sorted(orders)}")
+        elif any(orders[number]["items"] != {GOOD: units} for number, units in self.good.items() if number in orders):
+            problems.append(f"units {orders}")
         if not all(done for _, done in self.feeds()):
             problems.append(f"feeds {self.feeds()}")
         return problems
 
-    def _wrong_shipments(self, path: str) -> list[str]:
+    def _shipments(self) -> list[tuple[str, ...]]:
+        columns = "order_id, sku, quantity::text, coalesce(tracking_number, '')"
+        return sorted(self.sql(f"SELECT {columns} FROM fba.shipment_item"))
+
+    def _true_shipments(self) -> list[tuple[str, ...]]:
         columns = ("amazon-order-id", "sku", "quantity", "tracking-number")
-        truth = sorted(
-            tuple(row[name] for name in columns) for row in self.amazon.world.shipment_truth(SELLER, US)["rows"]
-        )
-        stored = sorted(
-            self.sql("SELECT order_id, sku, quantity, coalesce(tracking_number, '') FROM fba.shipment_item")
-        )
+        rows = self.amazon.world.shipment_truth(SELLER, US)["rows"]
+        return sorted(tuple(str(row[name]) for name in columns) for row in rows)
+
+    def _wrong_shipments(self, path: str) -> list[str]:
+        truth, stored = self._true_shipments(), self._shipments()
         problems = [] if truth == stored else [f"{len(stored)} shipment rows stored of {len(truth)}"]
         if ("FR-1", "complete") not in self.sql("SELECT fr_number, status FROM fba.fulfillment_progress"):
             problems.append("FR-1 is not complete")
@@ -231,20 +309,25 @@ class Campaign(Merchant):
         if unknown:
             problems.append(f"{len(unknown)} reports at Amazon that the ledger does not know")
         applied = self.sql(
-            "SELECT document_id, row_count, rejected_row_count FROM fba.report WHERE applied_at IS NOT NULL"
+            "SELECT document_id, row_count, rejected_row_count, (SELECT count(*) FROM fba.rejected_row AS line"
+            " WHERE line.store = r.store AND line.report_id = r.report_id) FROM fba.report AS r"
+            " WHERE applied_at IS NOT NULL AND document_id IS NOT NULL"
         )
-        for document_id, rows, rejected in applied:
-            if document_id is None:
-                continue
+        if ledger and not applied:
+            problems.append("no report was ever applied")
+        for document_id, rows, rejected, kept in applied:
             lines = _lines(self.amazon.world.desk.documents[document_id].content.result())
-            if rows + rejected != lines:
-                problems.append(f"{lines} lines in, {rows} rows and {rejected} rejected")
+            if rows + rejected != lines or not rejected == kept == 1:
+                problems.append(f"{lines} lines in, {rows} rows and {rejected} rejected, of which {kept} are kept")
         return problems
 
     def leaked(self, spoken: str) -> list[str]:
-        """Secrets and personal texts in what was said."""
-        spoken += self.told + str(self.sql("SELECT summary, calls::text FROM fba.run"))
-        return [secret for secret in SECRETS if secret in spoken]
+        """Secrets and personal texts in what was said, in XComs, and in what is stored besides the requests themselves."""
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename <> 'fulfillment_request'"
+        for (table,) in self.sql(tables):
+            query = sql.SQL("SELECT t::text FROM fba.{} AS t").format(sql.Identifier(table))
+            spoken += "".join(row for (row,) in self.db.execute(query))
+        return [secret for secret in SECRETS if secret in spoken + self.told]
 
 
 def _lines(content: bytes) -> int:
@@ -253,4 +336,4 @@ def _lines(content: bytes) -> int:
     return gzip.decompress(content).rstrip(b"\r\n").count(b"\n")
 
 
-__all__ = ["INVENTORY", "SEND", "SHIPMENTS", "WHOLE", "Campaign", "load_stores", "made"]
+__all__ = ["INVENTORY", "SEND", "SHIPMENTS", "WHOLE", "Campaign", "empty", "load_stores", "made"]

@@ -28,7 +28,7 @@ from fba_operators.errors import SellingPartnerError
 from fba_operators.ledger import ReportLedger
 from fba_operators.warehouse import Warehouse
 from sandbox.server import Sandbox
-from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, made
+from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty, made
 from tests.faults.doomed import work
 from tests.sending import SELLER, STORE, US
 
@@ -37,7 +37,6 @@ FAST = [(SEND, "store.submit")]  # and of it every sixth effect
 STRIDE = 1 if WHOLE else 6
 LOADS = [(INVENTORY, "store.merge"), (SHIPMENTS, "window.load")]
 whole = pytest.mark.skipif(not WHOLE, reason="takes minutes; `make faults` runs it")
-numbers = count(1)
 
 
 class DoomedCampaign(Campaign):
@@ -86,14 +85,22 @@ class DoomedCampaign(Campaign):
         return super()._try(task, ctx, done)  # it waits, or is tried again, in the test's time
 
 
+@pytest.fixture(scope="module")
+def amazon():
+    with Sandbox(listings=30, processing_seconds=0.01) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def url(postgres, migrated_template):
+    return postgres.create_database("crashes", template=migrated_template)
+
+
 @contextmanager
-def fresh(postgres, patch, name=None, listings=30):
-    """A store with Amazon and warehouse of its own."""
-    if name:
-        url = postgres.url(name)
-    else:
-        url = postgres.create_database(f"crashes_{next(numbers)}", template="warehouse_template")
-    with Sandbox(listings=listings, processing_seconds=0.01) as amazon, patch.context() as within:
+def fresh(url, amazon, patch):
+    """A store with an Amazon and a warehouse that know nothing."""
+    empty(url, amazon)
+    with patch.context() as within:
         within.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         within.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
         with DoomedCampaign(url, amazon, within) as campaign:
@@ -101,10 +108,10 @@ def fresh(postgres, patch, name=None, listings=30):
 
 
 def finish(campaign, dag_id):
-    """Let later runs come; all must be right in the end."""
+    """Let later runs come; all must be right in the end, without a person."""
+    campaign.go_on(dag_id)
     for _ in range(8):
         campaign.later(31)
-        campaign.decide()
         states = campaign.play(dag_id, **campaign.params(dag_id))
         if "failed" not in states.values() and not campaign.wrong(dag_id, "plain"):
             break
@@ -115,15 +122,14 @@ def finish(campaign, dag_id):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("dag_id", "task_id"), TASKS if WHOLE else FAST)
-def test_a_worker_killed_before_any_effect_of_a_task(
-    postgres, migrated_template, monkeypatch, record_property, dag_id, task_id
-):
+def test_a_worker_killed_before_any_effect_of_a_task(url, amazon, monkeypatch, record_property, dag_id, task_id):
     for at in count(1, STRIDE):
-        with fresh(postgres, monkeypatch) as campaign:
+        with fresh(url, amazon, monkeypatch) as campaign:
             campaign.prepare(dag_id, "plain")
             campaign.strike(task_id, "killed", at)
-            campaign.play(dag_id, **campaign.params(dag_id))
+            states = campaign.play(dag_id, **campaign.params(dag_id))
             assert campaign.doomed is None, "the task never ran"
+            assert campaign.lies(dag_id, states) == []
             for error in campaign.errors:
                 assert isinstance(error, SellingPartnerError), repr(error)
             finish(campaign, dag_id)
@@ -138,27 +144,28 @@ def test_a_worker_killed_before_any_effect_of_a_task(
 
 @pytest.fixture(scope="module")
 def fragile(migrated_template):
-    """A server of this module's own, to be restarted, with a migrated warehouse to copy."""
+    """A warehouse on a server of this module's own, to be restarted."""
     with running_postgres() as server, pytest.MonkeyPatch.context() as patch:
-        url = server.create_database("warehouse_template")
+        url = server.create_database("crashes")
         patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         Warehouse().migrate()
         with psycopg.connect(url) as db:
             ((folder,),) = db.execute("SHOW data_directory").fetchall()
         patch.setenv("DOOMED_DATA", folder)
-        yield server
+        yield url
 
 
 @whole
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("dag_id", "task_id"), [*LOADS, (SEND, "store.submit"), (SEND, "store.record")])
-def test_postgres_restarted_before_any_effect_of_a_task(fragile, monkeypatch, record_property, dag_id, task_id):
+def test_postgres_restarted_before_any_effect_of_a_task(fragile, amazon, monkeypatch, record_property, dag_id, task_id):
     for at in count(1, STRIDE):
-        with fresh(fragile, monkeypatch) as campaign:
+        with fresh(fragile, amazon, monkeypatch) as campaign:
             campaign.prepare(dag_id, "plain")
             campaign.strike(task_id, "postgres restarted", at)
-            campaign.play(dag_id, **campaign.params(dag_id))
+            states = campaign.play(dag_id, **campaign.params(dag_id))
             assert campaign.doomed is None, "the task never ran"
+            assert campaign.lies(dag_id, states) == []
             assert all("OperationalError" in told["error"] for told in campaign.failures), campaign.failures
             finish(campaign, dag_id)
             if not campaign.struck:
@@ -186,8 +193,7 @@ def small_disk(postgres):
             try:
                 yield folder
             finally:
-                for (name,) in db.execute("SELECT datname FROM pg_database WHERE datname LIKE 'full_%'").fetchall():
-                    db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+                db.execute(b"DROP DATABASE IF EXISTS full_disk WITH (FORCE)")
                 db.execute(b"DROP TABLESPACE small")
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
@@ -221,24 +227,24 @@ def test_a_disk_that_is_full_stops_a_load_and_leaves_nothing_half_written(
     postgres, migrated_template, small_disk, monkeypatch, record_property, dag_id, task_id
 ):
     full = 0
-    for spare in range(0, 4096, 64):
-        name = f"full_{next(numbers)}"
-        with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
-            db.execute(f"CREATE DATABASE {name} TEMPLATE warehouse_template TABLESPACE small".encode())
-        with fresh(postgres, monkeypatch, name, listings=1000) as campaign:
-            campaign.prepare(dag_id, "plain")
-            campaign.around = partial(full_disk, campaign, small_disk, spare)
-            campaign.strike(task_id, "killed", 0)  # never: only in a process of its own; its retry comes in ours
-            states = campaign.play(dag_id, **campaign.params(dag_id))
-            assert "failed" not in states.values()
-            assert all("DiskFull" in told["error"] for told in campaign.failures), campaign.failures
-            stopped = bool(campaign.failures)
-            finish(campaign, dag_id)
-        with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
-            db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-        full += stopped
-        if not stopped:
-            break
+    with Sandbox(listings=1000, processing_seconds=0.01) as amazon:
+        for spare in range(0, 4096, 64):
+            # A new one each time: what was deleted in an old one would leave space.
+            with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
+                db.execute(b"DROP DATABASE IF EXISTS full_disk WITH (FORCE)")
+                db.execute(b"CREATE DATABASE full_disk TEMPLATE warehouse_template TABLESPACE small")
+            with fresh(postgres.url("full_disk"), amazon, monkeypatch) as campaign:
+                campaign.prepare(dag_id, "plain")
+                campaign.around = partial(full_disk, campaign, small_disk, spare)
+                campaign.strike(task_id, "killed", 0)  # never: only in a process of its own; its retry comes in ours
+                states = campaign.play(dag_id, **campaign.params(dag_id))
+                assert "failed" not in states.values()
+                assert all("DiskFull" in told["error"] for told in campaign.failures), campaign.failures
+                stopped = bool(campaign.failures)
+                finish(campaign, dag_id)
+            full += stopped
+            if not stopped:
+                break
     record_property("full", full)
     assert full
 

@@ -51,6 +51,7 @@ ANSWERS: dict[str, tuple[Any, Any]] = {
         {"payload": {"fulfillmentOrder": ORDER, "fulfillmentOrderItems": [{"sellerSku": "A", "quantity": 1}]}},
         lambda hook: hook.get_fulfillment_order("FR-1"),
     ),
+    "cancelFulfillmentOrder": ({}, lambda hook: hook.cancel_fulfillment_order("FR-1") or "cancelled"),
     "getMarketplaceParticipations": (
         {"payload": [{"marketplace": {"id": "A"}}]},
         lambda hook: hook.get_marketplace_participations(),

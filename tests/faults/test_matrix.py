@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from devstack.airflow import store_connection, warehouse_connection
 from fba_operators.errors import (
@@ -18,7 +16,7 @@ from fba_operators.errors import (
 )
 from sandbox import faults
 from sandbox.server import Sandbox
-from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign
+from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty
 
 REPORTS = ("token", "createReport", "getReport", "getReportDocument", "downloadDocument")
 # What each DAG calls, and what has to go wrong first where that is the only way to a call; checked below.
@@ -88,6 +86,8 @@ def cases() -> list[Any]:
                         continue  # the trigger waits for two or four hours, without a worker
                     if operation in ("uploadDocument", "downloadDocument") and fault in ("200 HTML", "200 {}"):
                         continue  # storage has no answers of its own: what it sends is the document
+                    if operation == "cancelFulfillmentOrder" and fault == "200 {}":
+                        continue  # it is how Amazon says yes
                     found.append((dag_id, path, operation, fault, often))
     return found
 
@@ -98,7 +98,7 @@ FAST = ALL[::61]  # a cut through all
 
 @pytest.fixture(scope="module")
 def place(postgres, migrated_template):
-    """One warehouse and one Amazon for all cases, emptied before each: to make and remove them takes longer than a case."""
+    """One warehouse and one Amazon for all cases."""
     with Sandbox(listings=30, processing_seconds=0.01) as amazon:
         yield postgres.create_database("warehouse_of_the_matrix", template=migrated_template), amazon
 
@@ -106,13 +106,7 @@ def place(postgres, migrated_template):
 @pytest.fixture
 def campaign(place, monkeypatch):
     url, amazon = place
-    amazon.settle()
-    amazon.world.reset()
-    with psycopg.connect(url) as db:
-        db.execute("SET session_replication_role = replica")  # no trigger says what may not be deleted
-        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename <> 'schema_version'"
-        for (table,) in db.execute(tables).fetchall():
-            db.execute(sql.SQL("DELETE FROM fba.{}").format(sql.Identifier(table)))
+    empty(url, amazon)
     monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
     with Campaign(url, amazon, monkeypatch) as made:
@@ -152,14 +146,17 @@ def test_a_fault_is_survived(campaign, caplog, capfd, dag_id, path, operation, f
     states = {}
     for _ in range(3 if path == "lost" else 2):
         states = campaign.play(dag_id, **campaign.params(dag_id))
+        assert campaign.lies(dag_id, states, nothing=fault == "cancelled") == []
         campaign.later(31)
     for error in campaign.errors:
         assert isinstance(error, SellingPartnerError), repr(error)
     if fault in PASSING and often == "once":
         assert all(isinstance(error, UnavailableError) for error in campaign.errors), campaign.errors
         assert "failed" not in states.values()
+        assert path != "cancel" or campaign.get("FR-1").status == "cancelled"
     if fault == "403" and operation not in ("uploadDocument", "downloadDocument"):
-        assert campaign.errors
+        # The trigger leaves a denial to the task, which asks itself.
+        assert campaign.errors or (often == "once" and operation in ("getReport", "getFeed"))
         assert all(isinstance(error, (CredentialsError, UnavailableError)) for error in campaign.errors)
     if fault == "400":
         kinds = (RequestRefusedError, CredentialsError, UnavailableError, DecisionNeededError)
@@ -167,8 +164,10 @@ def test_a_fault_is_survived(campaign, caplog, capfd, dag_id, path, operation, f
     assert any(each["struck"] for each in campaign.amazon.world.faults_listed() if each["operation"] == operation)
 
     campaign.amazon.world.clear_faults()
+    campaign.go_on(dag_id)
     for _ in range(8):
-        campaign.decide()
+        if fault == "message_zero":
+            campaign.send_again()
         states = campaign.play(dag_id, **campaign.params(dag_id))
         campaign.later(31)
         if "failed" not in states.values() and not campaign.wrong(dag_id, path):
