@@ -8,7 +8,8 @@ class Clock:
     """Counts the seconds Amazon has been waiting, `speed` of them per real second, plus what was skipped.
 
     Processing times, cool-downs, caches and rate limits are measured by `waited`. Timestamps in answers and the
-    lifetimes of tokens, URLs and page tokens are real and use `wall`.
+    lifetimes of tokens, URLs and page tokens are real and use `wall`. Ids count up from `started_ms`, so that a sandbox
+    that is started again does not give out those of before, which a warehouse may know.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -16,6 +17,7 @@ class Clock:
         self._base = 0.0
         self._speed = 1.0
         self._changed = self.wall()
+        self.started_ms = int(self._changed * 1000)
         self.set_speed(speed)
 
     @property

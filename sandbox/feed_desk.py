@@ -66,6 +66,7 @@ class FeedDesk:
         self.feeds: dict[tuple[str, str], Feed] = {}
         self.inputs: dict[tuple[str, str], InputDocument] = {}
         self._lines: dict[tuple[str, str], list[Feed]] = {}
+        self._first_id = 70_000_000_000_001 + self.clock.started_ms
 
     def of_seller(self, seller_id: str | None) -> list[Feed]:
         """A seller's feeds (None: everybody's), newest first."""
@@ -89,7 +90,7 @@ class FeedDesk:
         self, merchant: Merchant, feed_type: str, marketplace_ids: tuple[str, ...], content: bytes, fate: Fault | None
     ) -> Feed:
         """Take a feed in, behind those of the same seller and type."""
-        number = 70_000_000_001 + sum(1 for owner, _ in self.feeds if owner == merchant.seller_id)
+        number = self._first_id + sum(1 for owner, _ in self.feeds if owner == merchant.seller_id)
         created = float(int(self.clock.wall()))
         feed = Feed(
             str(number), merchant, feed_type, marketplace_ids, content, fate, created, asked_at=self.clock.waited()

@@ -90,6 +90,7 @@ class ReportDesk:
         self.reports: dict[tuple[str, str], Report] = {}
         self.documents: dict[str, Document] = {}
         self.overrides: dict[str, list[Override]] = {}
+        self._last_id_before = 50_000_000_000_000 + clock.started_ms
         self._writers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-writer")
 
     def close(self) -> None:
@@ -107,7 +108,7 @@ class ReportDesk:
         start = min(created, end) if request.start is None else request.start
         merchant.report_count += 1
         report = Report(
-            report_id=str(50_000_000_000 + merchant.report_count),
+            report_id=str(self._last_id_before + merchant.report_count),
             seller_id=merchant.seller_id,
             report_type=request.report_type,
             marketplace_ids=request.marketplace_ids,

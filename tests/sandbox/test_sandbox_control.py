@@ -154,6 +154,17 @@ def test_sellers_can_share_a_client_and_keep_their_tokens(amazon: Sandbox, clien
     assert other.finished(AFN)["processingStatus"] == client.finished(AFN)["processingStatus"] == "DONE"
 
 
+def test_started_again_it_gives_out_other_ids_than_before(amazon: Sandbox, client: Client) -> None:
+    def ids() -> set[str]:
+        feed = client.submit(client.upload(envelope(order_xml()))).json()["feedId"]
+        return {client.create(AFN).json()["reportId"], feed}
+
+    before = ids()
+    control(amazon, "POST", "/reset")
+    client.login()
+    assert not before & ids()
+
+
 def test_speed_shortens_waiting(amazon: Sandbox, client: Client) -> None:
     amazon.world.set_clock(speed=1e6)
     report_id = client.create(AFN).json()["reportId"]
