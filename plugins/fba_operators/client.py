@@ -233,7 +233,7 @@ class SellingPartnerClient(BaseHook):
         self._mask(self._token[0])
         return self._token[0]
 
-    def _mask(self, secret: str) -> None:
+    def _mask(self, secret: Any) -> None:
         # Not in a trigger: Airflow's masker forgets nothing, and compiles all it knows again for each new secret. In a
         # triggerer, which lives for weeks and sees a token for each seller and hour, that would stop all triggers for seconds.
         if not self._connections:
