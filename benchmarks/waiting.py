@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -174,6 +175,14 @@ class Processes:
         return max(int(process.num_fds()) for process in self._processes)
 
 
+def title(process: psutil.Process) -> str:
+    """What a process calls itself; nothing when it has ended."""
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.Error:
+        return ""
+
+
 # The triggerer
 
 
@@ -286,8 +295,12 @@ def measure_triggerer(on: Bench, n: int) -> None:
         seconds = until(asked, "each report was asked about")
         started, before, opened = start.core(), on.questions(), on.sessions() - nothing
         steady = Processes.below(pid)
-        time.sleep(2 * INTERVAL)
+        counts = [sum(before.values())]
+        for _ in range(2 * INTERVAL):
+            time.sleep(1)
+            counts.append(sum(on.questions().values()))
         core, mb, files = steady.core(), steady.megabytes(), steady.files()
+        most = max(after - then for then, after in pairwise(counts))
         told = {status: count - before.get(status, 0) for status, count in on.questions().items()}
         later = on.sessions() - nothing - opened
 
@@ -298,10 +311,10 @@ def measure_triggerer(on: Bench, n: int) -> None:
         print(f"| for each report | {(core - idle_core) / n:.3%} | {each_mb[0]:.2f} | {each_mb[1]:.2f} |\n")
         print("| | |\n|---|---:|")
         print(f"| until each report was asked about once | {seconds:.0f} s, {started:.0%} of a core |")
-        print(f"| getReport calls a second, then | {sum(told.values()) / 2 / INTERVAL:.1f} |")
+        print(f"| getReport calls a second, then; at most | {sum(told.values()) / 2 / INTERVAL:.1f}; {most} |")
         print(f"| calls for each report a minute | {sum(told.values()) * 30 / INTERVAL / n:.2f} |")
         print(f"| of them answered 429 | {told.get('429', 0)} |")
-        print(f"| connections opened to the warehouse at the start, at most at once | {opened:,}, {busiest} |")
+        print(f"| connections opened to the warehouse at the start; at most at once | {opened:,}; {busiest} |")
         print(f"| connections opened in {2 * INTERVAL} s after that | {later} |")
         print(f"| open files of one process | {files:,} |\n")
         print(f"| {DELAY} | median s | 95 % s | longest s |\n|---|---:|---:|---:|", flush=True)
@@ -355,14 +368,11 @@ def measure_sensors(on: Bench, n: int) -> None:
         airflow.call("PATCH", "/dags/poked", json={"is_paused": False})
         airflow.call("POST", "/dags/poked/dagRuns", json={"logical_date": None, "conf": {"reports": reports}})
         until(lambda: sum(on.questions().values()) >= asked + SENSORS, "each sensor has asked")
-        ids = [str(id_) for (id_,) in on.rows("airflow_of_sensors", "SELECT id FROM task_instance")]
-        tasks = [
-            process
-            for process in psutil.Process().children(recursive=True)
-            if any(id_ in " ".join(process.cmdline()) for id_ in ids)
-        ]
-        if not {f"airflow worker -- {id_}" for id_ in ids} <= {" ".join(process.cmdline()) for process in tasks}:
-            raise RuntimeError("not all processes of the sensors were found")
+        ids = on.rows("airflow_of_sensors", "SELECT id FROM task_instance")
+        titles = {f"airflow worker -- {id_}" for (id_,) in ids}
+        tasks = [process for process in psutil.Process().children(recursive=True) if title(process) in titles]
+        if len(tasks) != SENSORS:
+            raise RuntimeError(f"{len(tasks)} processes of {SENSORS} sensors were found")
         start = Processes(tasks).cpu_seconds() / SENSORS
         # Above each task's process is that of the executor, which watches it.
         watched = Processes(
