@@ -33,6 +33,7 @@ PARTS = (
     Part("Shipments: one document to the committed rows", "benchmarks.shipments", ("100000", "1000000")),
     Part("Calls to Amazon", "benchmarks.cost"),
     Part("Where the seconds of a run go", "benchmarks.latency"),
+    Part("Waiting reports on one triggerer", "benchmarks.waiting"),
     Part("Beside what people use today", "benchmarks.beside"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -79,14 +80,19 @@ class ProcessingTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask soon, then less and less often: quick reports are seen quickly, slow ones cost few calls."""
+        """Ask soon, then less and less often: quick reports are seen quickly, slow ones cost few calls.
+
+        The first pause is cut at random, so that reports that were asked for together, or that a triggerer takes over
+        together, are not asked about in the same second ever after.
+        """
         connections = {name: await BaseHook.aget_connection(name) for name in (self.conn_id, self.warehouse_conn_id)}
         hook = SellingPartnerHook(self.conn_id, self.warehouse_conn_id, connections=connections)
         ask = hook.get_report if self.kind == "report" else hook.get_feed
         loop = asyncio.get_running_loop()
-        state = None
+        state, share = None, random.random()
         while (waited := time.time() - self.since) < self.patience:
-            await asyncio.sleep(min(max(waited / 4, SOONEST), LATEST))
+            await asyncio.sleep(share * min(max(waited / 4, SOONEST), LATEST))
+            share = 1.0
             try:
                 state = await loop.run_in_executor(_threads(), copy_context().run, ask, self.amazon_id)
             except (ThrottledError, UnavailableError, psycopg.OperationalError):  # the warehouse may be restarted
