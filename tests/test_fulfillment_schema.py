@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import traceback
 
 import psycopg
 import pytest
@@ -197,3 +198,16 @@ def test_a_feed_is_submitted_only_after_its_upload(db):
             "INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, submit_started_at)"
             " VALUES ('s', 'd', gen_random_uuid(), 'r', 1, now())"
         )
+
+
+def test_an_error_of_the_warehouse_does_not_quote_the_row(warehouse, warehouse_url):
+    query = (
+        "INSERT INTO fba.fulfillment_request (store, fr_number, ship_to_name, status) VALUES ('s', 'FR-1', %s, 'odd')"
+    )
+    name = "Jane Doe"
+    with pytest.raises(psycopg.errors.CheckViolation, match="violates check constraint") as refused:  # noqa: SIM117
+        with warehouse.connect() as db:
+            db.execute(query, (name,))
+    assert name not in "".join(traceback.format_exception(refused.value))
+    with psycopg.connect(warehouse_url) as db, pytest.raises(psycopg.errors.CheckViolation, match=name):
+        db.execute(query, (name,))  # as psycopg by itself would

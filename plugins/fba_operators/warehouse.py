@@ -67,7 +67,13 @@ class Warehouse:
         """Open a connection whose work is committed at the end of the block, or rolled back on an error."""
         # psycopg's own context manager commits or rolls back, then closes.
         with cast("psycopg.Connection[Any]", self._hook.get_conn()) as connection:
-            yield connection
+            try:
+                yield connection
+            except psycopg.Error as error:
+                if error.diag.message_detail is None:
+                    raise
+                # The detail quotes the row, which may hold a ship-to address, and Airflow logs what is raised.
+                raise type(error)(error.diag.message_primary) from None
 
     def migrate(self) -> list[int]:
         """Bring the schema up to date, once, however many tasks ask at the same time.
