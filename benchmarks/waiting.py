@@ -30,7 +30,7 @@ from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection
 from devstack.postgres import Server, running_postgres
 from sandbox.merchant import LISTINGS
-from sandbox.report_desk import Request
+from sandbox.report_desk import Report, Request
 from sandbox.server import Sandbox
 
 US = "ATVPDKIKX0DER"
@@ -63,6 +63,15 @@ class Bench:
             self.environment[f"AIRFLOW_CONN_STORE_{n}"] = store_connection(
                 amazon.url, refresh_token=told["refresh_token"], seller_id=told["seller_id"]
             )
+
+        self.asked: set[str] = set()  # reports that getReport was called for
+        shown = self.world.desk.shown
+
+        def noted(report: Report) -> dict[str, Any]:
+            self.asked.add(f"{report.seller_id} {report.report_id}")
+            return shown(report)
+
+        setattr(self.world.desk, "shown", noted)  # noqa: B010 - mypy would not have it otherwise
 
     def python(self, *arguments: str, given: str | None = None) -> None:
         """Run Python to its end with Airflow's settings."""
@@ -149,7 +158,7 @@ class Processes:
 
     def __init__(self, processes: Iterable[psutil.Process]) -> None:
         self._processes = list(processes)
-        self._began, self._cpu = time.monotonic(), self.cpu_seconds()
+        self._began, self._cpu = time.monotonic(), self._cpu_seconds()
 
     @classmethod
     def below(cls, root: int) -> Processes:
@@ -157,18 +166,18 @@ class Processes:
         first = psutil.Process(root)
         return cls([first, *first.children(recursive=True)])
 
-    def cpu_seconds(self) -> float:
+    def _cpu_seconds(self) -> float:
         """Seconds of CPU, user and system, they have used in their lives."""
         return sum(float(sum(process.cpu_times()[:2])) for process in self._processes)
 
     def core(self) -> float:
         """Share of one core used since this was made."""
-        return (self.cpu_seconds() - self._cpu) / (time.monotonic() - self._began)
+        return (self._cpu_seconds() - self._cpu) / (time.monotonic() - self._began)
 
-    def megabytes(self) -> tuple[float, float]:
-        """RSS and PSS now; the second counts once what processes share."""
+    def megabytes(self) -> list[float]:
+        """RSS, PSS and USS now: shared memory counted for each process, once, and not at all."""
         told = [process.memory_full_info() for process in self._processes]
-        return sum(each.rss for each in told) / 2**20, sum(each.pss for each in told) / 2**20
+        return [float(sum(getattr(each, kind) for each in told)) / 2**20 for kind in ("rss", "pss", "uss")]
 
     def files(self) -> int:
         """Open files of the process that has most."""
@@ -290,7 +299,7 @@ def measure_triggerer(on: Bench, n: int) -> None:
         def asked() -> bool:
             nonlocal busiest
             busiest = max(busiest, on.open_sessions())
-            return sum(on.questions().values()) >= n
+            return len(on.asked) >= n
 
         seconds = until(asked, "each report was asked about")
         started, before, opened = start.core(), on.questions(), on.sessions() - nothing
@@ -304,11 +313,11 @@ def measure_triggerer(on: Bench, n: int) -> None:
         told = {status: count - before.get(status, 0) for status, count in on.questions().items()}
         later = on.sessions() - nothing - opened
 
-        print("| one triggerer | CPU, of one core | RSS MB | PSS MB |\n|---|---:|---:|---:|")
-        print(f"| that waits for nothing | {idle_core:.1%} | {idle_mb[0]:.0f} | {idle_mb[1]:.0f} |")
-        print(f"| that waits for {n:,} reports | {core:.1%} | {mb[0]:.0f} | {mb[1]:.0f} |")
+        print("| one triggerer | CPU, of one core | RSS MB | PSS MB | USS MB |\n|---|---:|---:|---:|---:|")
+        print(f"| that waits for nothing | {idle_core:.1%} | {cells(idle_mb)} |")
+        print(f"| that waits for {n:,} reports | {core:.1%} | {cells(mb)} |")
         each_mb = [(now - then) / n for now, then in zip(mb, idle_mb, strict=True)]
-        print(f"| for each report | {(core - idle_core) / n:.3%} | {each_mb[0]:.2f} | {each_mb[1]:.2f} |\n")
+        print(f"| for each report | {(core - idle_core) / n:.3%} | {cells(each_mb, 2)} |\n")
         print("| | |\n|---|---:|")
         print(f"| until each report was asked about once | {seconds:.0f} s, {started:.0%} of a core |")
         print(f"| getReport calls a second, then; at most | {sum(told.values()) / 2 / INTERVAL:.1f}; {most} |")
@@ -326,9 +335,15 @@ def measure_triggerer(on: Bench, n: int) -> None:
         print(flush=True)
 
 
+def cells(numbers: Iterable[float], digits: int = 0) -> str:
+    """Join numbers for a row of a table."""
+    return " | ".join(f"{number:,.{digits}f}" for number in numbers)
+
+
 def print_delays(what: str, delays: list[float]) -> None:
     """Print one row."""
-    print(f"| {what} | {median(delays):.1f} | {quantiles(delays, n=20)[-1]:.1f} | {max(delays):.1f} |", flush=True)
+    late = (median(delays), quantiles(delays, n=20, method="inclusive")[-1], max(delays))
+    print(f"| {what} | {cells(late, 1)} |", flush=True)
 
 
 # The sensor
@@ -356,7 +371,7 @@ def poked() -> Any:
 def measure_sensors(on: Bench, n: int) -> None:
     """Print what sensors need, each one process in one slot, and what as many as the triggerer has would need."""
     on.world.set_clock(processing_seconds=FOREVER)
-    reports, asked = [on.report(k) for k in range(SENSORS)], sum(on.questions().values())
+    reports, asked = [on.report(k) for k in range(SENSORS)], len(on.asked)
     environment = {
         **on.environment,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": on.postgres.url("airflow_of_sensors", "postgresql+psycopg2"),
@@ -367,29 +382,27 @@ def measure_sensors(on: Bench, n: int) -> None:
         airflow.until_parsed("poked")
         airflow.call("PATCH", "/dags/poked", json={"is_paused": False})
         airflow.call("POST", "/dags/poked/dagRuns", json={"logical_date": None, "conf": {"reports": reports}})
-        until(lambda: sum(on.questions().values()) >= asked + SENSORS, "each sensor has asked")
+        until(lambda: len(on.asked) >= asked + SENSORS, "each sensor has asked")
         ids = on.rows("airflow_of_sensors", "SELECT id FROM task_instance")
         titles = {f"airflow worker -- {id_}" for (id_,) in ids}
         tasks = [process for process in psutil.Process().children(recursive=True) if title(process) in titles]
         if len(tasks) != SENSORS:
             raise RuntimeError(f"{len(tasks)} processes of {SENSORS} sensors were found")
-        start = Processes(tasks).cpu_seconds() / SENSORS
         # Above each task's process is that of the executor, which watches it.
         watched = Processes(
             {process.pid: process for task in tasks for process in (task, task.parent()) if process}.values()
         )
         time.sleep(2 * INTERVAL)
-        core, (rss, pss) = watched.core() / SENSORS, (mb / SENSORS for mb in watched.megabytes())
+        core, mb = watched.core() / SENSORS, [each / SENSORS for each in watched.megabytes()]
         done = time.time()
         on.world.set_clock(processing_seconds=0)
         query = "SELECT end_date FROM task_instance WHERE state = 'success'"
         until(lambda: len(on.rows("airflow_of_sensors", query)) == SENSORS, "each sensor has seen it")
         delays = [moment.timestamp() - done for (moment,) in on.rows("airflow_of_sensors", query)]
-    print("| a sensor in poke mode | slots | CPU, of one core | RSS MB | PSS MB | CPU s to start it |")
+    print("| a sensor in poke mode | slots | CPU, of one core | RSS MB | PSS MB | USS MB |")
     print("|---|---:|---:|---:|---:|---:|")
-    print(f"| one, the mean of {SENSORS} | 1 | {core:.2%} | {rss:.0f} | {pss:.0f} | {start:.1f} |")
-    total = f"{core * n:.0%} | {rss * n:,.0f} | {pss * n:,.0f} | {start * n:,.0f}"
-    print(f"| {n:,}, reckoned | {n:,} | {total} |\n")
+    print(f"| one, the mean of {SENSORS} | 1 | {core:.2%} | {cells(mb)} |")
+    print(f"| {n:,}, reckoned | {n:,} | {core * n:.0%} | {cells([each * n for each in mb])} |\n")
     print(f"| {DELAY} | median s | 95 % s | longest s |\n|---|---:|---:|---:|")
     print_delays(f"{SENSORS} sensors", delays)
 

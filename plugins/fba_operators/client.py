@@ -172,7 +172,7 @@ class SellingPartnerClient(BaseHook):
     def connection(self) -> Any:
         """The Airflow connection, checked for the fields every call needs."""
         connection = self._connections.get(self.conn_id) or self.get_connection(self.conn_id)
-        extra = connection.extra_dejson
+        extra = _extra_of(connection)
         missing = [
             *(name for name, value in (("login", connection.login), ("password", connection.password)) if not value),
             *(name for name in ("refresh_token", "seller_id", "marketplace_id") if not extra.get(name)),
@@ -188,8 +188,7 @@ class SellingPartnerClient(BaseHook):
 
     @cached_property
     def _extra(self) -> dict[str, Any]:
-        # Not extra_dejson, which masks anew at each look; in a trigger that is a message to Airflow's supervisor.
-        return dict(json.loads(self.connection.extra))
+        return _extra_of(self.connection)
 
     @cached_property
     def seller_id(self) -> str:
@@ -446,6 +445,14 @@ class SellingPartnerClient(BaseHook):
             return _session().get(url, timeout=TIMEOUT, stream=True, headers={"Accept-Encoding": "identity"})
         except requests.RequestException as error:
             raise UnavailableError(f"{self.conn_id}: {what} not reachable ({type(error).__name__})") from None
+
+
+def _extra_of(connection: Any) -> dict[str, Any]:
+    # Not extra_dejson, which masks anew at each look: in a trigger a message for whose answer the thread has to wait.
+    try:
+        return dict(json.loads(connection.extra or "{}"))
+    except ValueError:
+        return {}
 
 
 def _is_about_the_token(response: requests.Response) -> bool:

@@ -53,6 +53,8 @@ class DoomedCampaign(Campaign):
 
     def reconnect(self) -> None:
         """Connect again: the server was restarted under us as well."""
+        for db in (self.db, *self.idle):
+            db.close()
         self.idle.clear()
         self.db = psycopg.connect(self.url, autocommit=True)
 
@@ -145,7 +147,9 @@ def test_a_worker_killed_before_any_effect_of_a_task(url, amazon, monkeypatch, r
 @pytest.fixture(scope="module")
 def fragile(migrated_template):
     """A warehouse on a server of this module's own, to be restarted."""
-    with running_postgres() as server, pytest.MonkeyPatch.context() as patch:
+    # What is committed must be there after the restart, as in any warehouse; only the machine's own power stays on.
+    durable = {"fsync": "off"}
+    with running_postgres(durable) as server, pytest.MonkeyPatch.context() as patch:
         url = server.create_database("crashes")
         patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         Warehouse().migrate()

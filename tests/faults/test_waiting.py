@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from threading import Barrier
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import _secrets_masker
 
 from fba_operators.hook import SellingPartnerHook
-from fba_operators.triggers import ProcessingTrigger
+from fba_operators.triggers import LATEST, ProcessingTrigger
 from fba_operators.warehouse import Warehouse
 from tests.helpers import wait_inline
 
@@ -75,6 +76,34 @@ def test_many_questions_are_under_way_at_once(amazon, warehouse_url, monkeypatch
     assert {event.payload["state"]["processingStatus"] for event in events} == {"DONE"}
 
 
+def test_waits_that_begin_together_ask_at_different_moments(amazon, warehouse_url, monkeypatch):
+    pauses, asked = {}, set()
+
+    async def sleep(seconds):
+        pauses.setdefault(asyncio.current_task(), []).append(seconds)
+
+    def ask(hook, report_id):
+        again = report_id in asked
+        asked.add(report_id)
+        return {"processingStatus": "DONE" if again else "IN_PROGRESS"}
+
+    async def together():
+        return await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
+
+    triggers = [waiting(str(n)) for n in range(100)]
+    for trigger in triggers:
+        trigger.patience, trigger.since = 7200, trigger.since - 600
+    loops = SimpleNamespace(sleep=sleep, get_running_loop=asyncio.get_running_loop)
+    monkeypatch.setattr("fba_operators.triggers.asyncio", loops)
+    monkeypatch.setattr(SellingPartnerHook, "get_report", ask)
+    asyncio.run(together())
+    first, later = [told[0] for told in pauses.values()], [pause for told in pauses.values() for pause in told[1:]]
+    assert len(first) == 100
+    assert min(first) < 6  # not so once in five thousand million times
+    assert 24 < max(first) < LATEST
+    assert set(later) == {LATEST}
+
+
 def test_a_wait_tells_airflow_no_token_and_little_else(amazon, warehouse_url, monkeypatch):
     told = []
 
@@ -93,7 +122,7 @@ def test_a_wait_tells_airflow_no_token_and_little_else(amazon, warehouse_url, mo
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
     assert waits(report_id)["calls"]["token"] == 1
     (token,) = set(amazon.world.tokens) - before
-    assert len(told) <= 4  # three of them while Airflow looks the connection up, and none for each question
+    assert len(told) <= 3  # while Airflow looks the connection up
     assert not any(token in repr(message) for message in told)
     masker = _secrets_masker()
     assert masker.redact(token) == token
