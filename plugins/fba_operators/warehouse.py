@@ -73,7 +73,7 @@ class Warehouse:
                 if error.diag.message_detail is None:
                     raise
                 # The detail quotes the row, which may hold a ship-to address, and Airflow logs what is raised.
-                raise type(error)(error.diag.message_primary) from None
+                raise type(error)(str(error.diag.message_primary)) from None
 
     def migrate(self) -> list[int]:
         """Bring the schema up to date, once, however many tasks ask at the same time.
