@@ -26,7 +26,7 @@ def _count(value: Any) -> bool:
 
 
 def _empty(value: Any) -> bool:
-    return value == []
+    return isinstance(value, list) and not value
 
 
 # A field with ? may be missing or null. Lists are of one shape.
