@@ -183,6 +183,9 @@ class Campaign(Merchant):
         world = self.amazon.world
         if dag_id == INVENTORY:
             self.sql("DELETE FROM fba.global_inventory_pool")
+            if path == "again":
+                self.play(INVENTORY, **self.params(INVENTORY))
+                self.later(31)
         elif dag_id == SEND:
             self.stock("NOT-AT-AMAZON", 5)
             self.good = {self.add("FR-1"): 1, self.add("FR-2", [(GOOD, 2), (GOOD, 3)]): 5}

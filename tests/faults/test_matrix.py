@@ -19,9 +19,10 @@ from sandbox.server import Sandbox
 from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty
 
 REPORTS = ("token", "createReport", "getReport", "getReportDocument", "downloadDocument")
-# What each DAG calls, and what has to go wrong first where that is the only way to a call; checked below.
+# What each DAG calls, and what has to go wrong first where that is the only way to a call; checked below. "again": there is stock.
 CALLS: dict[tuple[str, str], tuple[str, ...]] = {
     (INVENTORY, "plain"): (*REPORTS, "getInventorySummaries"),
+    (INVENTORY, "again"): ("createReport", "getReport", "downloadDocument"),
     (INVENTORY, "lost"): ("getReports",),
     (SEND, "plain"): (
         *(
@@ -115,6 +116,7 @@ def campaign(place, monkeypatch):
 
 def lose(campaign: Campaign, dag_id: str) -> None:
     campaign.amazon.world.add_fault("createFeed" if dag_id == SEND else "createReport", "reset_after")
+    campaign.amazon.world.set_order_listing(delay=45 * 60)  # so that the first list of orders lacks ours
 
 
 @pytest.mark.parametrize(("dag_id", "path"), list(CALLS))
