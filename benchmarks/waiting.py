@@ -283,7 +283,7 @@ def measure_triggerer(on: Bench, n: int) -> None:
     """Print what the triggerer needs and how late tasks resume."""
     sellers = on.sellers
     # A few are done first. They are older for Amazon, so that its time for a report tells them apart.
-    first = set(range(0, n, max(n // FEW, 1)))
+    first = set(range(0, n, max(n // FEW, 2)))
     ids = {k: on.report(k % sellers) for k in sorted(first)}
     on.world.advance(1000)
     ids |= {k: on.report(k % sellers) for k in range(n) if k not in first}
