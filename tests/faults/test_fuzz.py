@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from airflow.sdk import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -94,7 +95,14 @@ def hook_hearing(monkeypatch, body: bytes, status: int = 200, headers: dict[str,
     monkeypatch.setattr(client, "_session", lambda: SimpleNamespace(request=lambda *_, **__: response))
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
     extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": "ATVPDKIKX0DER"}
-    connection = SimpleNamespace(login="l", password="p", host="http://127.0.0.1:9", extra_dejson=extra)
+    connection = Connection(
+        conn_id="amazon_us",
+        conn_type="amazon_sp_api",
+        host="http://127.0.0.1:9",
+        login="l",
+        password="p",
+        extra=json.dumps(extra),
+    )
     return SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection})
 
 
