@@ -106,9 +106,17 @@ def measure(stores: int) -> None:
             flush=True,
         )
         print(f"| the hour's tokens, of {(stores + 1) // 2} sellers | {stores} | {tokens} | {(stores + 1) // 2} | | |")
-        if stores == 1:
-            reuse(on)
-            waiting(on)
+
+
+def measure_asking_and_waiting() -> None:
+    """Print what asking for one report and waiting for it costs."""
+    with stage(1) as on:
+        quiet()
+        from fba_operators.warehouse import Warehouse
+
+        Warehouse().migrate()
+        reuse(on)
+        waiting(on)
 
 
 def reuse(on: Stage) -> None:
@@ -140,7 +148,7 @@ def reuse(on: Stage) -> None:
         if ask() != ask():
             raise RuntimeError("a second report was used")
 
-    print("| what happens | reports made | createReport | getReports |")
+    print("\n| what happens | reports made | createReport | getReports |")
     print("|---|---:|---:|---:|")
     for what, happen in (("asked for twice at once", twice), ("answer lost, then a retry", lost)):
         cool_down()
@@ -197,7 +205,7 @@ def waiting(on: Stage) -> None:
             raise RuntimeError(f"not what was to be measured: {event['state']}")
         return world.calls()["calls"]["getReport"] - before, now - began - seconds
 
-    print("| Amazon takes | questions | seen after done | a sensor each minute (reckoned) | seen after done |")
+    print("\n| Amazon takes | questions | seen after done | a sensor each minute (reckoned) | seen after done |")
     print("|---:|---:|---:|---:|---:|")
     for minutes in (0.5, 2, 5, 15, 30, 60):
         # Several lengths, so that no phase of the questions decides what is shown.
@@ -219,19 +227,22 @@ def no_context() -> Any:
 
 
 def main(sizes: tuple[int, ...]) -> None:
-    """Print the tables, each size in a process of its own, because Airflow reads its settings once."""
+    """Print the tables, each part in a process of its own, because Airflow reads its settings once."""
     print("| run | stores | calls | least | beyond the least | tokens |\n|---|---:|---:|---:|---|---:|", flush=True)
-    for n in sizes:
+    for part in (*map(str, sizes), "waits"):
         child = subprocess.run(
-            [sys.executable, "-m", __spec__.name, "--one", str(n)], capture_output=True, text=True, check=False
+            [sys.executable, "-m", __spec__.name, "--part", part], capture_output=True, text=True, check=False
         )
         if child.returncode:
             raise RuntimeError(child.stderr[-3000:])
-        print("".join(line + "\n" for line in child.stdout.splitlines() if line.startswith("|")), end="", flush=True)
+        lines = (line for line in child.stdout.splitlines() if line.startswith("|") or not line)
+        print("".join(f"{line}\n" for line in lines), end="", flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
+    if sys.argv[1:] == ["--part", "waits"]:
+        measure_asking_and_waiting()
+    elif sys.argv[1:2] == ["--part"]:
         measure(int(sys.argv[2]))
     else:
         main(tuple(map(int, sys.argv[1:])) or SIZES)

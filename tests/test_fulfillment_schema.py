@@ -211,3 +211,13 @@ def test_an_error_of_the_warehouse_does_not_quote_the_row(warehouse, warehouse_u
     assert name not in "".join(traceback.format_exception(refused.value))
     with psycopg.connect(warehouse_url) as db, pytest.raises(psycopg.errors.CheckViolation, match=name):
         db.execute(query, (name,))  # as psycopg by itself would
+
+
+def test_what_is_committed_outlives_a_crash_whatever_the_server_does_by_default(warehouse, warehouse_url):
+    name = psycopg.conninfo.conninfo_to_dict(warehouse_url)["dbname"]
+    with psycopg.connect(warehouse_url) as db:
+        db.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
+    with warehouse.connect() as db:
+        assert db.execute("SHOW synchronous_commit").fetchone() == ("on",)
+        db.rollback()
+        assert db.execute("SHOW synchronous_commit").fetchone() == ("on",)

@@ -67,6 +67,11 @@ class Warehouse:
         """Open a connection whose work is committed at the end of the block, or rolled back on an error."""
         # psycopg's own context manager commits or rolls back, then closes.
         with cast("psycopg.Connection[Any]", self._hook.get_conn()) as connection:
+            # What Amazon was asked must outlive a crash of the server, whatever the server's default is: else a
+            # request that was sent could be pending again.
+            connection.autocommit = True
+            connection.execute("SET synchronous_commit = on")
+            connection.autocommit = False
             try:
                 yield connection
             except psycopg.Error as error:
