@@ -46,7 +46,7 @@ def main(stores: int) -> None:
                 operation, "delay", times=None, seconds=SLOW_SECONDS, seller_id=on.seller_of(slow)
             )
         print(
-            f"| DAG | {stores} stores: tasks | parse s | run s | s a store | others done, s before the slow one | calls | least | beyond the least |"
+            f"| DAG | {stores} stores: tasks | parse s | run s | s a store | slow store done, s after the others | calls | least | beyond the least |"
         )
         print("|---|---:|---:|---:|---:|---:|---:|---:|---|", flush=True)
         for dag_id in DAGS:
