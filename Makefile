@@ -23,7 +23,7 @@ test: lint ## lint and every test
 test-browser: $(INSTALLED) ## look at Airflow's pages in Chromium; fails where there is none
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
 
-faults: $(INSTALLED) ## every fault at every call of every DAG, and fuzzing (minutes)
+faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, a backfill, fuzzing (twenty minutes)
 	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults
 
 lint: $(INSTALLED) ## ruff and mypy
