@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from airflow.sdk import Connection
 
 from devstack.airflow import store_connection, warehouse_connection
 from fba_operators.client import amazon_time, user_agent, without_tokens
@@ -102,6 +103,13 @@ def test_a_connection_without_fields_says_which(amazon, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", '{"conn_type": "amazon_sp_api", "login": "x"}')
     with pytest.raises(ConfigurationError, match=r"lacks password, refresh_token, seller_id, marketplace_id"):
         SellingPartnerHook().access_token()
+
+
+@pytest.mark.parametrize("extra", ["[1]", "null", "12", '"text"', "{", ""])
+def test_an_extra_that_is_no_object_is_a_missing_one(extra):
+    connection = Connection(conn_id="amazon_us", conn_type="amazon_sp_api", login="l", password="p", extra=extra)
+    with pytest.raises(ConfigurationError, match="lacks refresh_token, seller_id, marketplace_id"):
+        _ = SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection}).connection
 
 
 def test_a_role_that_is_missing_is_explained(amazon, warehouse):

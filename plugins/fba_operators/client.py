@@ -450,9 +450,10 @@ class SellingPartnerClient(BaseHook):
 def _extra_of(connection: Any) -> dict[str, Any]:
     # Not extra_dejson, which masks anew at each look: in a trigger a message for whose answer the thread has to wait.
     try:
-        return dict(json.loads(connection.extra or "{}"))
+        extra = json.loads(connection.extra or "{}")
     except ValueError:
         return {}
+    return extra if isinstance(extra, dict) else {}
 
 
 def _is_about_the_token(response: requests.Response) -> bool:
