@@ -29,7 +29,7 @@ PERSONAL = {
     "ship_to_address_1": "77 Hidden Lane",
     "ship_to_city": "Concealville",
     "ship_to_state": "WA",
-    "ship_to_postal_code": "98777",
+    "ship_to_postal_code": "98777-0142",  # five digits alone are found in timestamps
     "ship_to_country": "US",
     "ship_to_email": "wilhelmina@secret.example",
     "ship_to_phone": "+1 206 555 0177",
