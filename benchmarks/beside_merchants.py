@@ -43,6 +43,11 @@ class Told:
     seconds: float = 0.0
     error: str | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether all rows came, right, and no error with them."""
+        return self.right == self.of and not self.error
+
     def __str__(self) -> str:
         if not self.error:
             return f"{self.right:,} of {self.of:,}"

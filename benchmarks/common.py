@@ -24,6 +24,7 @@ from devstack.postgres import Server, running_postgres
 STORE = "amazon_us"
 DURABLE = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
 TEMPLATE, DATABASE = "benchmark_template", "benchmark"
+SHORT = ">"
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -143,6 +144,11 @@ def report_cost(work: Callable[[], dict[str, Any]]) -> None:
     print(json.dumps({"seconds": seconds, "peak_mb": peak, "told": told}))
 
 
+def print_short(what: str, here: str, beside: str, ratio: float) -> None:
+    """Print a row of the table that `make bench` puts before all others: what was measured, and beside what."""
+    print(f"{SHORT} {what} | {here} | {beside} | {ratio:.2f}", flush=True)
+
+
 def print_head(rows: str) -> None:
     """Print the head of the table both benchmarks fill."""
     print(f"| {rows} | limit s | first load s | ratio | unchanged rerun s | ratio | peak MB |")
@@ -154,3 +160,10 @@ def print_row(n: int, limit: float, first: dict[str, Any], rerun: dict[str, Any]
     ratios = [(told["seconds"], told["seconds"] / limit) for told in (first, rerun)]
     cells = " | ".join(f"{seconds:.1f} | {ratio:.2f}" for seconds, ratio in ratios)
     print(f"| {n:,} | {limit:.1f} | {cells} | {max(first['peak_mb'], rerun['peak_mb']):.0f} |", flush=True)
+
+
+def print_loads(what: str, limit: float, first: dict[str, Any], rerun: dict[str, Any]) -> None:
+    """Print what stands before all other tables: the largest load, beside the limit."""
+    for how, told in (("first load", first), ("unchanged rerun", rerun)):
+        seconds = told["seconds"]
+        print_short(f"{what}, {how}", f"{seconds:.1f} s", f"{limit:.1f} s: gunzip and COPY", seconds / limit)

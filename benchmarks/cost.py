@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks.common import SHORT, print_short
 from benchmarks.stage import Stage, insert_request, stage
 
 SIZES = (1, 10)
@@ -77,12 +78,12 @@ def add_requests(on: Stage) -> None:
             insert_request(db, store, f"FR-{store}", sku)
 
 
-def beside_least(dag_id: str, calls: Counter[str], stores: int) -> str:
-    """Cells of a table: calls but for tokens, the least possible, and what was beyond it."""
+def beside_least(dag_id: str, calls: Counter[str], stores: int) -> tuple[int, int, str]:
+    """Calls but for tokens, the least possible, and what was beyond it."""
     told = Counter({name: n for name, n in calls.items() if name != "token"})
     least = Counter({name: n * stores for name, n in LEAST[dag_id].items()})
     extra = ", ".join(f"{told[name] - least[name]:+d} {name}" for name in told | least if told[name] != least[name])
-    return f"{told.total()} | {least.total()} | {extra or 'none'}"
+    return told.total(), least.total(), extra or "none"
 
 
 def measure(stores: int) -> None:
@@ -98,7 +99,9 @@ def measure(stores: int) -> None:
                     on.amazon.world.ship_now(seller_id, parts=1)
             calls = count(on, dag_id)
             tokens += calls["token"]
-            print(f"| {dag_id} | {stores} | {beside_least(dag_id, calls, stores)} | {calls['token']} |", flush=True)
+            made, least, extra = beside_least(dag_id, calls, stores)
+            print(f"| {dag_id} | {stores} | {made} | {least} | {extra} | {calls['token']} |", flush=True)
+            print_short(f"{dag_id}, a run for {stores} stores", f"{made} calls", f"{least}: the least", made / least)
         again = count(on, "fba_get_inventory")
         print(
             f"| fba_get_inventory, again inside 30 minutes | {stores} | {again.total()} | 0 |"
@@ -229,14 +232,17 @@ def no_context() -> Any:
 def main(sizes: tuple[int, ...]) -> None:
     """Print the tables, each part in a process of its own, because Airflow reads its settings once."""
     print("| run | stores | calls | least | beyond the least | tokens |\n|---|---:|---:|---:|---|---:|", flush=True)
+    short: list[str] = []
     for part in (*map(str, sizes), "waits"):
         child = subprocess.run(
             [sys.executable, "-m", __spec__.name, "--part", part], capture_output=True, text=True, check=False
         )
         if child.returncode:
             raise RuntimeError(child.stderr[-3000:])
-        lines = (line for line in child.stdout.splitlines() if line.startswith("|") or not line)
-        print("".join(f"{line}\n" for line in lines), end="", flush=True)
+        lines = child.stdout.splitlines()
+        print("".join(f"{line}\n" for line in lines if line.startswith("|") or not line), end="", flush=True)
+        short = [line for line in lines if line.startswith(SHORT)] or short  # of the most stores
+    print("\n".join(short))
 
 
 if __name__ == "__main__":

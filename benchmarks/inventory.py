@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import bench, print_head, print_row, read_documents_from, report_cost
+from benchmarks.common import bench, print_head, print_loads, print_row, read_documents_from, report_cost
 
 SIZES = (100_000, 1_000_000, 2_000_000)
 TABLES = ("amazon_all_listings_report", "amazon_afn_inventory_report", "global_inventory_pool")
@@ -117,7 +117,9 @@ def main(sizes: tuple[int, ...]) -> None:
                 taken.append(stand.measured(f"L{number}", f"A{number}"))
             if [told["told"]["changed"] for told in taken] != [n, 0]:
                 raise RuntimeError(f"not what was to be measured: {taken}")
-            print_row(n, stand.limit_seconds(("listings", "afn"), TABLES), *taken)
+            limit = stand.limit_seconds(("listings", "afn"), TABLES)
+            print_row(n, limit, *taken)
+        print_loads(f"{n:,} listings to the pool", limit, *taken)
 
 
 if __name__ == "__main__":

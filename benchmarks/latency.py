@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from benchmarks.common import print_short
 from benchmarks.stage import Scheduled, scheduled
 
 DAGS = ("fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments")
@@ -33,18 +34,23 @@ def main() -> None:
     with scheduled(STORES, processing_seconds=4, listings=300) as on:
         print(f"| seconds of a run for one store | in all | tasks in the chain | {' | '.join(PARTS.values())} |")
         print(f"|---|---:|---:|{'---:|' * len(PARTS)}", flush=True)
+        means = {}
         for dag_id in DAGS:
             if dag_id == "fba_send_fulfillment_requests":
                 on.add_requests(5)
             elif dag_id == "fba_get_shipments":
                 on.ship()
             told = [_run(on, dag_id, store) for store in on.stores][1:]
-            means = {part: sum(each[part] for each in told) / len(told) for part in (*PARTS, "tasks")}
-            cells = " | ".join(f"{means[part]:.1f}" for part in PARTS)
-            print(
-                f"| `{dag_id}` | {sum(means[part] for part in PARTS):.1f} | {means['tasks']:.0f} | {cells} |",
-                flush=True,
-            )
+            means[dag_id] = {part: sum(each[part] for each in told) / len(told) for part in (*PARTS, "tasks")}
+            print(_row(dag_id, **means[dag_id]), flush=True)
+        for dag_id, each in means.items():
+            work, rest = each["work"], sum(each[part] for part in PARTS if part != "amazon")
+            print_short(f"{dag_id}, its own work", f"{work:.1f} s", f"{rest:.1f} s: all but Amazon's", work / rest)
+
+
+def _row(dag_id: str, tasks: float, **parts: float) -> str:
+    cells = " | ".join(f"{parts[part]:.1f}" for part in PARTS)
+    return f"| `{dag_id}` | {sum(parts.values()):.1f} | {tasks:.0f} | {cells} |"
 
 
 def _run(on: Scheduled, dag_id: str, store: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import bench, print_head, print_row, read_documents_from, report_cost
+from benchmarks.common import bench, print_head, print_loads, print_row, read_documents_from, report_cost
 
 SIZES = (100_000, 1_000_000)
 TABLES = ("amazon_fulfilled_shipments_report", "shipment_item")
@@ -89,7 +89,9 @@ def main(sizes: tuple[int, ...]) -> None:
                 taken.append(stand.measured(f"S{number}"))
             if [told["told"].get("new", 0) for told in taken] != [n, 0]:
                 raise RuntimeError(f"not what was to be measured: {taken}")
-            print_row(n, stand.limit_seconds(("shipments",), TABLES), *taken)
+            limit = stand.limit_seconds(("shipments",), TABLES)
+            print_row(n, limit, *taken)
+        print_loads(f"{n:,} shipments to their rows", limit, *taken)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main(stores: int) -> None:
                 "total_entries"
             ]
             cells = f"{tasks} | {parse:.2f} | {seconds:.0f} | {seconds / stores:.2f} | {_ahead(on, dag_id, slow):.0f}"
-            print(f"| `{dag_id}` | {cells} | {beside_least(dag_id, calls, stores)} |", flush=True)
+            print(f"| `{dag_id}` | {cells} | {' | '.join(map(str, beside_least(dag_id, calls, stores)))} |", flush=True)
 
 
 def _parse_seconds(on: Scheduled, dag_id: str) -> float:

@@ -21,11 +21,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import psycopg
 
+from benchmarks.common import print_short
 from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection
 from devstack.postgres import Server, running_postgres
@@ -41,6 +42,14 @@ INTERVAL = 30  # seconds between two questions: the trigger's longest, and the s
 AGE = 600  # seconds the reports are said to have been waited for, so that questions are that far apart
 FOREVER = 1e9
 DELAY = "from done at Amazon until the task goes on"
+
+
+class Cost(NamedTuple):
+    """What waiting takes: share of a core, MB (PSS), and median seconds from done to seen."""
+
+    core: float
+    mb: float
+    late: float
 
 
 class Bench:
@@ -279,8 +288,8 @@ def triggerer(on: Bench, capacity: int) -> Iterator[int]:
             process.wait()
 
 
-def measure_triggerer(on: Bench, n: int) -> None:
-    """Print what the triggerer needs and how late tasks resume."""
+def measure_triggerer(on: Bench, n: int) -> Cost:
+    """Print what the triggerer needs and how late tasks resume; returns it for all reports."""
     sellers = on.sellers
     # A few are done first. They are older for Amazon, so that its time for a report tells them apart.
     first = set(range(0, n, max(n // FEW, 2)))
@@ -331,8 +340,10 @@ def measure_triggerer(on: Bench, n: int) -> None:
         few = on.resumed(len(first))
         print_delays(f"{len(first)} of {n:,}, the others wait on", few)
         on.world.set_clock(processing_seconds=0)
-        print_delays(f"the other {n - len(first):,}, all at once", on.resumed(n)[len(first) :])
+        rest = on.resumed(n)[len(first) :]
+        print_delays(f"the other {n - len(first):,}, all at once", rest)
         print(flush=True)
+        return Cost(core, mb[1], median(few))
 
 
 def cells(numbers: Iterable[float], digits: int = 0) -> str:
@@ -368,8 +379,8 @@ def poked() -> Any:
     return made()
 
 
-def measure_sensors(on: Bench, n: int) -> None:
-    """Print what sensors need, each one process in one slot, and what as many as the triggerer has would need."""
+def measure_sensors(on: Bench, n: int) -> Cost:
+    """Print what sensors need, each one process in one slot; returns what as many as the triggerer has would need."""
     on.world.set_clock(processing_seconds=FOREVER)
     reports, asked = [on.report(k) for k in range(SENSORS)], len(on.asked)
     environment = {
@@ -405,6 +416,7 @@ def measure_sensors(on: Bench, n: int) -> None:
     print(f"| {n:,}, reckoned | {n:,} | {core * n:.0%} | {cells([each * n for each in mb])} |\n")
     print(f"| {DELAY} | median s | 95 % s | longest s |\n|---|---:|---:|---:|")
     print_delays(f"{SENSORS} sensors", delays)
+    return Cost(core * n, mb[1] * n, median(delays))
 
 
 def main(n: int, amazon_takes: float) -> None:
@@ -412,8 +424,16 @@ def main(n: int, amazon_takes: float) -> None:
     with bench(max(n // REPORTS_OF_A_SELLER, SENSORS)) as on:
         if amazon_takes:
             on.world.add_fault("getReport", "delay", times=None, seconds=amazon_takes)
-        measure_triggerer(on, n)
-        measure_sensors(on, n)
+        ours, sensors = measure_triggerer(on, n), measure_sensors(on, n)
+    told = (
+        ("CPU of one core", "{:.0%}", ours.core, sensors.core, f"{n:,} sensors in poke mode, reckoned"),
+        ("PSS", "{:,.0f} MB", ours.mb, sensors.mb, f"{n:,} sensors in poke mode, reckoned"),
+        ("from done to seen, median", "{:.0f} s", ours.late, sensors.late, f"{SENSORS} sensors"),
+    )
+    for what, text, here, beside, whose in told:
+        print_short(
+            f"{n:,} waiting reports, {what}", text.format(here), f"{text.format(beside)}: {whose}", here / beside
+        )
 
 
 if __name__ == "__main__":
