@@ -30,6 +30,8 @@ os.environ.update(
 
 def pytest_sessionfinish() -> None:
     """Stop the server: pytest_unconfigure would be later, but it does not happen in the workers of pytest-xdist."""
+    if "airflow.settings" in sys.modules:
+        sys.modules["airflow.settings"].dispose_orm()  # else Airflow does it at exit, and misses the server
     _stack.close()
 
 
