@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from devstack.airflow import store_connection
 from fba_operators.base import AmazonRetryPolicy
 from fba_operators.feeds import (
     ClaimRequestsOperator,
@@ -226,3 +227,13 @@ def look_up(shop, times=2):
     for _ in range(times):
         shop.send(until="settle")
         shop.pass_time(11)
+
+
+@contextmanager
+def other_seller(shop):
+    """Meanwhile the connection has another seller's credentials."""
+    told = shop.amazon.world.add_merchant("AOTHERSELLER", [US], listings=5)
+    secrets = {"refresh_token": told["refresh_token"], "seller_id": "AOTHERSELLER"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(shop.amazon.url, **secrets))
+        yield

@@ -24,7 +24,7 @@ from fba_operators.feeds import (
 from fba_operators.hook import SellingPartnerHook
 from fba_operators.warehouse import Warehouse, decrypt
 from tests.helpers import context
-from tests.sending import GOOD, PERSONAL, SELLER, SKIPPED, STORE, claimed, look_up, submit, uploaded
+from tests.sending import GOOD, PERSONAL, SELLER, SKIPPED, STORE, claimed, look_up, other_seller, submit, uploaded
 
 # The ordinary way
 
@@ -129,6 +129,15 @@ def test_a_connection_changed_between_claim_and_upload_stops_the_feed(shop, monk
     shop.sql("UPDATE fba.feed_message SET message_id = 7 WHERE fr_number = 'FR-2'")
     with pytest.raises(ValueError, match="would not hold what was claimed"):
         shop.task(lambda: UploadFeedOperator(task_id="upload", claim_id=claim_id), shop.context())
+
+
+def test_a_feed_is_not_written_for_another_seller_than_it_was_claimed_for(shop):
+    claim_id = claimed(shop)
+    with other_seller(shop):
+        with pytest.raises(ValueError, match="would not hold what was claimed"):
+            shop.task(lambda: UploadFeedOperator(task_id="upload", claim_id=claim_id), shop.context())
+        assert shop.send(until="settle") == {"pending": 1}
+    assert shop.get("FR-1").status == "pending"
 
 
 def test_create_feed_refused_makes_the_requests_pending_again(shop):

@@ -87,6 +87,15 @@ def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_asked_aft
     assert follow_up()["asked"] == 0
 
 
+def test_another_seller_is_not_asked_after_our_orders(amazon, warehouse, sql):
+    request(sql, "A", ("AFN-PLAIN", 1))
+    days_ago(sql, 2)
+    sql("UPDATE fba.fulfillment_request SET seller_id = 'AOTHERSELLER'")
+    assert (follow_up()["asked"], amazon.world.calls()["calls"]) == (0, {})
+    sql("UPDATE fba.fulfillment_request SET seller_id = %s", SELLER)
+    assert follow_up()["asked"] == 1
+
+
 def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehouse, sql):
     orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
     for number in ("A", "B"):

@@ -14,7 +14,7 @@ from fba_operators.feeds import (
 )
 from fba_operators.hook import SellingPartnerHook
 from fba_operators.warehouse import Warehouse
-from tests.sending import GOOD, SELLER, SKIPPED, STORE, US, look_up, submit, uploaded
+from tests.sending import GOOD, SELLER, SKIPPED, STORE, US, look_up, other_seller, submit, uploaded
 
 
 def lost(shop, *numbers, arrived=True):
@@ -287,6 +287,47 @@ def test_a_late_answer_of_create_feed_is_still_written_down(shop, monkeypatch):
     shop.task(lambda: RecordFeedOperator(task_id="record", claim_id=claim_id), shop.context())
     assert shop.get("FR-1").status == "accepted"
     assert shop.feeds() == [("DONE", True)]
+
+
+# The connection becomes another seller's
+
+
+def test_an_order_is_never_looked_for_at_another_seller(shop):
+    """There it would be absent, and be sent again: one customer, two parcels."""
+    lost(shop)
+    with other_seller(shop):
+        for _ in range(3):
+            shop.pass_time(31)
+            with pytest.raises(DecisionNeededError, match=f"another seller.*{SELLER}.*FR-1"):
+                shop.send(until="settle")
+    assert (shop.get("FR-1").status, shop.get("FR-1").absent_since) == ("unknown", None)
+    assert shop.called("listAllFulfillmentOrders") == 0
+    shop.send(until="settle")
+    assert shop.get("FR-1").status == "accepted"
+    assert shop.made() == {"FR-1": 1}
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_requests_of_a_seller_who_is_gone_can_be_set_by_hand(shop, answered):
+    submit(shop, uploaded(shop)) if answered else lost(shop)
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'accepted'")
+    with other_seller(shop):
+        shop.send(until="settle")
+    assert [settled for _, settled in shop.feeds()] == [True]
+    assert shop.get("FR-1").status == "accepted"
+    assert shop.called("getFeed") == 0
+
+
+def test_another_sellers_order_of_the_same_number_is_not_cancelled(shop):
+    shop.add("FR-1")
+    shop.send()
+    shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
+    with other_seller(shop):
+        shop.send(until="settle")
+    assert shop.called("cancelFulfillmentOrder") == 0
+    assert "another seller" in shop.get("FR-1").status_reason
+    shop.send(until="settle")
+    assert shop.get("FR-1").status == "cancelled"
 
 
 # Cancelling

@@ -10,7 +10,13 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.base import AmazonRetryPolicy
-from fba_operators.errors import CredentialsError, DecisionNeededError, LostAnswerError, UnavailableError
+from fba_operators.errors import (
+    CredentialsError,
+    DecisionNeededError,
+    LostAnswerError,
+    RequestRefusedError,
+    UnavailableError,
+)
 from fba_operators.hook import SellingPartnerHook
 from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.loading import fetch_document
@@ -163,6 +169,18 @@ def test_after_fatal_the_report_is_asked_for_again_only_after_the_cooldown(amazo
     again = run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=later)
     assert again != fatal
     assert timedelta(minutes=28) < moments[0] - datetime.now(UTC) <= COOLDOWN
+
+
+def test_a_report_amazon_does_not_know_is_not_waited_for_again(amazon, warehouse, sql, cooldown_over):
+    """As after a change of the connection's seller."""
+    report_id = ask()
+    gone = {"errors": [{"code": "NotFound", "message": "The report does not exist.", "details": ""}]}
+    amazon.world.add_fault("getReport", "status", times=None, status=404, body=gone)
+    with pytest.raises(RequestRefusedError):
+        wait(report_id)
+    amazon.world.clear_faults()
+    cooldown_over()
+    assert wait(ask()) != report_id
 
 
 def test_cancelled_uses_an_equal_report_that_is_done(amazon, warehouse):

@@ -148,7 +148,7 @@ WHERE store = %(store)s AND fr_number = %(number)s AND status = 'unknown'
 
 -- name: to_cancel
 -- A refusal is asked about again by every run, but not for ever.
-SELECT fr_number, status FROM fba.fulfillment_request
+SELECT fr_number, seller_id FROM fba.fulfillment_request
 WHERE store = %(store)s AND status IN ('accepted', 'unknown')
   AND cancel_requested_at IS NOT NULL
   AND greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days'

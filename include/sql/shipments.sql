@@ -178,9 +178,9 @@ WHERE store = %(store)s AND coalesce(reporting_date, shipment_date) BETWEEN %(da
 SELECT pg_try_advisory_lock(hashtext('fba.follow_up'), hashtext(%(store)s))
 
 -- name: to_follow_up
--- Accepted a day ago or longer, not all shipped, and not asked about within a day.
+-- Accepted a day ago or longer, not all shipped, not asked about within a day, and sent by the seller who is asked.
 SELECT r.fr_number FROM fba.fulfillment_request AS r
-WHERE r.store = %(store)s AND r.status = 'accepted'
+WHERE r.store = %(store)s AND r.status = 'accepted' AND coalesce(r.seller_id, %(seller_id)s) = %(seller_id)s
   AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < clock_timestamp() - interval '24 hours'
   AND coalesce(r.amazon_order_asked_at < clock_timestamp() - interval '24 hours', true)
   AND coalesce(r.amazon_order_status, '') <> ALL (%(final)s)

@@ -282,8 +282,9 @@ class UploadFeedOperator(_ClaimedOperator):
         if feed["uploaded_at"]:
             return self.claim_id
         built = build_order_feed(self.hook.seller_id, self.ledger.content(self.claim_id), self.settings)
-        claimed = {row["message_id"]: row["fr_number"] for row in self.ledger.requests(self.claim_id)}
-        if built.messages != claimed:
+        requests = self.ledger.requests(self.claim_id)
+        claimed = {row["message_id"]: row["fr_number"] for row in requests}
+        if built.messages != claimed or {row["seller_id"] for row in requests} != {self.hook.seller_id}:
             raise FeedError(
                 f"{self.conn_id}: the feed would not hold what was claimed, because stores.yaml or the connection has "
                 "changed. The next run claims anew"

@@ -44,15 +44,16 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
             ((free,),) = db.execute(named["lock_follow_up"], {"store": self.conn_id})
             orders = []
             if free:
-                query = db.execute(named["to_follow_up"], {"store": self.conn_id, "final": FINAL, "most": MOST})
+                values = {"store": self.conn_id, "seller_id": self.hook.seller_id, "final": FINAL, "most": MOST}
+                query = db.execute(named["to_follow_up"], values)
                 orders = [fr_number for (fr_number,) in query]
             db.commit()  # the lock outlives it; Amazon may be asked for minutes now
             for fr_number in orders:
                 status = self._ask(fr_number)
                 found["asked"] += 1
                 move, reason = MOVES.get(status or "", (None, None))
-                values = {"fr_number": fr_number, "told": status, "status": move, "reason": reason}
-                db.execute(named["note_order_status"], {"store": self.conn_id, **values})
+                told_of = {"fr_number": fr_number, "told": status, "status": move, "reason": reason}
+                db.execute(named["note_order_status"], {"store": self.conn_id, **told_of})
                 db.commit()
                 kind = "unknown_at_amazon" if status is None else "partly" if status == "CompletePartialled" else move
                 if kind:

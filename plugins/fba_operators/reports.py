@@ -193,7 +193,7 @@ class WaitForReportOperator(SellingPartnerOperator):
         report_id = event.get("id")
         if not report_id:  # a cool-down or a quota was waited for
             return self.act(context)
-        report = event.get("state") or self.hook.get_report(report_id)
+        report = event.get("state") or self._ask(report_id)
         status = self._ledger.note(report)
         if status in UNFINISHED:
             if datetime.now(UTC) - self._ledger.get(report_id)["requested_at"] < PATIENCE:
@@ -203,6 +203,14 @@ class WaitForReportOperator(SellingPartnerOperator):
                 "it finishes; if this goes on, ask Amazon's support with the report id"
             )
         return self._go_on(report_id, status)
+
+    def _ask(self, report_id: str) -> dict[str, Any]:
+        try:
+            return self.hook.get_report(report_id)
+        except RequestRefusedError:
+            # Amazon does not know it, as after a change of the seller: like FATAL, so that it is not waited for again.
+            self._ledger.note({"reportId": report_id, "processingStatus": "FATAL"})
+            raise
 
     def _leave_to_next_run(self, context: Context, report_id: str) -> NoReturn:
         told = f"Amazon is still making report {report_id}; the next run goes on waiting for it."

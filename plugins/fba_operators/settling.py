@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fba_operators.errors import RequestRefusedError, UnavailableError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, UnavailableError
 from fba_operators.feed_ledger import FeedLedger, Move
 from fba_operators.feed_xml import FEED_TYPE, ReportError, Verdict, judge, parse_processing_report
 from fba_operators.fulfillment import FR_NUMBER
@@ -82,6 +82,7 @@ def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, An
 
     :param feed: its row in the ledger
     :raises UnavailableError: Amazon does not answer; everything found out so far is written down
+    :raises DecisionNeededError: the connection has become another seller's, whose orders say nothing about this feed
     """
     claim_id = feed["claim_id"]
     if feed["submit_started_at"] is None:
@@ -91,7 +92,12 @@ def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, An
     outcome = Outcome()
     if feed["feed_id"] is None:
         outcome.moved["unknown"] += ledger.lost(claim_id)
-    elif feed["judged_at"] is None:
+    undecided = [row for row in ledger.requests(claim_id) if row["status"] in ("submitted", "unknown")]
+    if not undecided:  # somebody has set them by hand
+        ledger.close_if_known(claim_id)
+        return outcome
+    _check_seller(hook, undecided)
+    if feed["feed_id"] and feed["judged_at"] is None:
         outcome = _ask(hook, ledger, feed)
         if outcome.waiting:
             return outcome
@@ -99,6 +105,18 @@ def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, An
     if feed["settled_at"] is None:
         outcome.add(_look_for_unknown(hook, ledger, feed))
     return outcome
+
+
+def _check_seller(hook: SellingPartnerHook, requests: list[dict[str, Any]]) -> None:
+    """Refuse to look for one seller's orders at another: they would be absent, and be sent again."""
+    others = sorted({row["seller_id"] for row in requests} - {hook.seller_id, None})
+    if others:
+        raise DecisionNeededError(
+            f"{hook.conn_id}: {len(requests)} requests were sent by another seller than the connection's. Nothing is sent "
+            "until they are settled: put the credentials of that seller back, or, if they are gone, look in that seller's "
+            "Seller Central and set the requests' status in fba.fulfillment_request to accepted or rejected",
+            detail=f"sent by {', '.join(others)}, now {hook.seller_id}; {named([row['fr_number'] for row in requests])}",
+        )
 
 
 def _ask(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, Any]) -> Outcome:
@@ -319,6 +337,10 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> Outcome:
     refused = []
     for row in ledger.to_cancel():
         number = row["fr_number"]
+        if row["seller_id"] not in (hook.seller_id, None):  # there the number may be somebody else's order
+            ledger.cancel_refused(number, "not cancelled: it was sent by another seller than the connection's")
+            refused.append(number)
+            continue
         try:
             hook.cancel_fulfillment_order(number)
         except RequestRefusedError as error:
