@@ -15,7 +15,7 @@ run settles what earlier runs left open and asks Amazon to cancel orders whose `
 | `store.submit` | hands the feed to Amazon, once | Amazon refused the feed; its requests are pending again |
 | `store.wait` | waits, deferred, without holding a worker | never for lack of time: after 15 minutes the next run settles the feed |
 | `store.record` | reads Amazon's processing report | retried by itself, or settled by the next run |
-| `summarise` | says what changed, tells who is named under `notifications`; red if a store failed | look at the store it names |
+| `summarise` | says what changed and whether requests name a store that `stores.yaml` lacks, tells who is named under `notifications`; red if a store failed | look at the store it names |
 
 Tasks that have nothing to do are skipped. Every task may be cleared: nothing is sent twice.
 
@@ -43,10 +43,11 @@ from fba_operators.feeds import (
     RecordFeedOperator,
     SettleFeedsOperator,
     SubmitFeedOperator,
+    SummariseRequestsOperator,
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.runs import PrepareRunOperator, SummariseRunOperator
+from fba_operators.runs import PrepareRunOperator
 from fba_operators.stores import load_stores, stores_path
 from fba_operators.token import RefreshTokenOperator
 
@@ -124,7 +125,7 @@ def fba_send_fulfillment_requests():
         )
         token >> settle >> claim
 
-    store.expand(conn_id=prepare.output) >> SummariseRunOperator(task_id="summarise", stores=prepare.output)
+    store.expand(conn_id=prepare.output) >> SummariseRequestsOperator(task_id="summarise", stores=prepare.output)
 
 
 fba_send_fulfillment_requests()

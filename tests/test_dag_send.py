@@ -100,6 +100,20 @@ def test_params_choose_what_is_sent(shop, dag, tmp_path, monkeypatch):
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "accepted"}
 
 
+def test_requests_that_name_no_store_of_stores_yaml_are_told(shop, dag):
+    shop.add("FR-1", store="amazon_uss")
+    shop.add("FR-2", store="amazon_uss", status="rejected")
+    shop.add("FR-3")
+    assert dag.test().state == "success"
+    assert shop.statuses() == {"FR-1": "pending", "FR-2": "rejected", "FR-3": "accepted"}
+    assert "stores.yaml names no store of this id" in shop.get("FR-1").waiting_reason
+    rows = "SELECT store, outcome, attention FROM fba.run ORDER BY store"
+    assert shop.sql(rows) == [("(no store)", "skipped", {"of_no_store": 1}), ("amazon_us", "success", {})]
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'invalid' WHERE fr_number = 'FR-1'")
+    dag.test()
+    assert shop.sql("SELECT count(*) FROM fba.run WHERE store = '(no store)'") == [(1,)]
+
+
 def test_a_refused_feed_is_red_and_says_why(shop, dag):
     body = {"errors": [{"code": "InvalidInput", "message": "Invalid Request Parameters", "details": ""}]}
     shop.amazon.world.add_fault("createFeed", "status", status=400, body=body)

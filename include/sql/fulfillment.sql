@@ -16,6 +16,15 @@ FOR UPDATE SKIP LOCKED
 -- name: statuses
 SELECT fr_number, status FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
 
+-- name: of_no_store
+-- Requests of stores that stores.yaml does not name: no run would ever look at them. Who wrote them is told in the row.
+WITH told AS (
+    UPDATE fba.fulfillment_request SET waiting_reason = %(reason)s
+    WHERE store <> ALL(%(known)s) AND status = 'pending' AND waiting_reason IS DISTINCT FROM %(reason)s
+)
+SELECT count(*) FROM fba.fulfillment_request
+WHERE store <> ALL(%(known)s) AND status IN ('pending', 'sending', 'submitted', 'unknown')
+
 -- name: items
 -- A statement of its own: only after the requests are locked does it see every line.
 SELECT fr_number, line, sku, quantity, unit_price, title, upc FROM fba.fulfillment_request_item

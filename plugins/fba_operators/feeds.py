@@ -28,15 +28,18 @@ from fba_operators.errors import (
 )
 from fba_operators.feed_ledger import FeedLedger
 from fba_operators.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
+from fba_operators.runs import SummariseRunOperator
 from fba_operators.settling import Outcome, cancel_orders, counted, named, settle_feed
 from fba_operators.stores import Fulfillment, load_stores, stores_path
 from fba_operators.summaries import counts
 from fba_operators.triggers import UNFINISHED
-from fba_operators.warehouse import statements
+from fba_operators.warehouse import Warehouse, statements
 
 PATIENCE = timedelta(hours=4)  # until the next run settles a feed
 SHORT_WAIT = timedelta(minutes=5)  # for the next feed's turn, so that a run some seconds early need not give it up
 REQUESTS = Asset("fba_fulfillment_requests")
+NO_STORE = "(no store)"
+STRAY = "stores.yaml names no store of this id, so no run sends or settles this"
 
 
 class FeedOperator(SellingPartnerOperator):
@@ -403,6 +406,34 @@ class RecordFeedOperator(_ClaimedOperator):
         self.publish(context, outcome.moved)
         self.log.info("%s: %s.", self.conn_id, counted(outcome.moved) or "nothing changed")
         return {status: number for status, number in outcome.moved.items() if number}
+
+
+class SummariseRequestsOperator(SummariseRunOperator):
+    """Summarise as every DAG does, and say so if there are requests that no run looks at.
+
+    Their store is not named: it is a text of another system, and could be anything.
+    """
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Look for them, then summarise."""
+        if self.stores:
+            self._look_for_strays(context)
+        return super().execute(context)
+
+    def _look_for_strays(self, context: Context) -> None:
+        known = {"known": list(load_stores(stores_path()).stores), "reason": STRAY}
+        key = {"dag_id": self.dag_id, "run_id": context["run_id"], "store": NO_STORE}
+        with Warehouse(self.warehouse_conn_id).connect() as db:
+            ((number,),) = db.execute(statements("fulfillment")["of_no_store"], known)
+            if number:
+                told = {
+                    "summary": f"{number} requests wait for ever: {STRAY}.",
+                    "attention": counts({"of_no_store": number}),
+                }
+                row = {"rows_in": number, "rows_rejected": 0, "rows_changed": 0, "outcome": "skipped", "failure": None}
+                db.execute(statements("ledger")["begin_run"], key)
+                db.execute(statements("ledger")["finish_run"], {**key, **row, **told})
+                self.stores = [*self.stores, NO_STORE]
 
 
 def _numbers(given: list[str] | str | None) -> tuple[str, ...]:

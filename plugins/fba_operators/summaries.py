@@ -14,6 +14,7 @@ ATTENTION = {
     "kept_skus": "SKUs keep their last quantity, because theirs is not known for sure",
     "not_added_skus": "new SKUs were not added, because their quantity is not known for sure",
     "conflicting_skus": "SKUs have contradictory rows, of which the smallest quantity was taken",
+    "of_no_store": "requests are for a store that stores.yaml does not name",
     "invalid": "requests are invalid",
     "rejected": "requests were rejected by Amazon",
     "not_cancelled": "orders could not be cancelled",
@@ -24,7 +25,16 @@ ATTENTION = {
 }
 # What stays from run to run until somebody does something: news only when it changes, and once a day.
 STANDING = frozenset(
-    ("rejected_lines", "kept_skus", "not_added_skus", "conflicting_skus", "not_cancelled", "without_request", "overdue")
+    (
+        "rejected_lines",
+        "kept_skus",
+        "not_added_skus",
+        "conflicting_skus",
+        "of_no_store",
+        "not_cancelled",
+        "without_request",
+        "overdue",
+    )
 )
 
 
