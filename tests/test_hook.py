@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from airflow.sdk import Connection
+from cryptography.fernet import Fernet
 
 from devstack.airflow import store_connection, warehouse_connection
 from fba_operators.client import amazon_time, user_agent, without_tokens
@@ -62,6 +63,14 @@ def test_without_a_fernet_key_nothing_is_stored(amazon, warehouse, warehouse_url
         SellingPartnerHook().access_token()
     with psycopg.connect(warehouse_url) as db:
         assert db.execute("SELECT count(token) FROM fba.lwa_token").fetchone() == (0,)
+
+
+def test_a_token_kept_with_a_lost_fernet_key_is_replaced(amazon, warehouse, warehouse_url):
+    SellingPartnerHook().access_token()
+    with psycopg.connect(warehouse_url) as db:
+        db.execute("UPDATE fba.lwa_token SET token = %s", (Fernet(Fernet.generate_key()).encrypt(b"Atza|old"),))
+    SellingPartnerHook().get_marketplace_participations()
+    assert calls(amazon, "token") == 2
 
 
 def test_a_new_refresh_token_works_at_once(amazon, warehouse, monkeypatch):

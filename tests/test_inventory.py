@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from cryptography.fernet import Fernet
 
 from devstack.airflow import store_connection
 from fba_operators.errors import ConfigurationError, DecisionNeededError, RequestRefusedError, UnavailableError
@@ -501,6 +502,14 @@ def test_a_raw_copy_is_in_many_encrypted_chunks(amazon, warehouse, sql, monkeypa
     sql("DELETE FROM fba.global_inventory_pool")
     merge(listings, afn, replay=True)
     assert pool(sql) == before
+
+
+def test_a_raw_copy_of_a_lost_fernet_key_says_what_to_do(amazon, warehouse, sql):
+    listings, afn = report(LISTINGS), report(AFN)
+    merge(listings, afn)
+    sql("UPDATE fba.report_document SET content = %s", (Fernet(Fernet.generate_key()).encrypt(b"x"),))
+    with pytest.raises(ConfigurationError, match="another Fernet key"):
+        merge(listings, afn, replay=True)
 
 
 def test_the_api_is_asked_in_batches_and_commas_alone(amazon, warehouse):

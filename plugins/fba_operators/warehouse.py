@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from typing import Any, cast
@@ -13,6 +13,7 @@ from typing import Any, cast
 import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk.crypto import get_fernet
+from cryptography.fernet import InvalidToken
 
 from fba_operators import INCLUDE
 from fba_operators.errors import ConfigurationError
@@ -46,8 +47,17 @@ def encrypt(data: bytes) -> bytes:
 
 
 def decrypt(data: bytes) -> bytes:
-    """Decrypt what :func:`encrypt` made."""
-    return get_fernet().decrypt(bytes(data))
+    """Decrypt what :func:`encrypt` made.
+
+    :raises ConfigurationError: it was made with a key that Airflow does not have any more
+    """
+    try:
+        return get_fernet().decrypt(bytes(data))
+    except InvalidToken:
+        raise ConfigurationError(
+            "The warehouse has kept this with another Fernet key. Put that key behind the present one in "
+            "AIRFLOW__CORE__FERNET_KEY, with a comma between them, on every Airflow component."
+        ) from None
 
 
 class Warehouse:
@@ -118,9 +128,10 @@ class Warehouse:
             # The row lock makes everyone else wait for the one call that is on its way.
             row = db.execute(sql["lock_token"], {"credential": key}).fetchone()
             if row and row[0] is not None and row[2]:
-                token = decrypt(row[0]).decode()
-                if token != rejected:
-                    return token, row[1]
+                with suppress(ConfigurationError):  # of another Fernet key: a new token takes its place
+                    token = decrypt(row[0]).decode()
+                    if token != rejected:
+                        return token, row[1]
             token, expires_at = fetch()
             db.execute(
                 sql["store_token"], {"credential": key, "token": encrypt(token.encode()), "expires_at": expires_at}
