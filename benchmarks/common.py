@@ -146,7 +146,7 @@ def report_cost(work: Callable[[], dict[str, Any]]) -> None:
 
 def print_short(what: str, here: str, beside: str, ratio: float) -> None:
     """Print a row of the table that `make bench` puts before all others: what was measured, and beside what."""
-    print(f"{SHORT} {what} | {here} | {beside} | {ratio:.2f}", flush=True)
+    print(f"{SHORT} {what} | {here} | {beside} | {ratio:.3g}", flush=True)
 
 
 def print_head(rows: str) -> None:
