@@ -108,10 +108,10 @@ def test_requests_that_name_no_store_of_stores_yaml_are_told(shop, dag):
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "rejected", "FR-3": "accepted"}
     assert "stores.yaml names no store of this id" in shop.get("FR-1").waiting_reason
     rows = "SELECT store, outcome, attention FROM fba.run ORDER BY store"
-    assert shop.sql(rows) == [("(no store)", "skipped", {"of_no_store": 1}), ("amazon_us", "success", {})]
+    assert shop.sql(rows) == [("(none)", "skipped", {"of_no_store": 1}), ("amazon_us", "success", {})]
     shop.sql("UPDATE fba.fulfillment_request SET status = 'invalid' WHERE fr_number = 'FR-1'")
     dag.test()
-    assert shop.sql("SELECT count(*) FROM fba.run WHERE store = '(no store)'") == [(1,)]
+    assert shop.sql("SELECT count(*) FROM fba.run WHERE store = '(none)'") == [(1,)]
 
 
 def test_a_refused_feed_is_red_and_says_why(shop, dag):

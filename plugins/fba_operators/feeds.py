@@ -38,7 +38,7 @@ from fba_operators.warehouse import Warehouse, statements
 PATIENCE = timedelta(hours=4)  # until the next run settles a feed
 SHORT_WAIT = timedelta(minutes=5)  # for the next feed's turn, so that a run some seconds early need not give it up
 REQUESTS = Asset("fba_fulfillment_requests")
-NO_STORE = "(no store)"
+NO_STORE = "(none)"
 STRAY = "stores.yaml names no store of this id, so no run sends or settles this"
 
 
