@@ -207,6 +207,15 @@ def test_an_unreadable_row_may_be_the_one_that_held_the_stock():
     }
 
 
+def test_an_unreadable_row_may_be_the_amazon_stock_of_what_is_also_sold_by_the_merchant():
+    pool = [("BOTH", 50, 3, 50, "afn_report", "DEFAULT"), ("MINE", 0, 3, 0, "listings_report", "DEFAULT")]
+    listings = [("BOTH", 3, "DEFAULT"), ("MINE", 2, "DEFAULT")]
+    result = merge(listings, (), pool, unreadable_rejected=True)
+    assert result.kept[UNREADABLE] == ["BOTH"]
+    assert written(result) == {"MINE": (0, 2, 0, "listings_report")}
+    assert written(merge(listings, (), pool))["BOTH"] == (0, 3, 0, "listings_report")
+
+
 def test_a_replay_keeps_what_the_api_said():
     listings = [("A", BLANK, "AMAZON_NA"), ("B", BLANK, "AMAZON_NA")]
     pool = [
@@ -370,7 +379,9 @@ def oracle(case: Case, sku: str):
         return as_it_is(UNREADABLE)
     else:
         fba, source = 0, "default_zero"
-    unsaid_fba = source == "afn_report" and all(kind != "SELLABLE" for _, _, kind in afn)
+    sellable = [row for row in afn if row[2] == "SELLABLE"]
+    said = {"afn_report": sellable, "listings_report": fba_said}
+    unsaid_fba = source in said and not said[source]
     unsaid_fbm = all(kind != "DEFAULT" for _, _, kind in listed)
     if case.unreadable and last and ((unsaid_fba and last[1] > 0) or (unsaid_fbm and last[2] > 0)):
         return as_it_is(UNREADABLE)

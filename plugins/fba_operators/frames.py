@@ -289,7 +289,8 @@ def _may_be_unreadable(facts: _Facts, pool: pd.DataFrame, source: Ints) -> Bools
     """SKUs that would lose stock because no row of theirs says anything, where one unreadable row may be that row."""
     had_fba = facts.of_pool(pool["fba_quantity"].to_numpy(np.int64) > 0)
     had_fbm = facts.of_pool(pool["fbm_quantity"].to_numpy(np.int64) > 0)
-    nothing_said: Bools = (source == _ZERO) | (facts.in_afn & ~facts.has_sellable & had_fba)
+    only_merchant = (source == _LISTINGS) & (facts.fba_quantity == BLANK)
+    nothing_said: Bools = (source == _ZERO) | (had_fba & ~facts.has_sellable & (facts.in_afn | only_merchant))
     return nothing_said | (~facts.has_fbm & had_fbm)
 
 
