@@ -120,6 +120,7 @@ def test_rows_that_cannot_be_read_are_kept_aside_and_the_others_written(reports,
     told = sql("SELECT line_number, reason, sku, raw_line IS NOT NULL FROM fba.rejected_row ORDER BY 1").fetchall()
     assert [(number, sku, kept) for number, _, sku, kept in told] == [(n, "WIDGET", True) for n in (5, 6, 7)]
     assert "shipment-date is no time" in told[0][1]
+    assert sql("SELECT row_count, rejected_row_count FROM fba.report").fetchall() == [(4, 3)]
     odd = sql(f"SELECT estimated_arrival_date, payments_date, purchase_date, extra FROM {COPY} WHERE item_key = 'ODD'")
     estimated, paid, bought, extra = odd.fetchone()
     assert (estimated, paid, bought) == (None, None, datetime(2026, 8, 13, 1, 2, 3, tzinfo=UTC))

@@ -59,6 +59,8 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport) ->
     db.execute(named["analyze_staging"])
     _reject_unreadable_times(db, key, report)
     ((counts["rejected"],),) = db.execute(named["rejected_of"], key)
+    told = {"row_count": counts["lines"] - counts["rejected"], "rejected_row_count": counts["rejected"]}
+    db.execute(statements("ledger")["note_rows"], {**key, **told})
     ((counts["without_id"],),) = db.execute(named["count_without_id"])
     db.execute(named["drop_repeats"])
     if counts["without_id"]:
