@@ -36,6 +36,7 @@ SHORTER_THAN_THE_SCHEDULE = timedelta(minutes=50)  # one slow store does not hol
 LOADS_AT_ONCE = 8  # merges in one run: a store with two million listings needs over a gigabyte
 AS_CONFIGURED = "Untouched = as configured in stores.yaml."
 REPLAY = "{{ params.replay_report_ids[%d] if params.replay_report_ids else '' }}"
+IS_REPLAY = "{{ params.replay_report_ids | length > 0 }}"
 
 
 @dag(
@@ -105,7 +106,11 @@ def fba_get_inventory():
             )
             token >> request
             finished[name] = WaitForReportOperator(
-                task_id=f"wait_{name}", conn_id=conn_id, report_id=request.output, patience=SHORTER_THAN_THE_SCHEDULE
+                task_id=f"wait_{name}",
+                conn_id=conn_id,
+                report_id=request.output,
+                patience=SHORTER_THAN_THE_SCHEDULE,
+                known=IS_REPLAY,
             )
         MergeInventoryOperator(
             task_id="merge",
@@ -115,7 +120,7 @@ def fba_get_inventory():
             include_fbm_quantity="{{ params.include_fbm_quantity }}",
             fetch_missing_inventory="{{ params.fetch_missing_inventory }}",
             accept_zeroed_stock="{{ params.accept_zeroed_stock }}",
-            replay="{{ params.replay_report_ids | length > 0 }}",
+            replay=IS_REPLAY,
             outlets=[POOL],
             max_active_tis_per_dagrun=LOADS_AT_ONCE,
         )

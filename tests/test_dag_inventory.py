@@ -139,6 +139,37 @@ def test_a_replay_calls_amazon_not_at_all(amazon, dag, warehouse_url, sql):
     assert amazon.world.calls()["calls"] == calls
 
 
+@pytest.mark.parametrize("afn_is", ["not kept", "FATAL", "IN_QUEUE"])
+def test_a_replay_of_what_is_not_kept_fails_without_a_call(amazon, dag, warehouse_url, sql, afn_is):
+    assert dag.test().state == "success"
+    ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
+    if afn_is == "not kept":
+        sql("DELETE FROM fba.report_document WHERE report_id = %s", ids[1])
+    else:
+        sql("UPDATE fba.report SET status = %s WHERE report_id = %s", afn_is, ids[1])
+    calls = amazon.world.calls()["calls"]
+    assert dag.test(run_conf={"replay_report_ids": ids}).state == "failed"
+    assert amazon.world.calls()["calls"] == calls
+    ((why,),) = sql("SELECT summary FROM fba.run WHERE outcome = 'failed'").fetchall()
+    assert f"report {ids[1]}" in why
+
+
+def test_a_replay_takes_a_cancelled_report_for_as_empty_as_it_was(amazon, dag, warehouse_url, sql):
+    assert dag.test().state == "success"
+    ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
+    sql("UPDATE fba.report SET status = 'CANCELLED' WHERE report_id = %s", ids[1])
+    before, calls = quantities(sql, "amazon_us"), amazon.world.calls()["calls"]
+    assert dag.test(run_conf={"replay_report_ids": ids}).state == "failed"
+    assert "the AFN report" in sql("SELECT summary FROM fba.run WHERE outcome = 'failed'").fetchone()[0]
+    assert quantities(sql, "amazon_us") == before
+    assert dag.test(run_conf={"replay_report_ids": ids, "accept_zeroed_stock": True}).state == "success"
+    assert set(sql("SELECT DISTINCT quantity_source FROM fba.global_inventory_pool").fetchall()) == {
+        ("listings_report",),
+        ("default_zero",),
+    }
+    assert amazon.world.calls()["calls"] == calls
+
+
 def test_the_dag_is_what_the_contract_says(dag):
     assert dag.dag_id == "fba_get_inventory"
     assert dag.catchup is False

@@ -59,6 +59,9 @@ DELETE FROM fba.report_document WHERE store = %(store)s AND report_id = %(report
 INSERT INTO fba.report_document (store, report_id, chunk, content, charset)
 VALUES (%(store)s, %(report_id)s, %(chunk)s, %(content)s, %(charset)s)
 
+-- name: has_document
+SELECT EXISTS (SELECT FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s) AS kept
+
 -- name: chunks
 SELECT content, charset FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s ORDER BY chunk
 

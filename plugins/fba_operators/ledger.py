@@ -137,6 +137,10 @@ class ReportLedger:
         )
         return str(status)
 
+    def keeps(self, report_id: str) -> bool:
+        """Say whether the raw copy is (still) kept."""
+        return bool(self._execute("has_document", report_id=report_id)[0]["kept"])
+
     def stored_document(self, report_id: str) -> RawReport | None:
         """Return the raw copy, if it is (still) kept."""
         rows = self._execute("chunks", report_id=report_id)

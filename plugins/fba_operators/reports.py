@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from fba_operators.base import SellingPartnerOperator
+from fba_operators.base import SellingPartnerOperator, flag
 from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError
 from fba_operators.hook import SellingPartnerHook
 from fba_operators.ledger import COOLDOWN, ReportLedger, ReportRequest
@@ -114,7 +114,7 @@ class RequestReportOperator(SellingPartnerOperator):
     :param data_start: begin of the window, ISO 8601 (templated); None where the report has none
     :param data_end: end of the window, ISO 8601 (templated)
     :param report_options: Amazon's ``reportOptions``
-    :param known_report_id: use this report of the ledger instead of asking for one (templated)
+    :param known_report_id: use this report of the ledger, as it is kept here, instead of asking for one (templated)
     :return: Amazon's report id
     """
 
@@ -146,11 +146,7 @@ class RequestReportOperator(SellingPartnerOperator):
     def act(self, context: Context) -> str:
         """Ask, or adopt."""
         if self.known_report_id:
-            known = ReportLedger(self.warehouse, self.conn_id).get(self.known_report_id)
-            if known["report_type"] != self.report_type:
-                raise ValueError(
-                    f"{self.conn_id}: report {self.known_report_id} is a {known['report_type']}, not a {self.report_type}"
-                )
+            self._check_known(ReportLedger(self.warehouse, self.conn_id), self.known_report_id)
             return self.known_report_id
         start, end = (_moment(name, getattr(self, name)) for name in ("data_start", "data_end"))
         if start and end and start >= end:
@@ -159,6 +155,19 @@ class RequestReportOperator(SellingPartnerOperator):
         report_id = request_report(self.hook, ReportLedger(self.warehouse, self.conn_id), request)
         self.log.info("%s: %s is report %s.", self.conn_id, self.report_type, report_id)
         return report_id
+
+    def _check_known(self, ledger: ReportLedger, report_id: str) -> None:
+        known = ledger.get(report_id)
+        if known["report_type"] != self.report_type:
+            raise ValueError(
+                f"{self.conn_id}: report {report_id} is a {known['report_type']}, not a {self.report_type}"
+            )
+        if known["status"] == "DONE" and not ledger.keeps(report_id):
+            raise RequestRefusedError(
+                f"{self.conn_id}: the raw copy of report {report_id} is not kept (any more: retention.raw_documents_days)"
+            )
+        if known["status"] not in ("DONE", "CANCELLED"):
+            raise RequestRefusedError(f"{self.conn_id}: report {report_id} is {known['status']}, so it holds nothing")
 
 
 class WaitForReportOperator(SellingPartnerOperator):
@@ -170,22 +179,28 @@ class WaitForReportOperator(SellingPartnerOperator):
     :param report_id: Amazon's report id (templated)
     :param patience: how long this run waits, at most two hours. A report that takes longer is left to the next run, which adopts it and goes
         on waiting, so that one slow store does not hold up the next run of all others
+    :param known: the report is one of the ledger's and taken as it stands there, without a call to Amazon (templated)
     :return: id of the report that is finished: DONE, or CANCELLED twice
     :raises DecisionNeededError: FATAL (with Amazon's reason, where it gives one), or not finished two hours after it was
         asked for
     """
 
-    template_fields = ("conn_id", "report_id")
+    template_fields = ("conn_id", "report_id", "known")
 
-    def __init__(self, *, report_id: str, patience: timedelta | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, report_id: str, patience: timedelta | None = None, known: bool | str = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.report_id = report_id
         self.patience = PATIENCE if patience is None else patience
+        self.known = known
 
     def act(self, context: Context) -> str:
         """Go on from wherever the ledger says this report is."""
         if not self.report_id:
             raise ValueError(f"{self.conn_id}: report_id is empty; the task that asks for the report returned none")
+        if flag("known", self.known):
+            return self.report_id
         return self._go_on(self.report_id, self._ledger.get(self.report_id)["status"])
 
     def wake(self, context: Context, event: dict[str, Any]) -> str:
