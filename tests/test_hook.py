@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -163,6 +164,20 @@ def test_scarce_calls_share_one_bucket_and_never_go_into_debt(amazon, warehouse)
             hooks[0].create_report("GET_MERCHANT_LISTINGS_ALL_DATA")
         assert timedelta(seconds=40) < caught.value.until - datetime.now(UTC) < timedelta(seconds=61)
     assert calls(amazon, "createReport") == 15
+
+
+def test_stores_that_ask_for_stock_at_once_share_amazons_rate(amazon, warehouse):
+    """Each would otherwise meet 429 after 429, give up in the middle and begin again, for ever if the list is long."""
+
+    def ask(_):
+        for _ in range(3):
+            SellingPartnerHook().get_inventory_summaries(["A", "B"])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+    answers = amazon.world.calls()["outcomes"]["getInventorySummaries"]
+    assert answers["200"] == 12
+    assert answers.get("429", 0) < 3  # one may overtake another on its way
 
 
 def test_amazons_429_empties_the_bucket(amazon, warehouse):

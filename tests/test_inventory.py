@@ -343,7 +343,7 @@ def test_the_api_not_answering_makes_nothing_zero(amazon, warehouse, sql, next_h
     before = snapshot(sql)
     amazon.world.add_fault("getInventorySummaries", fault, times=None)
     next_hour()
-    monkeypatch.setattr("fba_operators.client.PATIENCE", 0.01)
+    monkeypatch.setattr("fba_operators.client.PATIENCE", 0.6)
     with pytest.raises(UnavailableError):
         merge(fetch_missing_inventory=True)
     assert snapshot(sql) == before

@@ -53,7 +53,7 @@ class Operation:
 
     :param rate: documented calls per second, per seller and application
     :param burst: documented size of the bucket
-    :param scarce: so slow that all tasks must share one bucket
+    :param scarce: so slow, or so often called by many tasks at once, that all must share one bucket
     :param repeatable: calling it twice does what calling it once does
     """
 
@@ -77,7 +77,7 @@ OPERATIONS = {
     "getFeed": Operation("GET", "/feeds/2021-06-30/feeds/{}", 2, 15),
     "getFeeds": Operation("GET", "/feeds/2021-06-30/feeds", 0.0222, 10, scarce=True),
     "getFeedDocument": Operation("GET", "/feeds/2021-06-30/documents/{}", 0.0222, 10, scarce=True),
-    "getInventorySummaries": Operation("GET", "/fba/inventory/v1/summaries", 2, 2),
+    "getInventorySummaries": Operation("GET", "/fba/inventory/v1/summaries", 2, 2, scarce=True),
     "getMarketplaceParticipations": Operation("GET", "/sellers/v1/marketplaceParticipations", 0.016, 15),
     "listAllFulfillmentOrders": Operation("GET", "/fba/outbound/2020-07-01/fulfillmentOrders", 2, 30),
     "getFulfillmentOrder": Operation("GET", "/fba/outbound/2020-07-01/fulfillmentOrders/{}", 2, 30),
