@@ -483,6 +483,26 @@ def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, w
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"  # alone at last: nothing was shipped
 
 
+def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
+    amazon, warehouse, sql, cooldown_over, monkeypatch
+):
+    monkeypatch.setattr("fba_operators.shipments.GIVE_UP", timedelta(hours=2))
+
+    def first(moment=None):
+        if moment:
+            cooldown_over(moment)
+        sql("UPDATE fba.rate_limit SET tokens = burst")
+        amazon.world.clear_faults()
+        amazon.world.override_document(NAME, document(row()))
+        ask(ago=5 + len(cooldown_over.moments))
+        amazon.world.add_fault("createReport", "cancelled")
+
+    first()
+    with pytest.raises(DecisionNeededError, match="for more than a day"):
+        wait(ask(), on_wait=first)
+    assert len(cooldown_over.moments) == 4  # half-hours
+
+
 def test_cancelled_although_rows_are_known_is_never_an_empty_answer(amazon, warehouse, reports, sql, cooldown_over):
     reported = (datetime.now(UTC) - timedelta(days=1, hours=3)).isoformat()
     reports.load(reports.add(document(row(reporting_date=reported))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, Context
@@ -20,6 +20,8 @@ from fba_operators.warehouse import Warehouse, statements
 from fba_operators.windows import pieces, window
 
 SHIPMENTS = Asset("fba_shipments")
+# The longest lookback may need nine hours: 18 windows, of which Amazon takes one every half hour.
+GIVE_UP = timedelta(days=1)
 
 
 def windows_of_run(context: Context, stores: Sequence[str]) -> list[dict[str, str]]:
@@ -103,7 +105,7 @@ class WaitForShipmentsOperator(WaitForReportOperator):
     were reported in its window.
 
     :return: id of the finished report: DONE, or CANCELLED because nothing was shipped
-    :raises DecisionNeededError: CANCELLED again, although rows of this window are known
+    :raises DecisionNeededError: CANCELLED again, although rows of this window are known, or again and again for a day
     """
 
     def _after_cancelled(self, report_id: str) -> str:
@@ -128,6 +130,12 @@ class WaitForShipmentsOperator(WaitForReportOperator):
                 f"{self.conn_id}: Amazon cancelled report {report_id} again, as if nothing had been shipped from "
                 f"{row['data_start']} to {row['data_end']}, but {known} rows of that time are known. Nothing was changed. "
                 "The next run asks again; if this goes on, see whether another program asks for this report all the time"
+            )
+        if datetime.now(UTC) - ledger.get(self.report_id)["requested_at"] > GIVE_UP:
+            raise DecisionNeededError(
+                f"{self.conn_id}: for more than a day Amazon has cancelled every report of {row['data_start']} to "
+                f"{row['data_end']}, each asked for soon after another of this type. See whether another program asks for "
+                "them all the time, then clear this window's tasks from request on"
             )
         again = request_report(self.hook, ledger, request)  # waits out the cool-down first
         return self._go_on(again, ledger.get(again)["status"])
