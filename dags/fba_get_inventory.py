@@ -77,10 +77,10 @@ IS_REPLAY = "{{ params.replay_report_ids | length > 0 }}"
             [],
             type="array",
             items={"type": "string"},
-            maxItems=2,
+            oneOf=[{"maxItems": 0}, {"minItems": 2, "maxItems": 2}],
             title="Replay",
-            description="Ids of a listings report and an AFN report of one store, in this order: derive the pool again "
-            "from their raw copies, without a call to Amazon.",
+            description="Ids of a listings report and an AFN report of one store (choose it above), in this order: derive the "
+            "pool again from their raw copies, without a call to Amazon.",
         ),
     },
 )

@@ -139,6 +139,14 @@ def test_a_replay_calls_amazon_not_at_all(amazon, dag, warehouse_url, sql):
     assert amazon.world.calls()["calls"] == calls
 
 
+def test_a_replay_needs_the_ids_of_both_reports(dag):
+    given = dag.params.get_param("replay_report_ids")
+    for ids in ([], ["1", "2"]):
+        assert given.resolve(value=ids, suppress_exception=True) == ids
+    for ids in (["1"], ["1", "2", "3"]):
+        assert given.resolve(value=ids, suppress_exception=True) is None
+
+
 @pytest.mark.parametrize("afn_is", ["not kept", "FATAL", "IN_QUEUE"])
 def test_a_replay_of_what_is_not_kept_fails_without_a_call(amazon, dag, warehouse_url, sql, afn_is):
     assert dag.test().state == "success"

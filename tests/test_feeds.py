@@ -222,7 +222,9 @@ def test_a_feed_submitted_in_the_meantime_is_not_taken_back(shop):
     ledger = FeedLedger(Warehouse(), STORE)
     (seen,) = ledger.open_feeds()
     submit(shop, claim_id)
-    assert settling.settle_feed(SellingPartnerHook(), ledger, seen).moved.total() == 0
+    outcome = settling.Outcome()
+    settling.settle_feed(SellingPartnerHook(), ledger, seen, outcome)
+    assert outcome.moved.total() == 0
     assert shop.get("FR-1").status == "submitted"
     shop.amazon.world.advance(1)
     shop.send()

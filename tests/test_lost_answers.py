@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from devstack.airflow import store_connection
@@ -289,6 +291,48 @@ def test_a_late_answer_of_create_feed_is_still_written_down(shop, monkeypatch):
     assert shop.feeds() == [("DONE", True)]
 
 
+# Amazon fails after something was found out
+
+
+def cancel_that_fails(shop, times):
+    """Want an order cancelled, which Amazon does not answer for a while."""
+    shop.add("FR-0", (), status="accepted", cancel_requested_at=datetime.now(UTC))
+    shop.amazon.world.add_fault("cancelFulfillmentOrder", "503", times=times)
+
+
+def test_what_was_found_out_is_counted_though_amazon_fails_after_it(shop):
+    lost(shop, arrived=False)
+    place(shop, "FR-1", [(GOOD, 9)])
+    shop.pass_time(31)
+    cancel_that_fails(shop, times=5)
+    shop.send(attempts=2, until="settle")
+    assert shop.get("FR-1").status == "invalid"
+    assert shop.sql("SELECT attention ->> 'invalid' FROM fba.run ORDER BY started_at DESC LIMIT 1") == [("1",)]
+
+
+def test_a_person_is_asked_though_amazon_fails_after_the_feed_is_settled(shop):
+    """And in every run until the request is decided about, while other requests go out."""
+    lost(shop, arrived=False)
+    shop.sql("UPDATE fba.fulfillment_request SET attempts = 2")
+    shop.pass_time(31)
+    shop.send(until="settle")
+    shop.pass_time(11)
+    cancel_that_fails(shop, times=50)
+    with pytest.raises(UnavailableError):
+        shop.send(until="settle")
+    assert shop.feeds() == [("LOST", True)]
+    shop.amazon.world.clear_faults()
+    stuck = "SELECT attention ->> 'stuck' FROM fba.run ORDER BY started_at DESC LIMIT 1"
+    for number in ("FR-2", "FR-3"):
+        shop.quota()
+        shop.add(number)
+        assert shop.send() == {"accepted": 1}
+        assert shop.sql(stuck) == [("1",)]
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'rejected' WHERE fr_number = 'FR-1'")
+    shop.send()
+    assert shop.sql(stuck) == [(None,)]
+
+
 # The connection becomes another seller's
 
 
@@ -368,6 +412,18 @@ def test_an_unknown_order_can_be_cancelled(shop):
     assert shop.get("FR-1").status == "cancelled"
     shop.add("FR-2")
     assert shop.send() == {"accepted": 1}
+
+
+def test_another_programs_order_of_an_unknown_requests_number_is_not_cancelled(shop):
+    lost(shop, arrived=False)
+    place(shop, "FR-1", [(GOOD, 9)])
+    shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
+    shop.send(until="settle")
+    assert shop.called("cancelFulfillmentOrder") == 0
+    assert shop.get("FR-1").status == "invalid"
+    assert shop.amazon.world.orders(SELLER)["FR-1"]["status"] != "Cancelled"
+    shop.send(until="settle")
+    assert shop.feeds() == [("LOST", True)]
 
 
 def test_an_unknown_order_that_never_arrived_is_not_sent_after_it_was_cancelled(shop):

@@ -151,13 +151,16 @@ RETURNING r.fr_number, r.status
 UPDATE fba.fulfillment_request SET absent_since = CASE WHEN %(absent)s THEN clock_timestamp() END
 WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown'
 
+-- name: count_stuck
+SELECT count(*) FROM fba.fulfillment_request WHERE store = %(store)s AND status = 'unknown' AND status_reason = %(reason)s
+
 -- name: note_attempt
 UPDATE fba.fulfillment_request SET attempts = attempts + 1, absent_since = NULL
 WHERE store = %(store)s AND fr_number = %(number)s AND status = 'unknown'
 
 -- name: to_cancel
 -- A refusal is asked about again by every run, but not for ever.
-SELECT fr_number, seller_id FROM fba.fulfillment_request
+SELECT fr_number, status, seller_id FROM fba.fulfillment_request
 WHERE store = %(store)s AND status IN ('accepted', 'unknown')
   AND cancel_requested_at IS NOT NULL
   AND greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days'

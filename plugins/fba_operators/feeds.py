@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,7 @@ from fba_operators.errors import (
 from fba_operators.feed_ledger import FeedLedger
 from fba_operators.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
 from fba_operators.runs import SummariseRunOperator
-from fba_operators.settling import Outcome, cancel_orders, counted, named, settle_feed
+from fba_operators.settling import STUCK, Outcome, cancel_orders, counted, named, settle_feed
 from fba_operators.stores import Fulfillment, load_stores, stores_path
 from fba_operators.summaries import counts
 from fba_operators.triggers import UNFINISHED
@@ -105,6 +106,16 @@ class FeedOperator(SellingPartnerOperator):
         with self.warehouse.connect() as db:
             db.execute(statements("fulfillment")["note_run"], row)
 
+    @contextmanager
+    def telling(self, context: Context) -> Iterator[Outcome]:
+        """Tell what settling writes down, also if Amazon fails in the middle: the next attempt does not find it again."""
+        found = Outcome()
+        try:
+            yield found
+        finally:
+            told = " ".join(filter(None, (*found.told, found.waiting)))
+            self.tell(context, told, moved=found.moved, attention={"not_cancelled": found.refused})
+
     def publish(self, context: Context, moved: Counter[str]) -> None:
         """Put the counts on the task's asset event; an alias makes an event only if something changed."""
         events = context.get("outlet_events")
@@ -140,20 +151,14 @@ class SettleFeedsOperator(FeedOperator):
         if not flag("needed", self.needed):
             self.log.info("Nothing in this run calls Amazon; feeds and cancellations wait for the next one.")
             return {}
-        outcome = Outcome()
-        with self.ledger.alone():
+        with self.ledger.alone(), self.telling(context) as outcome:
             for feed in self.ledger.open_feeds():
-                outcome.add(settle_feed(self.hook, self.ledger, feed))
-            outcome.add(cancel_orders(self.hook, self.ledger))
+                settle_feed(self.hook, self.ledger, feed, outcome)
+            cancel_orders(self.hook, self.ledger, outcome)
+        self.tell(context, "", attention={"stuck": self.ledger.count_stuck(STUCK)})
         with self.warehouse.connect() as db:
             days = load_stores(stores_path()).retention.raw_documents_days
             self.ledger.run(db, "purge_results", days=days)
-        self.tell(
-            context,
-            " ".join(filter(None, (*outcome.told, outcome.waiting))),
-            moved=outcome.moved,
-            attention={"not_cancelled": outcome.refused},
-        )
         self.publish(context, outcome.moved)
         if outcome.stuck:
             raise DecisionNeededError(
@@ -400,9 +405,9 @@ class RecordFeedOperator(_ClaimedOperator):
             if feed["settled_at"]:
                 self.overtaken(context)
                 return None
-            outcome = settle_feed(self.hook, self.ledger, feed)
-        told = " ".join(filter(None, (*outcome.told, outcome.waiting)))
-        self.tell(context, told, outcome="success", moved=outcome.moved)
+            with self.telling(context) as outcome:
+                settle_feed(self.hook, self.ledger, feed, outcome)
+        self.tell(context, "", outcome="success")
         self.publish(context, outcome.moved)
         self.log.info("%s: %s.", self.conn_id, counted(outcome.moved) or "nothing changed")
         return {status: number for status, number in outcome.moved.items() if number}

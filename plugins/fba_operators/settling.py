@@ -33,7 +33,7 @@ NAMED = 10  # FR numbers in a sentence
 # What Amazon's status of an order means for a request; every other status is an order that goes its way.
 _ENDED = {"Cancelled": "cancelled", "Invalid": "rejected", "Unfulfillable": "rejected"}
 
-_STUCK = (
+STUCK = (
     f"it was sent {MAX_ATTEMPTS} times or more and Amazon has no order of it. Look in Seller Central under this number, "
     "then set status to pending (to send it again), accepted or rejected"
 )
@@ -77,10 +77,11 @@ def counted(moved: Counter[str]) -> str:
     return ", ".join(f"{number} {status}" for status, number in moved.items() if number)
 
 
-def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, Any]) -> Outcome:
+def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, Any], outcome: Outcome) -> None:
     """Find out what became of a feed and its requests, as far as that can be known now.
 
     :param feed: its row in the ledger
+    :param outcome: takes in what was written down, also where the rest could not be found out
     :raises UnavailableError: Amazon does not answer; everything found out so far is written down
     :raises DecisionNeededError: the connection has become another seller's, whose orders say nothing about this feed
     """
@@ -88,23 +89,22 @@ def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, An
     if feed["submit_started_at"] is None:
         released = ledger.release(claim_id)
         told = f"{released} requests of a feed that was never submitted are pending again."
-        return Outcome(Counter(pending=released), [told] if released else [])
-    outcome = Outcome()
+        outcome.add(Outcome(Counter(pending=released), [told] if released else []))
+        return
     if feed["feed_id"] is None:
         outcome.moved["unknown"] += ledger.lost(claim_id)
     undecided = [row for row in ledger.requests(claim_id) if row["status"] in ("submitted", "unknown")]
     if not undecided:  # somebody has set them by hand
         ledger.close_if_known(claim_id)
-        return outcome
+        return
     _check_seller(hook, undecided)
     if feed["feed_id"] and feed["judged_at"] is None:
-        outcome = _ask(hook, ledger, feed)
+        outcome.add(_ask(hook, ledger, feed))
         if outcome.waiting:
-            return outcome
+            return
     feed = ledger.get(claim_id)
     if feed["settled_at"] is None:
-        outcome.add(_look_for_unknown(hook, ledger, feed))
-    return outcome
+        _look_for_unknown(hook, ledger, feed, outcome)
 
 
 def _check_seller(hook: SellingPartnerHook, requests: list[dict[str, Any]]) -> None:
@@ -221,28 +221,28 @@ def _unpacked(chunks: Iterator[bytes]) -> bytes:
     return text
 
 
-def _look_for_unknown(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, Any]) -> Outcome:
+def _look_for_unknown(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, Any], outcome: Outcome) -> None:
     """Look for the unknown requests of a feed among the orders Amazon has."""
     claim_id = feed["claim_id"]
     unknown = {row["fr_number"]: row for row in ledger.requests(claim_id) if row["status"] == "unknown"}
     if not unknown:
         ledger.close_if_known(claim_id)
-        return Outcome()
+        return
     if reason := _too_soon(hook, feed):
         ledger.note_absent(list(unknown), absent=False)
         which = f"feed {feed['feed_id']}" if feed["feed_id"] else "a feed whose submission Amazon did not answer"
-        return Outcome(waiting=f"{len(unknown)} requests of {which} are unknown and are looked up later: {reason}.")
+        outcome.waiting = f"{len(unknown)} requests of {which} are unknown and are looked up later: {reason}."
+        return
     listed = hook.list_all_fulfillment_orders(since=feed["submit_started_at"] - LOOK_BACK)
     orders = {order.get("sellerFulfillmentOrderId"): order for order in listed}
-    outcome = _found(hook, ledger, {number: orders[number] for number in unknown if number in orders})
-    outcome.add(_absent(hook, ledger, unknown, unknown.keys() - orders.keys()))
+    _found(hook, ledger, {number: orders[number] for number in unknown if number in orders}, outcome)
+    _absent(hook, ledger, unknown, unknown.keys() - orders.keys(), outcome)
     if not ledger.close_if_known(claim_id, outcome.stuck):
         left = sum(row["status"] == "unknown" for row in ledger.requests(claim_id))
         outcome.waiting = (
             f"{left} requests are unknown; Amazon's list of orders is read again "
             f"after {BETWEEN_LISTS.seconds // 60} minutes."
         )
-    return outcome
 
 
 def _too_soon(hook: SellingPartnerHook, feed: dict[str, Any]) -> str | None:
@@ -272,20 +272,21 @@ def _ordered(ledger: FeedLedger, numbers: list[str]) -> dict[str, Counter[str]]:
     return ordered
 
 
-def _found(hook: SellingPartnerHook, ledger: FeedLedger, orders: dict[str, dict[str, Any]]) -> Outcome:
+def _found(hook: SellingPartnerHook, ledger: FeedLedger, orders: dict[str, dict[str, Any]], outcome: Outcome) -> None:
     """Write down what became of unknown requests for whose numbers Amazon has an order."""
     ordered = _ordered(ledger, list(orders))
-    outcome = Outcome()
+    found: Counter[str] = Counter()
     for number, order in orders.items():
         try:
             move = _compare(hook, number, order, ordered[number])
         except RequestRefusedError:
             continue  # listed, but not shown: the next run looks again
         # One by one: after an error in the middle, what was found stays found.
-        outcome.moved.update(moved.status for moved in ledger.resolve([move]))
-    if outcome.moved:
-        outcome.told.append(f"Found among Amazon's orders: {counted(outcome.moved)}.")
-    return outcome
+        for moved in ledger.resolve([move]):
+            found[moved.status] += 1
+            outcome.moved[moved.status] += 1
+    if found:
+        outcome.told.append(f"Found among Amazon's orders: {counted(found)}.")
 
 
 def _whole(hook: SellingPartnerHook, number: str) -> dict[str, Any]:
@@ -306,52 +307,69 @@ def _compare(hook: SellingPartnerHook, number: str, order: dict[str, Any], order
     return Move(number, ended or "accepted", f"Amazon's status of the order is {status}" if ended else None, status)
 
 
-def _absent(hook: SellingPartnerHook, ledger: FeedLedger, unknown: dict[str, Any], absent: set[str]) -> Outcome:
+def _absent(
+    hook: SellingPartnerHook, ledger: FeedLedger, unknown: dict[str, Any], absent: set[str], outcome: Outcome
+) -> None:
     """Believe that Amazon has no order only when two complete lists, some time apart, lack it, and it cannot be shown."""
     now = datetime.now(UTC)
     once = [number for number in absent if unknown[number]["absent_since"] is None]
     twice = sorted(number for number in absent - set(once) if unknown[number]["absent_since"] <= now - BETWEEN_LISTS)
     ledger.note_absent(once, absent=True)
     ledger.note_absent([number for number in unknown if number not in absent], absent=False)
-    outcome = Outcome()
     again: list[str] = []
     for number in twice:
         # One by one: Amazon's quota may end the work in the middle, and what was found out must not be asked again.
         try:
             order = _whole(hook, number)
         except RequestRefusedError:  # the usual answer: there is no such order
-            last = unknown[number]["attempts"] + 1 >= MAX_ATTEMPTS
-            ledger.not_arrived(number, _STUCK if last else None)
-            (outcome.stuck if last else again).append(number)
+            if unknown[number]["attempts"] + 1 >= MAX_ATTEMPTS:
+                ledger.not_arrived(number, STUCK)
+                outcome.stuck.append(number)
+            else:
+                ledger.not_arrived(number, None)
+                again.append(number)
+                outcome.moved["pending"] += 1
         else:
-            outcome.add(_found(hook, ledger, {number: order}))
+            _found(hook, ledger, {number: order}, outcome)
     if again:
-        outcome.moved["pending"] += len(again)
         outcome.told.append(f"{len(again)} requests never reached Amazon and are pending again: {named(again)}.")
-    return outcome
 
 
-def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> Outcome:
-    """Ask Amazon to cancel what somebody wants cancelled, each order once."""
-    outcome = Outcome()
-    refused = []
+def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome) -> None:
+    """Ask Amazon to cancel what somebody wants cancelled, each order once.
+
+    :param outcome: takes in what was written down
+    """
+    cancelled, refused = 0, []
     for row in ledger.to_cancel():
         number = row["fr_number"]
         if row["seller_id"] not in (hook.seller_id, None):  # there the number may be somebody else's order
             ledger.cancel_refused(number, "not cancelled: it was sent by another seller than the connection's")
             refused.append(number)
+            outcome.refused += 1
             continue
         try:
+            if row["status"] == "unknown" and not _is_ours(hook, ledger, number, outcome):
+                continue
             hook.cancel_fulfillment_order(number)
         except RequestRefusedError as error:
             ledger.cancel_refused(number, f"not cancelled: {error.message}")
             refused.append(number)
+            outcome.refused += 1
         else:
             ledger.order_cancelled(number)
+            cancelled += 1
             outcome.moved["cancelled"] += 1
-    if outcome.moved:
-        outcome.told.append(f"{outcome.moved['cancelled']} orders cancelled.")
-    outcome.refused = len(refused)
+    if cancelled:
+        outcome.told.append(f"{cancelled} orders cancelled.")
     if refused:
         outcome.told.append(f"{len(refused)} orders could not be cancelled: {named(refused)}.")
-    return outcome
+
+
+def _is_ours(hook: SellingPartnerHook, ledger: FeedLedger, number: str, outcome: Outcome) -> bool:
+    """Whether the order of an unknown request's number is of that request; one of another is written down."""
+    move = _compare(hook, number, {}, _ordered(ledger, [number])[number])
+    if move.status == "accepted":
+        return True
+    outcome.moved.update(moved.status for moved in ledger.resolve([move]))
+    return False
