@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 # Airflow reads its settings when it is first imported, which collecting the tests does; so they are made here.
 _stack = ExitStack()
@@ -27,11 +29,17 @@ os.environ.update(
     settings(_home, _postgres.url("airflow", "postgresql+psycopg2"), _postgres.url("warehouse"), _NOWHERE)
 )
 
+# The same examples each time, however slow the machine; others with `pytest --hypothesis-profile default`.
+hypothesis_settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("repeatable")
+
 
 def pytest_sessionfinish() -> None:
     """Stop the server: pytest_unconfigure would be later, but it does not happen in the workers of pytest-xdist."""
-    if "airflow.settings" in sys.modules:
-        sys.modules["airflow.settings"].dispose_orm()  # else Airflow does it at exit, and misses the server
+    if airflow := sys.modules.get("airflow.settings"):
+        airflow.dispose_orm(do_log=False)  # which Airflow does at exit, when the server is gone
     _stack.close()
 
 
