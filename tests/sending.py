@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,14 +50,17 @@ class Merchant:
         patch.setattr(Warehouse, "connect", lambda warehouse: self._connect())
         self.db = psycopg.connect(url, autocommit=True)
         self.amazon = amazon
-        self.runs = 0
+        self.runs = count(1)
         amazon.world.put_item(SELLER, US, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 1_000_000)])
         self.stock(GOOD, 1_000_000)
 
     @contextmanager
     def _connect(self) -> Iterator[psycopg.Connection[Any]]:
         """Connect as the warehouse does, but use connections again: these tests would open ten thousand."""
-        db = self.idle.pop() if self.idle else psycopg.connect(self.url)
+        try:
+            db = self.idle.pop()
+        except IndexError:  # not asked before: another thread may take the last one in between
+            db = psycopg.connect(self.url)
         try:
             yield db
             db.commit()
@@ -153,8 +157,7 @@ class Merchant:
 
     def context(self, run_type: str = "manual") -> Any:
         """What the tasks of a new run get from Airflow."""
-        self.runs += 1
-        ctx = context(f"run-{self.runs}")
+        ctx = context(f"run-{next(self.runs)}")
         ctx["dag_run"] = SimpleNamespace(run_type=run_type, run_id=ctx["run_id"])
         return ctx
 
