@@ -116,7 +116,7 @@ def test_one_store_failing_leaves_the_other_complete_and_the_run_red(
 @pytest.mark.parametrize(
     ("conf", "message"),
     [
-        ({"start": "2026-11-02", "end": "2026-11-01"}, "must be before end"),
+        ({"start": "2100-11-02", "end": "2100-11-01"}, "must be before end"),
         ({"start": "soon"}, "ISO 8601"),
         ({"start": "2020-01-01"}, "18 months"),
     ],
