@@ -1,8 +1,11 @@
 """Scripted faults: what the caller sees, and what took effect."""
 
 import gzip
-import time
+import json
+import threading
 import zlib
+from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -129,33 +132,54 @@ def test_an_answer_can_be_scripted_in_full(amazon: Sandbox, client: Client) -> N
     assert created(amazon) == 0
 
 
-def give_up_early(client: Client) -> None:
+class Delay:
+    """How long a delayed call is to be late, and the moment when that time is over, which a test decides."""
+
+    def __init__(self) -> None:
+        self.begun, self.over = threading.Event(), threading.Event()
+        self.seconds = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.begun.set()
+        self.over.wait(60)
+
+
+@pytest.fixture
+def delay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Delay]:
+    one = Delay()
+    monkeypatch.setattr("sandbox.gate.time", one)
+    yield one
+    one.over.set()
+
+
+def give_up_early(client: Client, delay: Delay) -> None:
     """Ask for a report and do not wait for the answer."""
-    with pytest.raises(requests.Timeout):
-        client.session.post(
-            f"{client.amazon.url}/reports/2021-06-30/reports",
-            json={"reportType": AFN, "marketplaceIds": [US]},
-            headers=client.headers,
-            timeout=0.1,
-        )
+    connection = HTTPConnection(client.amazon.url.removeprefix("http://"))
+    body = json.dumps({"reportType": AFN, "marketplaceIds": [US]})
+    connection.request(
+        "POST", "/reports/2021-06-30/reports", body, {**client.headers, "content-type": "application/json"}
+    )
+    assert delay.begun.wait(60)
+    connection.close()
+    assert delay.seconds == 0.3
 
 
-def test_a_delayed_call_takes_effect_after_the_caller_gave_up(amazon: Sandbox, client: Client) -> None:
+def test_a_delayed_call_takes_effect_after_the_caller_gave_up(amazon: Sandbox, client: Client, delay: Delay) -> None:
     amazon.world.add_fault("createReport", "delay", seconds=0.3)
-    give_up_early(client)
+    give_up_early(client, delay)
     assert created(amazon) == 0
-    for _ in range(500):
-        if created(amazon):
-            break
-        time.sleep(0.01)
+    delay.over.set()
+    amazon.settle()
     assert created(amazon) == 1
 
 
-def test_a_delayed_call_does_nothing_after_a_reset(amazon: Sandbox, client: Client) -> None:
-    amazon.world.add_fault("createReport", "delay", seconds=0.2)
-    give_up_early(client)
+def test_a_delayed_call_does_nothing_after_a_reset(amazon: Sandbox, client: Client, delay: Delay) -> None:
+    amazon.world.add_fault("createReport", "delay", seconds=0.3)
+    give_up_early(client, delay)
     amazon.world.reset()
-    time.sleep(0.3)
+    delay.over.set()
+    amazon.settle()
     assert amazon.world.calls()["calls"] == {}
     assert amazon.world.desk.of_seller("A1SANDBOXSELLER") == []
 
