@@ -74,7 +74,6 @@ class Campaign(Merchant):
         waiting = SimpleNamespace(sleep=self.pause)
         patch.setattr("fba_operators.client.time", waiting)
         patch.setattr("tenacity.nap.time", waiting)
-        patch.setattr("fba_operators.client.TIMEOUT", (5, 0.3))
         patch.setattr("fba_operators.triggers.SOONEST", 0.005)
         # What we say must be clean by itself, not because Airflow masks it.
         patch.setattr(SecretsMasker, "add_mask", lambda *_: None)
