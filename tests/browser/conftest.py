@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings
@@ -71,7 +71,8 @@ def browser(chromium: str, stack: Stack) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         context = program.new_context(viewport={"width": 1300, "height": 1400})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
         page = context.new_page()
         page.goto(f"{stack.airflow.url}/auth/login")
         page.fill("input[name=username]", stack.airflow.user)

@@ -124,7 +124,7 @@ def test_a_run_is_started_with_params(page, stack):
     dialog.get_by_role("button", name="Trigger").click()
     expect(dialog).to_be_hidden()
 
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while True:
         runs = stack.airflow.call("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
         if (runs and runs[0]["state"] in ("success", "failed")) or time.monotonic() > deadline:
