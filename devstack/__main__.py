@@ -170,7 +170,7 @@ def _run(command: str, home: Path, postgres: Server, began: float) -> None:
     postgres.create_database("airflow")
     with Sandbox(listings=LISTINGS, processing_seconds=4) as amazon:
         console.print(f"[green]✓[/] sandbox Amazon on {amazon.url}, a merchant with {LISTINGS} listings")
-        (home / "stores.yaml").write_text(demo.STORES_YAML)
+        (home / "stores.yaml").write_text(demo.STORES_YAML, encoding="utf-8")
         environment = settings(home, postgres.url("airflow", "postgresql+psycopg2"), warehouse_url, amazon.url)
         environment["FBA_STORES_FILE"] = str(home / "stores.yaml")
         if command == "run":

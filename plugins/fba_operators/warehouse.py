@@ -28,7 +28,7 @@ def statements(file: str) -> dict[str, bytes]:
 
     :param file: file name without folder and ending
     """
-    parts = re.split(r"^-- name: (\w+)$", (SQL_FOLDER / f"{file}.sql").read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^-- name: (\w+)$", (SQL_FOLDER / f"{file}.sql").read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {name: text.strip().encode() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
@@ -107,7 +107,7 @@ class Warehouse:
             for file in sorted((SQL_FOLDER / "migrations").glob("*.sql")):
                 version = int(file.name.split("_")[0])
                 if version not in known:
-                    db.execute(file.read_text().encode())
+                    db.execute(file.read_bytes())
                     db.execute("INSERT INTO fba.schema_version (version, name) VALUES (%s, %s)", (version, file.stem))
                     applied.append(version)
         return applied
