@@ -65,6 +65,13 @@ def test_each_image_is_built_by_one_service():
     assert sorted(built) == ["airflow-amazon-fba", "airflow-amazon-fba-sandbox"]
 
 
+def test_the_triggerer_may_open_a_file_for_each_task_that_waits():
+    """And no more than most machines let a container have: where that is less, it does not start."""
+    triggerer = SERVICES["triggerer"]
+    capacity = int(triggerer["environment"]["AIRFLOW__TRIGGERER__CAPACITY"])
+    assert 2 * capacity <= triggerer["ulimits"]["nofile"] <= 16384
+
+
 def test_the_image_has_the_versions_that_are_tested():
     celery = pins("requirements-celery.txt")
     assert pins("requirements.txt").items() <= celery.items()
