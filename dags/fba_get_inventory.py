@@ -8,7 +8,7 @@ Asks Amazon for two reports of each store, merges them into one true quantity pe
 |---|---|---|
 | `prepare` | brings the warehouse's schema up to date | the connection `fba_warehouse` or `stores.yaml` is wrong; the message says what |
 | `store.token` | makes sure the credentials work | renew the secret or the refresh token in the connection it names |
-| `store.request_…` | asks for `GET_MERCHANT_LISTINGS_ALL_DATA` and `GET_AFN_INVENTORY_DATA` | retried by itself; a retry first looks whether Amazon already made the report |
+| `store.request_…` | asks for the report of all listings, or of Amazon's stock | retried by itself; a retry first looks whether Amazon already made the report |
 | `store.wait_…` | waits, deferred, without holding a worker; skipped after 50 minutes | FATAL: Amazon's reason is in the log; the next run asks again |
 | `store.merge` | writes the pool, or refuses | a refusal names the counts and the param that overrides it; the last good pool stays |
 | `summarise` | says what changed, tells who is named under `notifications`; red if a store failed | look at the store it names |

@@ -9,7 +9,7 @@ Runs every four hours over the last days (`lookback_days` of `stores.yaml`), bec
 | `prepare` | brings the warehouse's schema up to date, tries the params | the message says which param, setting or connection is wrong |
 | `windows` | lists the windows to ask for, at most 30 days each | only if the stores file changed just now |
 | `window.token` | makes sure the credentials work | renew the secret or the refresh token in the connection it names |
-| `window.request` | asks for `GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL` | retried by itself; a retry first looks whether Amazon already made the report |
+| `window.request` | asks for the report of what Amazon shipped | retried by itself; a retry first looks whether Amazon already made the report |
 | `window.wait` | waits, deferred, without holding a worker | FATAL or CANCELLED: the log says what Amazon said; the next run asks again |
 | `window.load` | writes the rows; unreadable lines go to `fba.rejected_row` | all readable rows are written; look at the lines it counts |
 | `follow_up` | asks after accepted requests that are not shipped a day later | retried by itself; the next run goes on where it stopped |
@@ -19,8 +19,9 @@ Runs every four hours over the last days (`lookback_days` of `stores.yaml`), bec
 **Where to look**: `fba.fulfillment_progress` has each line of a request with units ordered, shipped and open, tracking numbers
 and carriers; `fba.shipment_item` every shipped item, of orders from Amazon too; `fba.run` the counts of each run.
 
-**Other days**: trigger with `start` and `end`, or `lookback_days`; or backfill, one run for each date:
-`airflow backfill create --dag-id fba_get_shipments --from-date 2026-09-01 --to-date 2026-09-30 --dag-run-conf '{"lookback_days": 1}'`.
+**Other days**: trigger with `start` and `end`, or `lookback_days`; or backfill, a run for each time
+of the schedule between two midnights:
+`airflow backfill create --dag-id fba_get_shipments --from-date 2026-09-01 --to-date 2026-10-02 --dag-run-conf '{"lookback_days": 1}'`.
 Windows may overlap and come in any order. Amazon goes 18 months back.
 
 **An order stays open?** `summarise` names requests that are overdue; `amazon_order_status` in `fba.fulfillment_request` is what

@@ -103,6 +103,16 @@ def test_a_store_is_connected_and_tested_in_the_form(page, stack, tmp_path):
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
+def test_the_runbook_of_a_dag_is_seen_without_scrolling_sideways(page, stack, dag_id):
+    stack.airflow.until_parsed(dag_id)
+    page.goto(f"{stack.airflow.url}/dags/{dag_id}")
+    page.get_by_role("button", name="Dag Docs").click()
+    table = page.get_by_role("dialog").get_by_role("table")
+    expect(table).to_contain_text("when it fails")
+    assert table.evaluate("table => table.parentElement.scrollWidth <= table.parentElement.clientWidth")
+
+
+@pytest.mark.parametrize("dag_id", DAGS)
 def test_the_trigger_form_explains_every_param(page, stack, dag_id, tmp_path):
     stack.airflow.until_parsed(dag_id)
     params = stack.airflow.call("GET", f"/dags/{dag_id}/details")["params"]
