@@ -115,8 +115,9 @@ class SummariseShipmentsOperator(SummariseRunOperator):
                 rows = db.cursor(row_factory=dict_row).execute(statements("ledger")["runs"], key)
                 before = next((row for row in rows if row["store"] == store), {})
                 why = before.get("failure")
-                missing = f"{len(planned) - len(loaded)} of {len(planned)} windows not loaded. "
-                told = f"{missing}{before.get('summary') or ''} {told}"
+                missing = f"{len(planned) - len(loaded)} of {len(planned)} windows not loaded."
+                reason = (before.get("summary") or "").rstrip(".")
+                told = " ".join([missing, *([f"{reason}."] if reason else []), told])
             row = {"rows_in": counts["lines"], "rows_rejected": counts["rejected"]}
             row["rows_changed"] = counts["new"] + counts["updated"] + counts["replaced"]
             outcome = {"outcome": "failed" if failed else "success", "summary": told, "failure": why}

@@ -119,8 +119,7 @@ class SummariseRunOperator(BaseOperator):
         failed = [store.store for store in told if store.failed]
         if failed:
             raise AirflowException(
-                f"{len(failed)} of {len(told)} stores failed: {', '.join(failed)}. The others are complete. "
-                "The reasons stand above and in fba.run."
+                f"{len(failed)} of {len(told)} stores failed: {', '.join(failed)}. The reasons stand above and in fba.run."
             )
         return {store.store: store.outcome for store in told}
 
