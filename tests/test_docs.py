@@ -75,6 +75,13 @@ def test_make_knows_every_target_that_is_named():
         assert named <= known, page.name
 
 
+@pytest.mark.parametrize("dag", sorted((PROJECT / "dags").glob("*.py")), ids=lambda dag: dag.stem)
+def test_the_readme_names_every_param(dag):
+    params = re.findall(r'"(\w+)": Param\(', dag.read_text())
+    assert len(params) >= 4
+    assert [name for name in params if f"`{name}`" not in (PROJECT / "README.md").read_text()] == []
+
+
 def test_yaml_and_json_in_the_docs_can_be_read(monkeypatch, tmp_path):
     from fba_operators.stores import load_stores
 
