@@ -72,6 +72,10 @@ def test_the_triggerer_may_open_a_file_for_each_task_that_waits():
     assert 2 * capacity <= triggerer["ulimits"]["nofile"] <= 16384
 
 
+def test_a_worker_that_stops_can_still_say_how_its_tasks_ended():
+    assert SERVICES["worker"]["depends_on"]["api-server"] == {"condition": "service_healthy"}
+
+
 def test_the_image_has_the_versions_that_are_tested():
     celery = pins("requirements-celery.txt")
     assert pins("requirements.txt").items() <= celery.items()
