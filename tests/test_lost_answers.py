@@ -328,6 +328,9 @@ def test_a_person_is_asked_though_amazon_fails_after_the_feed_is_settled(shop):
         shop.add(number)
         assert shop.send() == {"accepted": 1}
         assert shop.sql(stuck) == [("1",)]
+        # A refusal takes the place of the reason, and the request is stuck all the same.
+        shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now() WHERE fr_number = 'FR-1'")
+    assert "not cancelled" in shop.get("FR-1").status_reason
     shop.sql("UPDATE fba.fulfillment_request SET status = 'rejected' WHERE fr_number = 'FR-1'")
     shop.send()
     assert shop.sql(stuck) == [(None,)]

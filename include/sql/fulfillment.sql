@@ -152,7 +152,10 @@ UPDATE fba.fulfillment_request SET absent_since = CASE WHEN %(absent)s THEN cloc
 WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown'
 
 -- name: count_stuck
-SELECT count(*) FROM fba.fulfillment_request WHERE store = %(store)s AND status = 'unknown' AND status_reason = %(reason)s
+-- Unknown, and in no feed that is still to be settled: nothing looks for them any more.
+SELECT count(*) FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.status = 'unknown' AND NOT EXISTS (
+    SELECT FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id)
+    WHERE f.settled_at IS NULL AND m.store = r.store AND m.fr_number = r.fr_number)
 
 -- name: note_attempt
 UPDATE fba.fulfillment_request SET attempts = attempts + 1, absent_since = NULL

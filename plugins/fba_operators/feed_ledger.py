@@ -259,9 +259,9 @@ class FeedLedger:
             again = Move(number, "pending", "it was sent, but Amazon has no order of it; it is sent again")
             self._move(db, [Move(number, "unknown", stuck) if stuck else again], ("unknown",))
 
-    def count_stuck(self, reason: str) -> int:
-        """Return how many unknown requests wait for a person, who was told this reason."""
-        return int(self._execute("count_stuck", reason=reason)[0]["count"])
+    def count_stuck(self) -> int:
+        """Return how many unknown requests wait for a person, because nothing looks for them any more."""
+        return int(self._execute("count_stuck")[0]["count"])
 
     def close_if_known(self, claim_id: str, but: Sequence[str] = ()) -> bool:
         """Settle a feed if none of its requests is unknown, apart from those a person has been asked about."""

@@ -30,7 +30,7 @@ from fba_operators.errors import (
 from fba_operators.feed_ledger import FeedLedger
 from fba_operators.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
 from fba_operators.runs import SummariseRunOperator
-from fba_operators.settling import STUCK, Outcome, cancel_orders, counted, named, settle_feed
+from fba_operators.settling import Outcome, cancel_orders, counted, named, settle_feed
 from fba_operators.stores import Fulfillment, load_stores, stores_path
 from fba_operators.summaries import counts
 from fba_operators.triggers import UNFINISHED
@@ -155,7 +155,7 @@ class SettleFeedsOperator(FeedOperator):
             for feed in self.ledger.open_feeds():
                 settle_feed(self.hook, self.ledger, feed, outcome)
             cancel_orders(self.hook, self.ledger, outcome)
-        self.tell(context, "", attention={"stuck": self.ledger.count_stuck(STUCK)})
+        self.tell(context, "", attention={"stuck": self.ledger.count_stuck()})
         with self.warehouse.connect() as db:
             days = load_stores(stores_path()).retention.raw_documents_days
             self.ledger.run(db, "purge_results", days=days)

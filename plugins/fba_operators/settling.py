@@ -33,7 +33,7 @@ NAMED = 10  # FR numbers in a sentence
 # What Amazon's status of an order means for a request; every other status is an order that goes its way.
 _ENDED = {"Cancelled": "cancelled", "Invalid": "rejected", "Unfulfillable": "rejected"}
 
-STUCK = (
+_STUCK = (
     f"it was sent {MAX_ATTEMPTS} times or more and Amazon has no order of it. Look in Seller Central under this number, "
     "then set status to pending (to send it again), accepted or rejected"
 )
@@ -323,7 +323,7 @@ def _absent(
             order = _whole(hook, number)
         except RequestRefusedError:  # the usual answer: there is no such order
             if unknown[number]["attempts"] + 1 >= MAX_ATTEMPTS:
-                ledger.not_arrived(number, STUCK)
+                ledger.not_arrived(number, _STUCK)
                 outcome.stuck.append(number)
             else:
                 ledger.not_arrived(number, None)
