@@ -24,7 +24,7 @@ from benchmarks.beside_merchants import AFN, JAPAN, LISTINGS, US, Merchant, Told
 from benchmarks.common import print_short
 from benchmarks.stage import Stage, stage
 from devstack.airflow import PROJECT
-from sandbox.report_desk import Request
+from sandbox.world.report_desk import Request
 
 NAMES = {
     "plain": "python-amazon-sp-api, read_csv, to_sql",
@@ -173,7 +173,7 @@ def main() -> None:
     """Install what others use, and print three kinds of tables."""
     with tempfile.TemporaryDirectory() as folder, stage(1) as on:
         python = install(Path(folder))
-        from fba_operators.warehouse import Warehouse
+        from fba_operators.warehouse.database import Warehouse
 
         logging.disable(logging.WARNING)
         Warehouse().migrate()

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from benchmarks.stage import Stage
 from devstack.airflow import store_connection
-from sandbox.documents import afn_rows, listing_rows
+from sandbox.documents.report_text import afn_rows, listing_rows
 
 LISTINGS, AFN = "GET_MERCHANT_LISTINGS_ALL_DATA", "GET_AFN_INVENTORY_DATA"
 # What has to be right in a row, the quantity last; and where this project keeps it.

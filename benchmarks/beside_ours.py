@@ -35,13 +35,13 @@ def finished(wait: Any) -> str:
 
 def read_report(task: dict[str, Any]) -> float:
     """From the request to the committed rows: raw copy, parsed copy, ledger, rejected lines; returns the seconds."""
+    from fba_operators.amazon.hook import SellingPartnerHook
     from fba_operators.errors import UnavailableError
-    from fba_operators.hook import SellingPartnerHook
-    from fba_operators.ledger import ReportLedger
-    from fba_operators.loading import copy_rows, load_report
-    from fba_operators.report_types import REPORT_TYPES
-    from fba_operators.reports import RequestReportOperator, WaitForReportOperator
-    from fba_operators.warehouse import Warehouse
+    from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
+    from fba_operators.reports.ledger import ReportLedger
+    from fba_operators.reports.load_report import copy_rows, load_report
+    from fba_operators.reports.report_types import REPORT_TYPES
+    from fba_operators.warehouse.database import Warehouse
 
     began, store, warehouse = time.perf_counter(), task["store"], Warehouse()  # after the imports, as in the others
     ask = RequestReportOperator(task_id="ask", conn_id=store, report_type=task["report_type"])

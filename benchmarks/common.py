@@ -41,7 +41,7 @@ class Bench:
         template = postgres.create_database(TEMPLATE)
         self.environment = settings(folder, "sqlite://", postgres.url(DATABASE), NOWHERE)
         subprocess.run(
-            [sys.executable, "-c", "from fba_operators.warehouse import Warehouse; Warehouse().migrate()"],
+            [sys.executable, "-c", "from fba_operators.warehouse.database import Warehouse; Warehouse().migrate()"],
             env={**os.environ, **settings(folder, "sqlite://", template, NOWHERE)},
             check=True,
             capture_output=True,
@@ -125,8 +125,8 @@ def bench(module: str) -> Iterator[Bench]:
 
 def read_documents_from(folder: Path) -> None:
     """In a worker: let downloads come from the folder, in the chunks a download would bring."""
-    from fba_operators.client import CHUNK, Download
-    from fba_operators.hook import SellingPartnerHook
+    from fba_operators.amazon.client import CHUNK, Download
+    from fba_operators.amazon.hook import SellingPartnerHook
 
     def from_disk(hook: SellingPartnerHook, document_id: str) -> Download:
         file = (folder / document_id).open("rb")

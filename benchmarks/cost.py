@@ -45,7 +45,7 @@ def run_dag(dag_id: str, conf: dict[str, Any] | None = None) -> str:
     """Run a DAG in this process; returns the state it ended in."""
     import importlib
 
-    from fba_operators import triggers
+    from fba_operators.amazon import trigger as triggers
 
     triggers.SOONEST = 0.05
     made = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
@@ -115,7 +115,7 @@ def measure_asking_and_waiting() -> None:
     """Print what asking for one report and waiting for it costs."""
     with stage(1) as on:
         quiet()
-        from fba_operators.warehouse import Warehouse
+        from fba_operators.warehouse.database import Warehouse
 
         Warehouse().migrate()
         reuse(on)
@@ -125,7 +125,7 @@ def measure_asking_and_waiting() -> None:
 def reuse(on: Stage) -> None:
     """Print how many reports Amazon made where one is enough."""
     from fba_operators.errors import LostAnswerError
-    from fba_operators.reports import RequestReportOperator
+    from fba_operators.operators.reports import RequestReportOperator
 
     world, report_type = on.amazon.world, "GET_AFN_INVENTORY_DATA"
 
@@ -167,9 +167,9 @@ def waiting(on: Stage) -> None:
     import asyncio
     import time
 
-    from fba_operators import triggers
-    from fba_operators.hook import SellingPartnerHook
-    from fba_operators.triggers import ProcessingTrigger
+    from fba_operators.amazon import trigger as triggers
+    from fba_operators.amazon.hook import SellingPartnerHook
+    from fba_operators.amazon.trigger import ProcessingTrigger
 
     world = on.amazon.world
     now = time.time()

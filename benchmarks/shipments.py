@@ -22,7 +22,7 @@ TABLES = ("amazon_fulfilled_shipments_report", "shipment_item")
 
 def shipments(n: int) -> Iterator[str]:
     """Rows as Amazon writes them: three in four with a shipment-item-id, one in ten of a fulfillment request."""
-    from fba_operators.report_types import FULFILLED_SHIPMENTS
+    from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
 
     header = FULFILLED_SHIPMENTS.amazon_columns[:48]
     yield "\t".join(header)
@@ -67,8 +67,8 @@ def shipments(n: int) -> Iterator[str]:
 
 def work(folder: Path, report_id: str) -> None:
     """Be the worker process: load one report, print what it took."""
-    import fba_operators.shipment_rows  # noqa: F401 - the task imports it when it begins, which is not what is measured
-    from fba_operators.shipments import LoadShipmentsOperator
+    import fba_operators.shipments.load_rows  # noqa: F401 - the task imports it when it begins, which is not what is measured
+    from fba_operators.operators.shipments import LoadShipmentsOperator
 
     read_documents_from(folder)
     load = LoadShipmentsOperator(task_id="load", report_id=report_id)

@@ -17,7 +17,7 @@ import psycopg
 from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection
 from devstack.postgres import Server, running_postgres
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
 
 MARKETPLACES = ("ATVPDKIKX0DER", "A2EUQ1WTGCTBG2")
 

@@ -30,9 +30,9 @@ from benchmarks.common import print_short
 from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection
 from devstack.postgres import Server, running_postgres
-from sandbox.merchant import LISTINGS
-from sandbox.report_desk import Report, Request
-from sandbox.server import Sandbox
+from sandbox.merchant.merchant import LISTINGS
+from sandbox.server.server import Sandbox
+from sandbox.world.report_desk import Report, Request
 
 US = "ATVPDKIKX0DER"
 REPORTS_OF_A_SELLER = 10
@@ -145,7 +145,7 @@ def bench(sellers: int) -> Iterator[Bench]:
         on.python("-m", "airflow", "db", "migrate")
         on.python("-m", "airflow", "dags", "reserialize")
         postgres.create_database("airflow_of_sensors", template="airflow")
-        on.python("-c", "from fba_operators.warehouse import Warehouse; Warehouse().migrate()")
+        on.python("-c", "from fba_operators.warehouse.database import Warehouse; Warehouse().migrate()")
         yield on
 
 
@@ -208,7 +208,7 @@ def deferred() -> Any:
     """The DAG whose tasks are put into Airflow's database as deferred."""
     from airflow.sdk import dag
 
-    from fba_operators.reports import WaitForReportOperator
+    from fba_operators.operators.reports import WaitForReportOperator
 
     @dag(dag_id="deferred", schedule=None)
     def made() -> None:
@@ -227,7 +227,7 @@ def defer(reports: list[tuple[str, str]]) -> None:
     from airflow.utils.state import DagRunState, TaskInstanceState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
-    from fba_operators.triggers import ProcessingTrigger
+    from fba_operators.amazon.trigger import ProcessingTrigger
 
     now = datetime.now(UTC)
     with create_session() as session:
@@ -364,7 +364,7 @@ def poked() -> Any:
     """The DAG of the sensors."""
     from airflow.sdk import dag, task
 
-    from fba_operators.hook import SellingPartnerHook
+    from fba_operators.amazon.hook import SellingPartnerHook
 
     @task.sensor(mode="poke", poke_interval=INTERVAL, timeout=7200)
     def done(conn_id: str, report_id: str) -> bool:

@@ -25,11 +25,11 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, task_group
 
-from fba_operators.inventory import POOL, MergeInventoryOperator
-from fba_operators.reports import RequestReportOperator, WaitForReportOperator
-from fba_operators.runs import PrepareRunOperator, SummariseRunOperator
-from fba_operators.stores import load_stores
-from fba_operators.token import RefreshTokenOperator
+from fba_operators.operators.inventory import POOL, MergeInventoryOperator
+from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
+from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
+from fba_operators.operators.token import RefreshTokenOperator
+from fba_operators.settings.stores_file import load_stores
 
 STORES = list(load_stores().stores)
 SHORTER_THAN_THE_SCHEDULE = timedelta(minutes=50)  # one slow store does not hold up the next run of the others

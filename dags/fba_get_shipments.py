@@ -34,20 +34,20 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, task_group
 
-from fba_operators.follow_up import FollowUpOrdersOperator, SummariseShipmentsOperator
-from fba_operators.report_types import FULFILLED_SHIPMENTS
-from fba_operators.reports import RequestReportOperator
-from fba_operators.retention import RetentionOperator
-from fba_operators.shipments import (
+from fba_operators.operators.follow_up import FollowUpOrdersOperator, SummariseShipmentsOperator
+from fba_operators.operators.reports import RequestReportOperator
+from fba_operators.operators.retention import RetentionOperator
+from fba_operators.operators.shipments import (
     SHIPMENTS,
     LoadShipmentsOperator,
     PlanWindowsOperator,
     PrepareShipmentsOperator,
     WaitForShipmentsOperator,
 )
-from fba_operators.stores import load_stores
-from fba_operators.token import RefreshTokenOperator
-from fba_operators.windows import MAX_LOOKBACK_DAYS
+from fba_operators.operators.token import RefreshTokenOperator
+from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
+from fba_operators.settings.stores_file import load_stores
+from fba_operators.shipments.windows import MAX_LOOKBACK_DAYS
 
 STORES = list(load_stores().stores)
 LOADS_AT_ONCE = 8  # in one run: half a gigabyte each for a million rows

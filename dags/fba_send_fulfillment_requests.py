@@ -38,7 +38,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, AssetAlias, CronTriggerTimetable, Param, dag, task_group
 
-from fba_operators.feeds import (
+from fba_operators.operators.fulfillment import (
     ClaimRequestsOperator,
     RecordFeedOperator,
     SettleFeedsOperator,
@@ -47,9 +47,9 @@ from fba_operators.feeds import (
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.runs import PrepareRunOperator
-from fba_operators.stores import load_stores, stores_path
-from fba_operators.token import RefreshTokenOperator
+from fba_operators.operators.run import PrepareRunOperator
+from fba_operators.operators.token import RefreshTokenOperator
+from fba_operators.settings.stores_file import load_stores, stores_path
 
 STORES = list(load_stores(stores_path()).stores)
 SHORTER_THAN_THE_SCHEDULE = timedelta(minutes=15)  # one slow store does not hold up the next run of the others

@@ -21,7 +21,7 @@ from devstack import demo
 from devstack.airflow import settings
 from devstack.demo import console
 from devstack.postgres import PSQL, Server, free_port, running_postgres
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
 
 LISTINGS = 5000
 

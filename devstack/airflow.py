@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
-from sandbox.world import DEFAULT_MERCHANT
+from sandbox.world.world import DEFAULT_MERCHANT
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -9,7 +9,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
 
 SELLER, MARKETPLACE, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
 # How the demonstration's store behaves; everything else as in include/stores.yaml.

@@ -1,7 +1,7 @@
 """A stand-in for Login with Amazon and the Selling Partner API, to run and test the DAGs against.
 
 It keeps state, refuses what Amazon refuses, and knows the true stock and shipments of its merchants. Run it alone with
-``python -m sandbox --port 8765`` or inside a test with ``sandbox.server.Sandbox``. `NOT_IMITATED` says where it
+``python -m sandbox --port 8765`` or inside a test with ``sandbox.server.server.Sandbox``. `NOT_IMITATED` says where it
 is not Amazon.
 """
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 
 from sandbox import NOT_IMITATED
-from sandbox.server import Sandbox
-from sandbox.world import DEFAULT_MERCHANT
+from sandbox.server.server import Sandbox
+from sandbox.world.world import DEFAULT_MERCHANT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

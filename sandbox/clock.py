@@ -1,7 +1,10 @@
 """Time as the sandbox's Amazon sees it: waiting can be shortened, what is shown and signed cannot."""
 
+import heapq
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
 
 
 class Clock:
@@ -65,3 +68,25 @@ def iso_in(moment: float, country: str) -> str:
     if country != "JP":
         return iso(moment)
     return datetime.fromtimestamp(int(moment), timezone(timedelta(hours=9))).isoformat()
+
+
+Action = Callable[[float], None]
+
+
+class Agenda:
+    """Actions with the waited second at which each is due. Not locked by itself: the world's lock guards it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._numbers = count()
+        self._entries: list[tuple[float, int, Action]] = []
+
+    def at(self, due: float, action: Action) -> None:
+        """Note an action; it will be called with `due`, in waited seconds of the clock."""
+        heapq.heappush(self._entries, (due, next(self._numbers), action))
+
+    def settle(self) -> None:
+        """Do everything that is due by now, in the order in which it was due."""
+        while self._entries and self._entries[0][0] <= self.clock.waited():
+            due, _, action = heapq.heappop(self._entries)
+            action(due)

@@ -21,7 +21,7 @@ _home = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="fba-tests-
 
 from devstack.airflow import settings, store_connection, warehouse_connection  # noqa: E402
 from devstack.postgres import Server, running_postgres  # noqa: E402
-from sandbox.server import Sandbox  # noqa: E402
+from sandbox.server.server import Sandbox  # noqa: E402
 
 _postgres: Server = _stack.enter_context(running_postgres())
 _NOWHERE = "http://127.0.0.1:9"
@@ -57,7 +57,7 @@ def airflow_database(postgres: Server) -> None:
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres: Server) -> str:
-    from fba_operators.warehouse import Warehouse
+    from fba_operators.warehouse.database import Warehouse
 
     url = postgres.create_database("warehouse_template")
     with pytest.MonkeyPatch.context() as patch:
@@ -76,7 +76,7 @@ def warehouse_url(postgres: Server, migrated_template: str, monkeypatch: pytest.
 
 @pytest.fixture
 def warehouse(warehouse_url: str):
-    from fba_operators.warehouse import Warehouse
+    from fba_operators.warehouse.database import Warehouse
 
     return Warehouse()
 
@@ -92,7 +92,7 @@ def amazon(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask the sandbox, which needs no mercy, ten times a second."""
-    monkeypatch.setattr("fba_operators.triggers.SOONEST", 0.1)
+    monkeypatch.setattr("fba_operators.amazon.trigger.SOONEST", 0.1)
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def shop(warehouse_url, amazon, monkeypatch):
     """A merchant with requests, and an Amazon that is quick; see :class:`tests.sending.Merchant`."""
     from tests.sending import Merchant
 
-    monkeypatch.setattr("fba_operators.client.PATIENCE", 0.0)  # short faults are tried again at once
-    monkeypatch.setattr("fba_operators.triggers.SOONEST", 0.005)
+    monkeypatch.setattr("fba_operators.amazon.client.PATIENCE", 0.0)  # short faults are tried again at once
+    monkeypatch.setattr("fba_operators.amazon.trigger.SOONEST", 0.005)
     amazon.world.set_clock(processing_seconds=0.01)
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         yield merchant

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import TaskDeferred
 
-from fba_operators.triggers import ProcessingTrigger
+from fba_operators.amazon.trigger import ProcessingTrigger
 
 
 def context(run_id: str = "test", **params: Any) -> Any:

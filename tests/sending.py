@@ -13,8 +13,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from devstack.airflow import store_connection
-from fba_operators.base import AmazonRetryPolicy
-from fba_operators.feeds import (
+from fba_operators.operators.base import AmazonRetryPolicy
+from fba_operators.operators.fulfillment import (
     ClaimRequestsOperator,
     RecordFeedOperator,
     SettleFeedsOperator,
@@ -22,7 +22,7 @@ from fba_operators.feeds import (
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.warehouse import Warehouse
+from fba_operators.warehouse.database import Warehouse
 from tests.helpers import context, run
 
 SELLER, US, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"

@@ -7,9 +7,9 @@ from typing import Any
 
 import requests
 
-from fba_operators.report_types import FULFILLED_SHIPMENTS
-from fba_operators.shipments import LoadShipmentsOperator
-from fba_operators.warehouse import Warehouse
+from fba_operators.operators.shipments import LoadShipmentsOperator
+from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
+from fba_operators.warehouse.database import Warehouse
 
 JAPANESE = FULFILLED_SHIPMENTS.amazon_columns
 AMERICAN = JAPANESE[:-1]
@@ -88,7 +88,7 @@ class Reports:
         import uuid
         import zlib
 
-        from fba_operators.warehouse import encrypt
+        from fba_operators.warehouse.database import encrypt
 
         self.count += 1
         report_id = str(60_000_000_000 + self.count)
@@ -118,7 +118,7 @@ class Reports:
 
 def orders_at_amazon(amazon: Any, numbers: list[str], sku: str, quantity: int) -> None:
     """Make Multi-Channel Fulfillment orders of one line each, as any program of the seller could."""
-    from fba_operators.hook import SellingPartnerHook
+    from fba_operators.amazon.hook import SellingPartnerHook
 
     amazon.world.put_item(SELLER, US, sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 1_000_000)])
     token = SellingPartnerHook().access_token()

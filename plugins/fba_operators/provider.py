@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fba_operators import __version__
-from fba_operators.marketplaces import MARKETPLACES
+from fba_operators.amazon.marketplaces import MARKETPLACES
 
 TEXT = {"type": ["string", "null"]}
 
@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [
             {
                 "connection-type": "amazon_sp_api",
-                "hook-class-name": "fba_operators.hook.SellingPartnerHook",
+                "hook-class-name": "fba_operators.amazon.hook.SellingPartnerHook",
                 "hook-name": "Amazon Selling Partner API",
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema"],

@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings
 from devstack.postgres import Server
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
 
 # What Chromium needs to run as root in a container, and to call nobody but Airflow.
 FLAGS = (

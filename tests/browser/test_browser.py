@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from fba_operators.marketplaces import MARKETPLACES
-from sandbox.world import DEFAULT_MERCHANT
+from fba_operators.amazon.marketplaces import MARKETPLACES
+from sandbox.world.world import DEFAULT_MERCHANT
 
 STORE = "store_from_the_form"
 DAGS = sorted(path.stem for path in (Path(__file__).parents[2] / "dags").glob("*.py"))

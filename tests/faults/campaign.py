@@ -19,10 +19,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 from jinja2 import Environment
 from psycopg import sql
 
-from fba_operators.base import AmazonRetryPolicy
-from fba_operators.stores import load_stores
-from sandbox import documents
-from sandbox.world import DEFAULT_MERCHANT
+from fba_operators.operators.base import AmazonRetryPolicy
+from fba_operators.settings.stores_file import load_stores
+from sandbox.documents import report_text as documents
+from sandbox.world.world import DEFAULT_MERCHANT
 from tests.helpers import run
 from tests.sending import GOOD, PERSONAL, SELLER, STORE, US, Merchant
 from tests.shipping import orders_at_amazon
@@ -72,9 +72,9 @@ class Campaign(Merchant):
     def __init__(self, url: str, amazon: Any, patch: Any) -> None:
         super().__init__(url, amazon, patch)
         waiting = SimpleNamespace(sleep=self.pause)
-        patch.setattr("fba_operators.client.time", waiting)
+        patch.setattr("fba_operators.amazon.client.time", waiting)
         patch.setattr("tenacity.nap.time", waiting)
-        patch.setattr("fba_operators.triggers.SOONEST", 0.005)
+        patch.setattr("fba_operators.amazon.trigger.SOONEST", 0.005)
         # What we say must be clean by itself, not because Airflow masks it.
         patch.setattr(SecretsMasker, "add_mask", lambda *_: None)
         patch.setenv("FBA_STORES_FILE", str(Path(__file__).with_name("stores.yaml")))

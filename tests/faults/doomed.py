@@ -14,8 +14,8 @@ import psycopg
 import requests
 from airflow.sdk.exceptions import AirflowSkipException
 
-import fba_operators.triggers
-from fba_operators.base import AmazonRetryPolicy
+import fba_operators.amazon.trigger
+from fba_operators.operators.base import AmazonRetryPolicy
 from tests.faults.campaign import Campaign, made
 from tests.helpers import context, run
 
@@ -78,7 +78,7 @@ class Effects:
 
 def _work(answer: Any, environment: dict[str, str], job: dict[str, Any], doom: str | None, at: int) -> None:
     os.environ.update(environment)
-    fba_operators.triggers.SOONEST = 0.005
+    fba_operators.amazon.trigger.SOONEST = 0.005
     dag = made(job["dag_id"])
     ctx = context(job["run_id"], **job["params"])
     ctx["dag_run"].run_after = datetime.fromisoformat(job["run_after"])

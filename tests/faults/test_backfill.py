@@ -19,7 +19,7 @@ import pytest
 
 from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import PROJECT, settings
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
 from tests.shipping import NAME, SELLER, US
 
 DAYS = int(os.environ.get("FBA_BACKFILL_DAYS", "60"))

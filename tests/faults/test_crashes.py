@@ -25,9 +25,9 @@ from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection, warehouse_connection
 from devstack.postgres import running_postgres
 from fba_operators.errors import SellingPartnerError
-from fba_operators.ledger import ReportLedger
-from fba_operators.warehouse import Warehouse
-from sandbox.server import Sandbox
+from fba_operators.reports.ledger import ReportLedger
+from fba_operators.warehouse.database import Warehouse
+from sandbox.server.server import Sandbox
 from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty, made
 from tests.faults.doomed import work
 from tests.sending import SELLER, STORE, US

@@ -14,13 +14,13 @@ from airflow.sdk import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fba_operators import client
-from fba_operators.documents import Document
+from fba_operators.amazon import client
+from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import DocumentError, LostAnswerError, SellingPartnerError, UnavailableError
-from fba_operators.feed_xml import ReportError, judge, parse_processing_report
-from fba_operators.hook import SellingPartnerHook
-from fba_operators.report_types import AFN_INVENTORY, LISTINGS
-from sandbox.processing_report import Result, processing_report
+from fba_operators.fulfillment.feed_xml import ReportError, judge, parse_processing_report
+from fba_operators.reports.document import Document
+from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
+from sandbox.documents.processing_report import Result, processing_report
 from tests.faults.campaign import WHOLE
 
 settings.register_profile("faults", max_examples=1000 if WHOLE else 30, deadline=None, derandomize=True)

@@ -12,9 +12,9 @@ import pytest
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import _secrets_masker
 
-from fba_operators.hook import SellingPartnerHook
-from fba_operators.triggers import LATEST, ProcessingTrigger
-from fba_operators.warehouse import Warehouse
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.trigger import LATEST, ProcessingTrigger
+from fba_operators.warehouse.database import Warehouse
 from tests.helpers import wait_inline
 
 
@@ -94,7 +94,7 @@ def test_waits_that_begin_together_ask_at_different_moments(amazon, warehouse_ur
     for trigger in triggers:
         trigger.patience, trigger.since = 7200, trigger.since - 600
     loops = SimpleNamespace(sleep=sleep, get_running_loop=asyncio.get_running_loop)
-    monkeypatch.setattr("fba_operators.triggers.asyncio", loops)
+    monkeypatch.setattr("fba_operators.amazon.trigger.asyncio", loops)
     monkeypatch.setattr(SellingPartnerHook, "get_report", ask)
     asyncio.run(together())
     first, later = [told[0] for told in pauses.values()], [pause for told in pauses.values() for pause in told[1:]]

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sandbox_client import US, Client
 
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import US, Client
 
 
 @pytest.fixture(scope="session")

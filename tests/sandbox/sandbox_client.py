@@ -7,8 +7,8 @@ from xml.sax.saxutils import escape
 
 import requests
 
-from sandbox.server import Sandbox
-from sandbox.world import DEFAULT_MERCHANT
+from sandbox.server.server import Sandbox
+from sandbox.world.world import DEFAULT_MERCHANT
 
 US = "ATVPDKIKX0DER"
 XML = "text/xml; charset=UTF-8"

@@ -4,10 +4,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from sandbox_client import Client, error
 
-from sandbox.faults import OPERATIONS as FAULTABLE
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
+from sandbox.world.faults import OPERATIONS as FAULTABLE
+from tests.sandbox.sandbox_client import Client, error
 
 PARTICIPATIONS = "/sellers/v1/marketplaceParticipations"
 EXPIRED = "The access token you provided has expired."
@@ -203,6 +203,6 @@ def test_there_are_no_fulfillment_orders(client: Client) -> None:
 
 
 def test_every_operation_can_be_given_a_fault() -> None:
-    from sandbox.app import OPERATIONS
+    from sandbox.server.app import OPERATIONS
 
     assert sorted(FAULTABLE) == sorted(operation.name for operation in OPERATIONS)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import ORDERS, US, XML, envelope, order_body, order_xml, read_report
 from spapi import (
     ApiException,
     FbaInventoryApi,
@@ -18,8 +17,9 @@ from spapi import (
     SPAPIConfig,
 )
 
-from sandbox.server import Sandbox
-from sandbox.world import DEFAULT_MERCHANT
+from sandbox.server.server import Sandbox
+from sandbox.world.world import DEFAULT_MERCHANT
+from tests.sandbox.sandbox_client import ORDERS, US, XML, envelope, order_body, order_xml, read_report
 
 AFN = "GET_AFN_INVENTORY_DATA"
 # The required fields of Amazon's models (reports_2021-06-30, fbaInventory, sellers).

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import US, Client, envelope, order_xml
 
 from sandbox import NOT_IMITATED
-from sandbox.server import Sandbox
-from sandbox.world import DEFAULT_MERCHANT
+from sandbox.server.server import Sandbox
+from sandbox.world.world import DEFAULT_MERCHANT
+from tests.sandbox.sandbox_client import US, Client, envelope, order_xml
 
 AFN = "GET_AFN_INVENTORY_DATA"
 SELLER = DEFAULT_MERCHANT.seller_id

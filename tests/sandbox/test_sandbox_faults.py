@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import US, Client, error
 
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import US, Client, error
 
 AFN = "GET_AFN_INVENTORY_DATA"
 LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
@@ -148,7 +148,7 @@ class Delay:
 @pytest.fixture
 def delay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Delay]:
     one = Delay()
-    monkeypatch.setattr("sandbox.gate.time", one)
+    monkeypatch.setattr("sandbox.server.gate.time", one)
     yield one
     one.over.set()
 

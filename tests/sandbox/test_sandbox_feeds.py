@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import (
+
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import (
     CANCELLATIONS,
     ORDERS,
     US,
@@ -18,8 +20,6 @@ from sandbox_client import (
     order_xml,
     read_report,
 )
-
-from sandbox.server import Sandbox
 
 SELLER = "A1SANDBOXSELLER"
 FEEDS = "/feeds/2021-06-30/feeds"

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sandbox_client import US, Client, error
 
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import US, Client, error
 
 
 def by_sku(answer: Any) -> dict[str, int]:

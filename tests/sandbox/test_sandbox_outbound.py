@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import OUTBOUND, US, Client, error, order_body
 
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import OUTBOUND, US, Client, error, order_body
 
 SELLER = "A1SANDBOXSELLER"
 

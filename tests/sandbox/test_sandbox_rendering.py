@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from sandbox_client import US, Client
 
-from sandbox.documents import NEEDED, listing_rows, render
-from sandbox.headers import LANGUAGES, LISTING_COLUMNS, LISTING_HEADERS, language_of
-from sandbox.merchant import AFN, LISTINGS
-from sandbox.rendering import Rendering
-from sandbox.seed import catalogue
-from sandbox.server import Sandbox
+from sandbox.documents.report_text import NEEDED, listing_rows, render
+from sandbox.merchant.headers import LANGUAGES, LISTING_COLUMNS, LISTING_HEADERS, language_of
+from sandbox.merchant.merchant import AFN, LISTINGS
+from sandbox.merchant.rendering import Rendering
+from sandbox.merchant.seed import catalogue
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import US, Client
 
 ITEMS = list(catalogue(US, listings=200, seed=1).items.values())
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sandbox_client import US, Client, error
 
-from sandbox.server import Sandbox
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import US, Client, error
 
 LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
 AFN = "GET_AFN_INVENTORY_DATA"

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sandbox_client import US, Client
 
-from sandbox.headers import SHIPMENT_COLUMNS
-from sandbox.order_request import Line, OrderRequest
-from sandbox.server import Sandbox
-from sandbox.shipping import Shape, make_plan
+from sandbox.merchant.headers import SHIPMENT_COLUMNS
+from sandbox.merchant.order_request import Line, OrderRequest
+from sandbox.merchant.shipping import Shape, make_plan
+from sandbox.server.server import Sandbox
+from tests.sandbox.sandbox_client import US, Client
 
 SELLER = "A1SANDBOXSELLER"
 SHIPMENTS = "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL"

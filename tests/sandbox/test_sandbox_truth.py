@@ -4,12 +4,12 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sandbox_client import US, Client
 
-from sandbox.merchant import AFN, LISTINGS, Catalogue, truth
-from sandbox.seed import catalogue
-from sandbox.server import Sandbox
-from sandbox.world import World
+from sandbox.merchant.merchant import AFN, LISTINGS, Catalogue, truth
+from sandbox.merchant.seed import catalogue
+from sandbox.server.server import Sandbox
+from sandbox.world.world import World
+from tests.sandbox.sandbox_client import US, Client
 
 SELLER = "A1SANDBOXSELLER"
 

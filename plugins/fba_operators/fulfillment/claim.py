@@ -1,0 +1,227 @@
+"""Choosing what goes into the next feed: every pending request is judged, and what is ready is claimed.
+
+One transaction decides and freezes: from then on nobody can change a request until its feed is settled.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from fba_operators.fulfillment.feed_xml import FeedError, build_order_feed
+from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.validation import FulfillmentRequest, Validation, due, validate
+from fba_operators.settings.stores_file import Fulfillment
+
+PAGE = 2000  # pending requests in memory at a time
+BETWEEN_FEEDS = timedelta(minutes=20)  # developer-docs.amazon.com/sp-api/docs/feeds-api-best-practices
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which requests a run may send.
+
+    :param numbers: only these FR numbers; empty is all
+    :param manual: the run was triggered by hand
+    :param dry_run: only say what would be sent
+    """
+
+    numbers: tuple[str, ...] = ()
+    manual: bool = False
+    ignore_hold: bool = False
+    ignore_business_hours: bool = False
+    dry_run: bool = False
+
+
+@dataclass
+class Claim:
+    """What came of judging the pending requests.
+
+    :param claim_id: of the feed that was made, or None
+    :param blocked: why no feed was made although requests are ready
+    """
+
+    claim_id: str | None = None
+    seen: int = 0
+    claimed: list[str] = field(default_factory=list)
+    invalid: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
+    blocked: str | None = None
+
+
+def claim_requests(
+    ledger: FeedLedger, settings: Fulfillment, selection: Selection, *, seller_id: str, run_id: str
+) -> Claim:
+    """Judge every pending request of a store and make one feed of those that are ready.
+
+    A feed that this run claimed before and that was not submitted is returned again.
+    """
+    with ledger.warehouse.connect() as db:
+        ledger.run(db, "lock_store")
+        feed = next(iter(ledger.run(db, "open_feeds")), None)
+        if feed and feed["run_id"] == run_id and feed["submit_started_at"] is None and not selection.dry_run:
+            rows = ledger.run(db, "feed_requests", claim_id=feed["claim_id"])
+            return Claim(str(feed["claim_id"]), claimed=[row["fr_number"] for row in rows])
+        claim = Claim()
+        ready = _judge(ledger, db, settings, selection, seller_id, claim)
+        if ready:
+            claim.blocked = _blocked(ledger, db, feed, selection)
+            if claim.blocked:
+                claim.waiting.update((request.fr_number, claim.blocked) for request in ready)
+            else:
+                _freeze(ledger, db, settings, selection, seller_id, run_id, ready, claim)
+        ledger.run(db, "set_invalid", numbers=list(claim.invalid), reasons=list(claim.invalid.values()))
+        ledger.run(db, "set_waiting", numbers=list(claim.waiting), reasons=list(claim.waiting.values()))
+        return claim
+
+
+def next_feed_at(ledger: FeedLedger) -> datetime | None:
+    """When the store's next feed may be submitted by schedule; None before the first."""
+    with ledger.warehouse.connect() as db:
+        return _next_feed_at(ledger, db)
+
+
+def _next_feed_at(ledger: FeedLedger, db: psycopg.Connection[Any]) -> datetime | None:
+    last = ledger.run(db, "last_submitted")[0]["max"]
+    return last + BETWEEN_FEEDS if last else None
+
+
+def _blocked(
+    ledger: FeedLedger, db: psycopg.Connection[Any], feed: dict[str, Any] | None, selection: Selection
+) -> str | None:
+    if selection.dry_run:
+        return None
+    if feed:
+        name = f"feed {feed['feed_id']}" if feed["feed_id"] else "the feed before it"
+        return f"ready; waits until {name} is settled, because a store has one feed at a time"
+    moment = _next_feed_at(ledger, db)
+    if moment and moment > datetime.now(UTC) and not selection.manual:
+        minutes = BETWEEN_FEEDS.seconds // 60
+        return f"ready; by schedule a feed goes out every {minutes} minutes; until {moment:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def _judge(
+    ledger: FeedLedger,
+    db: psycopg.Connection[Any],
+    settings: Fulfillment,
+    selection: Selection,
+    seller_id: str,
+    claim: Claim,
+) -> list[FulfillmentRequest]:
+    """Sort the pending requests into invalid, waiting and (returned) ready."""
+    ready: list[FulfillmentRequest] = []
+    now = datetime.now(UTC)
+    as_of = ledger.run(db, "inventory_as_of")[0]["max"]
+    for rows in _pages(ledger, db, selection):
+        numbers = [row["fr_number"] for row in rows]
+        items = ledger.items(db, numbers)
+        stock = _stock(ledger, db, sorted({item.sku for lines in items.values() for item in lines}))
+        taken = {
+            row["fr_number"]: row["min"]
+            for row in ledger.run(db, "used_elsewhere", seller_id=seller_id, numbers=numbers)
+        }
+        claim.seen += len(rows)
+        for row in rows:
+            number = row["fr_number"]
+            if row["cancel_requested_at"]:
+                claim.invalid[number] = "cancelled before it was sent"
+                continue
+            request = ledger.as_request(row, items[number])
+            found = validate(request, settings, stock=stock, inventory_as_of=as_of)
+            reasons = found.reasons
+            if number in taken:
+                reasons += (f"fr_number is already used by store {taken[number]}, which is the same seller at Amazon",)
+            if reasons:
+                claim.invalid[number] = "; ".join(reasons)
+            elif wait := _wait(request, found, settings, selection, now):
+                claim.waiting[number] = wait
+            else:
+                claim.warnings[number] = "; ".join(found.warnings)
+                ready.append(request)
+    return ready
+
+
+def _wait(
+    request: FulfillmentRequest, found: Validation, settings: Fulfillment, selection: Selection, now: datetime
+) -> str:
+    waits = (
+        found.waiting,
+        due(
+            request,
+            settings,
+            now,
+            manual=selection.manual,
+            ignore_hold=selection.ignore_hold,
+            ignore_business_hours=selection.ignore_business_hours,
+        ),
+    )
+    return "; ".join(str(wait) for wait in waits if wait)
+
+
+def _pages(ledger: FeedLedger, db: psycopg.Connection[Any], selection: Selection) -> Iterator[list[dict[str, Any]]]:
+    after: dict[str, Any] = {"after_time": None, "after_number": None}
+    while rows := ledger.run(db, "lock_pending", numbers=list(selection.numbers), page=PAGE, **after):
+        yield rows
+        after = {"after_time": rows[-1]["created_at"], "after_number": rows[-1]["fr_number"]}
+
+
+def _stock(ledger: FeedLedger, db: psycopg.Connection[Any], skus: list[str]) -> dict[str, int]:
+    stock = {row["sku"]: row["quantity"] for row in ledger.run(db, "pool_stock", skus=skus)}
+    if missing := [sku for sku in skus if sku not in stock]:
+        stock |= {row["seller_sku"]: row["coalesce"] for row in ledger.run(db, "afn_stock", skus=missing)}
+    return stock
+
+
+def _freeze(
+    ledger: FeedLedger,
+    db: psycopg.Connection[Any],
+    settings: Fulfillment,
+    selection: Selection,
+    seller_id: str,
+    run_id: str,
+    ready: list[FulfillmentRequest],
+    claim: Claim,
+) -> None:
+    """Claim as many of the ready requests as one feed holds."""
+    fitting = _sound(ready, settings, seller_id, claim)
+    if not fitting:
+        return
+    feed = build_order_feed(seller_id, fitting, settings)
+    claim.claimed = list(feed.messages.values())
+    left = {request.fr_number for request in feed.left_over}
+    claim.waiting.update((number, "ready; the next feed is full, it goes with the one after it") for number in left)
+    if selection.dry_run:
+        claim.waiting.update((number, "ready; this was a dry run") for number in claim.claimed)
+        return
+    claim.claim_id = str(uuid.uuid4())
+    key = {"claim_id": claim.claim_id}
+    ledger.run(db, "add_feed", **key, run_id=run_id, message_count=len(feed.messages))
+    ledger.run(db, "add_messages", **key, message_ids=list(feed.messages), numbers=claim.claimed)
+    warnings = [claim.warnings[number] for number in claim.claimed]
+    ledger.run(db, "set_sending", seller_id=seller_id, numbers=claim.claimed, warnings=warnings)
+
+
+def _sound(
+    ready: list[FulfillmentRequest], settings: Fulfillment, seller_id: str, claim: Claim
+) -> list[FulfillmentRequest]:
+    """Leave out what cannot be written as XML, so that one bad request never stops the others."""
+    try:
+        build_order_feed(seller_id, ready, settings)
+    except FeedError:
+        sound = []
+        for request in ready:
+            try:
+                build_order_feed(seller_id, [request], settings)
+            except FeedError as error:
+                claim.invalid[request.fr_number] = str(error)
+            else:
+                sound.append(request)
+        return sound
+    return ready

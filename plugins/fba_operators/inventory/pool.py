@@ -1,0 +1,145 @@
+"""The Global Inventory Pool in Postgres: read whole for a merge, written by one statement."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import psycopg
+from psycopg import sql
+
+from fba_operators.errors import ConfigurationError
+from fba_operators.reports.header import Header
+from fba_operators.reports.load_report import copy_escaped
+from fba_operators.reports.report_types import LISTINGS, snake_case
+from fba_operators.warehouse.database import statements
+
+STAGED = ["sku", "fba_quantity", "fbm_quantity", "quantity", "quantity_source", "listing_line"]
+ROWS_AT_ONCE = 50_000
+ROW = "%s\t%d\t%d\t%d\t%s\t%s\n"
+NUMBER = r"^-?[0-9]+([.,][0-9]+)?$"
+# In every listings report; also stands for a report without rows, which changes none of these columns.
+CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')")}
+
+
+def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
+    """Return a store's pool as :func:`fba_operators.inventory.merge.merge_inventory` wants it."""
+    skus: list[str] = []
+    quantities: list[list[npt.NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(3)]
+    sources: list[str] = []
+    channels: list[str] = []
+    for sku, *numbers, source, channel in db.execute(statements("inventory")["read_pool"], {"store": store}):
+        skus += sku.split("\n")
+        for column, text in zip(quantities, numbers, strict=True):
+            column.append(np.fromstring(text, np.int64, sep="\n"))
+        # The same few words millions of times: kept once.
+        sources += map(sys.intern, source.split("\n"))
+        channels += map(sys.intern, channel.split("\n"))
+    fba, fbm, quantity = map(np.concatenate, quantities)
+    return pd.DataFrame(
+        {
+            "sku": pd.Series(skus, dtype=object),
+            "fba_quantity": fba,
+            "fbm_quantity": fbm,
+            "quantity": quantity,
+            "quantity_source": pd.Series(sources, dtype=object),
+            "fulfillment_channel": pd.Series(channels, dtype=object),
+        }
+    )
+
+
+def pool_sources(header: Header, fields: Mapping[Any, str]) -> dict[str, sql.Composable]:
+    """Say for each pool column where in the parsed copy of the listings report (alias l) its value stands.
+
+    Columns this report does not have are left out: not said here, so the last value stays.
+
+    :param header: of the listings report
+    :param fields: ``fields`` of stores.yaml: pool column to report column
+    :raises ConfigurationError: ``fields`` names a column the report does not have
+    """
+    sources: dict[str, sql.Composable] = {
+        column: sql.Identifier("l", ours) for column, ours in LISTINGS.pool_mapping.items() if ours in header.fields
+    }
+    extra = {name for _, name in header.extra}
+    for column, wanted in fields.items():
+        if snake_case(wanted) in header.fields:
+            sources[column] = sql.Identifier("l", snake_case(wanted))
+        elif wanted in extra:
+            sources[column] = sql.SQL("(l.extra ->> {})").format(sql.Literal(wanted))
+        else:
+            raise ConfigurationError(
+                f"stores.yaml: inventory.fields takes {column} from the report column {wanted!r}, which this listings "
+                f"report does not have. It has: {', '.join(header.names)}"
+            )
+    return {
+        **CHANNEL,
+        **{column: _as_number(source) if column == "price" else _as_text(source) for column, source in sources.items()},
+    }
+
+
+def _as_text(source: sql.Composable) -> sql.Composable:
+    return sql.SQL("nullif({}, '')").format(source)
+
+
+def _as_number(source: sql.Composable) -> sql.Composable:
+    return sql.SQL("CASE WHEN {0} ~ {1} THEN replace({0}, ',', '.')::numeric END").format(source, sql.Literal(NUMBER))
+
+
+def write_pool(
+    db: psycopg.Connection[Any],
+    store: str,
+    frame: pd.DataFrame,
+    sources: Mapping[str, sql.Composable],
+    *,
+    afn_report_id: str,
+    listings_report_id: str,
+) -> int:
+    """Merge a frame into a store's pool; rows in which nothing changed are not touched.
+
+    :param db: an open transaction in which the listings report's parsed copy is already written
+    :param frame: ``MergeResult.frame``
+    :param sources: what :func:`pool_sources` returned
+    :return: rows inserted or changed
+    """
+    named = statements("inventory")
+    db.execute(statements("ledger")["plan_for_bulk"])
+    db.execute(named["create_staging"])
+    with db.cursor().copy(named["fill_staging"]) as copy:
+        for text in _copy_text(frame):
+            copy.write(text)
+    db.execute(named["analyze_staging"])
+    columns = list(sources)
+
+    def joined(template: str) -> sql.Composed:
+        return sql.SQL(", ").join(sql.SQL(template).format(column=sql.Identifier(column)) for column in columns)
+
+    statement = sql.SQL(named["merge_pool"].decode()).format(
+        store=sql.Literal(store),
+        afn_report_id=sql.Literal(afn_report_id),
+        listings_report_id=sql.Literal(listings_report_id),
+        listed_values=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(source, sql.Identifier(column)) for column, source in sources.items()
+        ),
+        columns=joined("{column}"),
+        pool_columns=joined("p.{column}"),
+        merged_columns=joined("m.{column}"),
+        assignments=joined("{column} = CASE WHEN m.listing_line IS NULL THEN p.{column} ELSE m.{column} END"),
+    )
+    return db.execute(statement).rowcount
+
+
+def _copy_text(frame: pd.DataFrame) -> Iterator[bytes]:
+    for begin in range(0, len(frame), ROWS_AT_ONCE):
+        part = frame.iloc[begin : begin + ROWS_AT_ONCE]
+        lines = part["listing_line"].astype(object).where(part["listing_line"].notna(), "\\N")
+        columns = [part[name].tolist() for name in STAGED[:-1]] + [lines.tolist()]
+        text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))
+        # Escaping is rare, so it is looked for in the whole text first.
+        if "\\" in text.replace("\t\\N\n", "") or "\r" in text:
+            columns[0] = [copy_escaped(sku).decode() for sku in columns[0]]
+            text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))
+        yield text.encode()

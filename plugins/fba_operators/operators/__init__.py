@@ -1,0 +1,1 @@
+"""Knows Airflow: every operator a DAG file uses, their common base and their retry policy."""

@@ -1,0 +1,1 @@
+"""Knows the calls: Amazon's operations as HTTP requests and answers."""

@@ -1,0 +1,279 @@
+"""Fulfillment Outbound 2020-07-01: orders created, shown, listed and cancelled."""
+
+from typing import Any
+
+from sandbox.api import pages
+from sandbox.api.answers import Answer, invalid_input, json_answer, not_found, unauthorized
+from sandbox.api.calls import Call, Operation, moment
+from sandbox.clock import iso
+from sandbox.merchant.order_request import Line, OrderRequest
+from sandbox.merchant.orders import Order
+
+_BASE = "/fba/outbound/2020-07-01/fulfillmentOrders"
+_SINCE_DEFAULT = 36 * 3600.0
+_PAGE_TOKEN_SECONDS = 3600.0
+_TEXTS = {
+    "sellerFulfillmentOrderId": 40,
+    "displayableOrderId": 40,
+    "displayableOrderDate": 40,
+    "displayableOrderComment": 750,
+    "shippingSpeedCategory": 40,
+}
+_OPTIONAL = {"marketplaceId", "fulfillmentAction", "fulfillmentPolicy", "notificationEmails"}
+_ADDRESS = {
+    "name",
+    "addressLine1",
+    "addressLine2",
+    "addressLine3",
+    "city",
+    "districtOrCounty",
+    "stateOrRegion",
+    "postalCode",
+    "countryCode",
+    "phone",
+}
+
+
+def _object(name: str, value: object, required: set[str], optional: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise invalid_input(f"{name} must be an object.")
+    wrong = value.keys() - required - optional
+    if wrong:
+        raise invalid_input(f"Unknown field in {name}: {min(wrong)}")
+    missing = required - value.keys()
+    if missing:
+        raise invalid_input(f"Missing required field in {name}: {min(missing)}")
+    return value
+
+
+def _text(name: str, value: object, longest: int) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        raise invalid_input(f"{name} must be a text of 1 to {longest} characters.")
+    return value
+
+
+def _line(value: object) -> Line:
+    item = _object(
+        "items",
+        value,
+        {"sellerSku", "sellerFulfillmentOrderItemId", "quantity"},
+        {"giftMessage", "displayableComment"},
+    )
+    quantity = item["quantity"]
+    if not isinstance(quantity, int) or isinstance(quantity, bool):
+        raise invalid_input("quantity must be a whole number.")
+    return Line(
+        _text("sellerFulfillmentOrderItemId", item["sellerFulfillmentOrderItemId"], 50),
+        _text("sellerSku", item["sellerSku"], 50),
+        quantity,
+        _text("giftMessage", item.get("giftMessage", "-"), 512) if "giftMessage" in item else "",
+        _text("displayableComment", item["displayableComment"], 250) if "displayableComment" in item else "",
+    )
+
+
+def _request(call: Call) -> OrderRequest:
+    body = _object("the request body", call.json_object(), {*_TEXTS, "destinationAddress", "items"}, _OPTIONAL)
+    texts = {name: _text(name, body[name], longest) for name, longest in _TEXTS.items()}
+    address = _object("destinationAddress", body["destinationAddress"], set(), _ADDRESS)
+    if not all(isinstance(value, str) for value in address.values()):
+        raise invalid_input("destinationAddress must have texts only.")
+    emails = body.get("notificationEmails", [])
+    if not isinstance(emails, list) or not all(isinstance(email, str) and len(email) <= 64 for email in emails):
+        raise invalid_input("notificationEmails must be a list of at most 64 characters each.")
+    if not isinstance(body["items"], list):
+        raise invalid_input("items must be a list.")
+    marketplace_id = body.get("marketplaceId", call.merchant.marketplace_ids[0])
+    call.check_marketplaces([_text("marketplaceId", marketplace_id, 40)])
+    return OrderRequest(
+        order_id=texts["sellerFulfillmentOrderId"],
+        marketplace_id=marketplace_id,
+        displayable_id=texts["displayableOrderId"],
+        displayable_date=moment("displayableOrderDate", texts["displayableOrderDate"]),
+        comment=texts["displayableOrderComment"],
+        speed=texts["shippingSpeedCategory"],
+        policy=str(body.get("fulfillmentPolicy", "FillOrKill")),
+        action=str(body.get("fulfillmentAction", "Ship")),
+        emails=tuple(emails),
+        address=address,
+        lines=tuple(_line(item) for item in body["items"]),
+    )
+
+
+def create_fulfillment_order(call: Call) -> Answer:
+    """POST /fba/outbound/2020-07-01/fulfillmentOrders: an id that exists is refused."""
+    refusals = call.world.order_desk.place(call.merchant, _request(call), call.world.clock.waited())
+    if refusals:
+        raise invalid_input(" ".join(refusal.text for refusal in refusals))
+    return json_answer(200, {})
+
+
+def _order(call: Call) -> Order:
+    # SEEN at Amazon: a plus sign in the path becomes a space, and ids with spaces are forbidden.
+    order_id = call.incoming.path_params["sellerFulfillmentOrderId"].replace("+", " ")
+    if " " in order_id:
+        raise unauthorized()
+    order = call.world.order_desk.orders.get((call.merchant.seller_id, order_id))
+    if order is None:
+        raise not_found(f"The fulfillment order {order_id} does not exist.")
+    return order
+
+
+def _shown(order: Order) -> dict[str, Any]:
+    request = order.request
+    shown: dict[str, Any] = {
+        "sellerFulfillmentOrderId": request.order_id,
+        "marketplaceId": request.marketplace_id,
+        "displayableOrderId": request.displayable_id,
+        "displayableOrderDate": _zulu(request.displayable_date or order.received),
+        "displayableOrderComment": request.comment,
+        "shippingSpeedCategory": request.speed,
+        "destinationAddress": dict(request.address),
+        "fulfillmentAction": request.action,
+        "fulfillmentPolicy": request.policy,
+        "receivedDate": _zulu(order.received),
+        "fulfillmentOrderStatus": order.status,
+        "statusUpdatedDate": _zulu(order.updated),
+        "notificationEmails": list(request.emails),
+        "featureConstraints": [],
+    }
+    return shown
+
+
+def _zulu(moment: float) -> str:
+    return iso(moment).replace("+00:00", "Z")
+
+
+def _items(order: Order) -> list[dict[str, Any]]:
+    given_up = order.status in {"Cancelled", "Unfulfillable", "Invalid"}
+    items = []
+    for line in order.request.lines:
+        missing = line.quantity - (order.shipped(line.item_id) if given_up else order.granted[line.item_id])
+        cancelled = missing if order.status == "Cancelled" else 0
+        items.append(
+            {
+                "sellerSku": line.sku,
+                "sellerFulfillmentOrderItemId": line.item_id,
+                "quantity": line.quantity,
+                "giftMessage": line.gift_message,
+                "displayableComment": line.comment,
+                "cancelledQuantity": cancelled,
+                "unfulfillableQuantity": missing - cancelled,
+            }
+        )
+    return items
+
+
+def _shipments(order: Order) -> list[dict[str, Any]]:
+    found = []
+    for part in order.plan.parts if order.plan else []:
+        if part.shipped is None and (order.status != "Processing" or order.plan is None or order.plan.never):
+            continue
+        shipment: dict[str, Any] = {
+            "amazonShipmentId": part.shipment_id,
+            "fulfillmentCenterId": part.center,
+            "fulfillmentShipmentStatus": "PENDING" if part.shipped is None else "SHIPPED",
+            "fulfillmentShipmentItem": [
+                {
+                    "sellerSku": line.sku,
+                    "sellerFulfillmentOrderItemId": line.item_id,
+                    "quantity": line.quantity,
+                    **({} if part.shipped is None else {"packageNumber": line.package}),
+                }
+                for line in part.lines
+            ],
+        }
+        if part.shipped is not None:
+            shipment["shippingDate"] = _zulu(part.shipped)
+            shipment["fulfillmentShipmentPackage"] = [
+                {"packageNumber": number, "carrierCode": carrier, "trackingNumber": tracking}
+                for number, (carrier, tracking) in enumerate(part.packages, start=1)
+            ]
+        found.append(shipment)
+    return found
+
+
+def get_fulfillment_order(call: Call) -> Answer:
+    """GET /fba/outbound/2020-07-01/fulfillmentOrders/{sellerFulfillmentOrderId}."""
+    order = _order(call)
+    payload = {
+        "fulfillmentOrder": _shown(order),
+        "fulfillmentOrderItems": _items(order),
+        "fulfillmentShipments": _shipments(order),
+        "returnItems": [],
+        "returnAuthorizations": [],
+    }
+    return json_answer(200, {"payload": payload})
+
+
+def list_all_fulfillment_orders(call: Call) -> Answer:
+    """GET /fba/outbound/2020-07-01/fulfillmentOrders: those updated since queryStartDate, oldest update first."""
+    since = call.moment("queryStartDate")
+    now = call.world.clock.wall()
+    if since is not None and since > now:
+        raise invalid_input("queryStartDate must not be in the future.")
+    token = call.query.get("nextToken")
+    desk, seller_id = call.world.order_desk, call.merchant.seller_id
+    if token:
+        found = pages.take_in(call, token)["left"]
+    else:
+        since = now - _SINCE_DEFAULT if since is None else since
+        waited = call.world.clock.waited()
+        listed = [o for o in desk.of_seller(seller_id) if o.updated >= int(since) and o.listed_from <= waited]
+        found = [order.request.order_id for order in sorted(listed, key=lambda order: order.updated)]
+    page, left = found[: desk.page_size], found[desk.page_size :]
+    payload: dict[str, Any] = {"fulfillmentOrders": [_shown(desk.orders[seller_id, order_id]) for order_id in page]}
+    if left:
+        payload["nextToken"] = pages.give_out(call, {"left": left}, _PAGE_TOKEN_SECONDS)
+    return json_answer(200, {"payload": payload})
+
+
+def cancel_fulfillment_order(call: Call) -> Answer:
+    """PUT /fba/outbound/2020-07-01/fulfillmentOrders/{sellerFulfillmentOrderId}/cancel: up to Planning, repeatable."""
+    why = call.world.order_desk.cancel(call.merchant, _order(call).request.order_id)
+    if why is not None:
+        raise invalid_input(why)
+    return json_answer(200, {})
+
+
+def _order_id(call: Call) -> str | None:
+    return call.incoming.path_params["sellerFulfillmentOrderId"]
+
+
+OPERATIONS = (
+    Operation(
+        "createFulfillmentOrder",
+        "POST",
+        _BASE,
+        create_fulfillment_order,
+        rate=2.0,
+        burst=30,
+        subject=lambda call: call.peek_body("sellerFulfillmentOrderId"),
+    ),
+    Operation(
+        "listAllFulfillmentOrders",
+        "GET",
+        _BASE,
+        list_all_fulfillment_orders,
+        query=frozenset({"queryStartDate", "nextToken"}),
+        rate=2.0,
+        burst=30,
+    ),
+    Operation(
+        "getFulfillmentOrder",
+        "GET",
+        f"{_BASE}/{{sellerFulfillmentOrderId}}",
+        get_fulfillment_order,
+        rate=2.0,
+        burst=30,
+        subject=_order_id,
+    ),
+    Operation(
+        "cancelFulfillmentOrder",
+        "PUT",
+        f"{_BASE}/{{sellerFulfillmentOrderId}}/cancel",
+        cancel_fulfillment_order,
+        rate=2.0,
+        burst=30,
+        subject=_order_id,
+    ),
+)

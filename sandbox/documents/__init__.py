@@ -1,0 +1,1 @@
+"""Knows the texts: how report documents, order feeds and processing reports are written and read."""

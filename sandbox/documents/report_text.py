@@ -1,0 +1,139 @@
+"""Reports as text: a merchant's items and shipments written out as Amazon's tab-separated documents."""
+
+import gzip
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from sandbox.merchant.headers import (
+    AFN_COLUMNS,
+    LISTING_HEADERS,
+    POINTS_COLUMN,
+    SHIPMENT_COLUMNS,
+    UNUSED_LISTING_COLUMNS,
+    language_of,
+)
+from sandbox.merchant.merchant import AFN, LISTINGS, SHIPMENTS, Catalogue, Item
+from sandbox.merchant.rendering import Rendering
+
+NEEDED = frozenset(
+    {"seller-sku", "quantity", "fulfillment-channel", "Warehouse-Condition-code", "Quantity Available", "sku"}
+)
+Row = dict[str, str]
+
+
+def listing_rows(items: Iterable[Item], rendering: Rendering) -> Iterator[Row]:
+    """The rows of a listing report, one per offer."""
+    for item in items:
+        for place, (channel, quantity) in enumerate(item.offers):
+            yield {
+                "item-name": f"{item.title}\0" if rendering.nul_in_text else item.title,
+                "item-description": f"About {item.title}",
+                "listing-id": f"0815{item.number:07d}{place}",
+                "seller-sku": item.sku,
+                "price": item.price,
+                "quantity": "" if quantity is None else str(quantity),
+                "open-date": "2021-08-15 20:35:17 PDT",
+                "item-is-marketplace": "y",
+                "product-id-type": "1",
+                "item-condition": "11",
+                "asin1": item.asin,
+                "product-id": item.asin,
+                "pending-quantity": "" if quantity is None else "0",
+                "fulfillment-channel": channel,
+                "merchant-shipping-group": "Migrated Template" if channel == "DEFAULT" else "",
+                "status": item.status,
+            }
+
+
+def afn_rows(items: Iterable[Item]) -> Iterator[Row]:
+    """The rows of an AFN inventory report, one per condition; some have no FNSKU, as seen at Amazon."""
+    for item in items:
+        for condition, quantity in item.afn:
+            yield {
+                "seller-sku": item.sku,
+                "fulfillment-channel-sku": "" if item.number % 10 == 0 else item.fnsku,
+                "asin": item.asin,
+                "condition-type": "New",
+                "Warehouse-Condition-code": condition,
+                "Quantity Available": str(quantity),
+            }
+
+
+def columns_of(report_type: str, language: str, *, points: bool = False) -> list[tuple[str, str]]:
+    """(column, header name) of a report type, in the documented order; `points`: with Japan's further column."""
+    if report_type == LISTINGS:
+        return list(LISTING_HEADERS[language])
+    columns = AFN_COLUMNS if report_type == AFN else SHIPMENT_COLUMNS
+    if report_type == SHIPMENTS and points:
+        columns = (*columns, POINTS_COLUMN)
+    return [(column, column) for column in columns]
+
+
+def render(
+    report_type: str, rows: Iterable[Row], rendering: Rendering, language: str, *, points: bool = False
+) -> bytes:
+    """The uncompressed bytes of a report."""
+    columns = [
+        pair for pair in columns_of(report_type, language, points=points) if pair[0] not in rendering.missing_columns
+    ]
+    columns += [(name, name) for name in rendering.extra_columns]
+    if rendering.column_order == "reversed":
+        columns.reverse()
+    elif rendering.column_order == "shuffled":
+        random.Random(report_type).shuffle(columns)
+    names = [
+        rendering.unused_header if rendering.unused_header and column in UNUSED_LISTING_COLUMNS else name
+        for column, name in columns
+    ]
+    keys = [column for column, _ in columns]
+    extra = dict.fromkeys(rendering.extra_columns, "extra")
+    cut = 0
+    while cut < 2 and keys[-1 - cut] not in NEEDED:
+        cut += 1
+    end = "\r\n" if rendering.crlf else "\n"
+    tail = "\t" if rendering.trailing_tab else ""
+    lines = ["\t".join((*names, *rendering.headers_only))]
+    for place, row in enumerate(rows, start=1):
+        values = [row[key] if key in row else extra.get(key, "") for key in keys]
+        if cut and rendering.ragged_every and place % rendering.ragged_every == 0:
+            del values[-cut:]
+        lines.append("\t".join(values) + tail)
+    lines.append("")
+    return rendering.encode(end.join(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A document to be written: whether it has no rows, and the (slow) function that writes it."""
+
+    empty: bool
+    write: Callable[[], bytes]
+
+
+def job(report_type: str, catalogues: list[Catalogue], *, locale: str | None, window: tuple[float, float]) -> Job:
+    """Freeze what a report says now.
+
+    `locale` is what preferredReportDocumentLocale asks for (None: nothing), `window` the wall times between which
+    shipments were reported. The first catalogue's rendering decides how it is written.
+    """
+    rendering = catalogues[0].rendering(report_type)
+    asked = None if rendering.locale_cached else locale
+    language = rendering.language if asked is None else language_of(asked)
+    items: list[Item] = []
+    shipments: list[Row] = []
+    for catalogue in catalogues:
+        if report_type == SHIPMENTS:
+            shipments += catalogue.shipped(*window)
+        else:
+            items += catalogue.reported(report_type)
+
+    def write() -> bytes:
+        if report_type == LISTINGS:
+            rows: Iterable[Row] = listing_rows(items, rendering)
+        else:
+            rows = afn_rows(items) if report_type == AFN else shipments
+        content = render(report_type, rows, rendering, language, points=catalogues[0].points)
+        return gzip.compress(content, 6, mtime=0) if rendering.gzip else content
+
+    return Job(not items and not shipments, write)

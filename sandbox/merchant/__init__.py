@@ -1,0 +1,1 @@
+"""Knows the merchant: listings, stock, orders and shipments, and the truth about them."""

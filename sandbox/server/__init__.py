@@ -1,0 +1,1 @@
+"""Knows HTTP: routing, authorisation, faults on the wire, and the control address of tests."""

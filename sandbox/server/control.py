@@ -1,0 +1,86 @@
+"""The control API: everything a test may do to the world, over HTTP."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from sandbox import NOT_IMITATED
+from sandbox.world import faults
+from sandbox.world.world import World
+
+Action = Callable[..., Any]
+
+
+def actions(world: World) -> dict[tuple[str, str], Action]:
+    """(method, path) of each action. The JSON body, or for GET the query, holds the action's named arguments."""
+    return {
+        ("GET", "/control/merchants"): lambda: [world.credentials(seller_id) for seller_id in list(world.merchants)],
+        ("POST", "/control/merchants"): world.add_merchant,
+        ("POST", "/control/credentials"): world.change_credentials,
+        ("POST", "/control/revoke"): world.revoke,
+        ("POST", "/control/stock"): world.set_stock,
+        ("POST", "/control/items"): world.put_item,
+        ("DELETE", "/control/items"): world.remove_items,
+        ("POST", "/control/report-shape"): world.shape_report,
+        ("POST", "/control/rendering"): world.set_rendering,
+        ("POST", "/control/documents"): world.override_document,
+        ("POST", "/control/shipments"): world.add_shipment,
+        ("POST", "/control/shipments/seed"): world.seed_shipments,
+        ("POST", "/control/shipments/fill-in"): world.fill_in_shipment_item_ids,
+        ("GET", "/control/shipments/truth"): world.shipment_truth,
+        ("GET", "/control/orders"): world.orders,
+        ("POST", "/control/orders/status"): world.set_order_status,
+        ("POST", "/control/orders/plan"): world.plan_order,
+        ("POST", "/control/orders/listing"): world.set_order_listing,
+        ("POST", "/control/ship"): world.ship_now,
+        ("GET", "/control/feeds"): world.feeds,
+        ("POST", "/control/refused-skus"): world.refuse_skus,
+        ("POST", "/control/inventory-page-size"): world.set_inventory_page_size,
+        ("POST", "/control/clock"): world.set_clock,
+        ("POST", "/control/expire"): world.expire,
+        ("GET", "/control/faults"): world.faults_listed,
+        ("POST", "/control/faults"): world.add_fault,
+        ("DELETE", "/control/faults"): world.clear_faults,
+        ("GET", "/control/calls"): world.calls,
+        ("DELETE", "/control/calls"): world.clear_calls,
+        ("POST", "/control/reset"): world.reset,
+    }
+
+
+def described(world: World) -> dict[str, Any]:
+    """The documentation GET /control answers with."""
+    listed = {
+        f"{method} {path}": {
+            "does": (inspect.getdoc(action) or "The sellers and their credentials.").split("\n\n")[0],
+            "arguments": str(inspect.signature(action)).partition(" -> ")[0],
+        }
+        for (method, path), action in actions(world).items()
+    }
+    listed["GET /control/truth/{seller_id}/{marketplace_id}"] = {
+        "does": inspect.getdoc(world.truth) or "",
+        "arguments": "?include_fbm_quantity=&fetch_missing_inventory=&import_deleted_skus= (true or false)",
+    }
+    every_fate = {fate for fates in faults.FATES.values() for fate in fates}
+    scripts = {
+        "operations": list(faults.OPERATIONS),
+        "faults": [kind for kind in faults.KINDS if kind not in every_fate],
+        "fates": {operation: list(fates) for operation, fates in faults.FATES.items()},
+        "arguments": inspect.getdoc(faults.Fault) or "",
+    }
+    return {"actions": listed, "faults": scripts, "not_imitated": list(NOT_IMITATED)}
+
+
+def perform(action: Action, arguments: dict[str, Any]) -> Any:
+    """Call an action; ValueError says what is wrong with the arguments."""
+    try:
+        inspect.signature(action).bind(**arguments)
+    except TypeError as problem:
+        raise ValueError(str(problem)) from problem
+    return action(**arguments)
+
+
+def flag(value: str) -> bool:
+    """A boolean of a query string, or ValueError."""
+    if value.lower() not in {"true", "false"}:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value.lower() == "true"

@@ -1,0 +1,1 @@
+"""Knows the state: everything Amazon remembers, what happens by itself, quotas and scripted faults."""

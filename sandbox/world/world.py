@@ -1,0 +1,416 @@
+"""The whole state of the sandbox, and every operation that tests and the control API use on it."""
+
+import base64
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from gzip import compress
+from typing import Any
+
+from sandbox.clock import Agenda, Clock, iso
+from sandbox.marketplaces import region_of
+from sandbox.merchant import seed as seeding
+from sandbox.merchant.headers import POINTS_COLUMN, SHIPMENT_COLUMNS
+from sandbox.merchant.merchant import MODES, REPORT_TYPES, Catalogue, Item, Merchant, truth
+from sandbox.merchant.orders import OrderDesk
+from sandbox.world.buckets import Buckets
+from sandbox.world.faults import Fault, Faults
+from sandbox.world.feed_desk import FeedDesk
+from sandbox.world.fulfillment import Fulfillment
+from sandbox.world.grants import AccessToken, PageToken, SignedUrl
+from sandbox.world.report_desk import Override, ReportDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a connection needs to act for a seller."""
+
+    seller_id: str
+    client_id: str
+    client_secret: str
+    refresh_token: str
+    marketplace_ids: tuple[str, ...]
+
+
+DEFAULT_MERCHANT = Credentials(
+    seller_id="A1SANDBOXSELLER",
+    client_id="amzn1.application-oa2-client.sandbox",
+    client_secret="amzn1.oa2-cs.v1.sandbox-secret",
+    refresh_token="Atzr|sandbox-refresh-token",
+    marketplace_ids=("ATVPDKIKX0DER", "A2EUQ1WTGCTBG2", "A1AM78C64UM0Y8"),
+)
+
+
+class World(Fulfillment):
+    """One Amazon with its sellers. Every method may be called from any thread.
+
+    `listings` and `seed` make the default merchant (the seed also decides how orders ship), `speed` and
+    `processing_seconds` set the clock and how long a report or feed takes (in waited seconds).
+    """
+
+    def __init__(
+        self, listings: int = 5000, seed: int = 1, speed: float = 1.0, processing_seconds: float = 20.0
+    ) -> None:
+        self.lock = threading.RLock()
+        self._start = (listings, seed, speed, processing_seconds)
+        self.resets = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        listings, seed, speed, processing_seconds = self._start
+        self.clock = Clock(speed)
+        self.clients: dict[str, str] = {}
+        self.merchants: dict[str, Merchant] = {}
+        self.tokens: dict[str, AccessToken] = {}
+        self.urls: dict[str, SignedUrl] = {}
+        self.page_tokens: dict[str, PageToken] = {}
+        self.inventory_page_size = 50
+        self.faults = Faults()
+        self.buckets = Buckets()
+        self.agenda = Agenda(self.clock)
+        self.desk = ReportDesk(self.clock, processing_seconds)
+        self.order_desk = OrderDesk(self.agenda, seed)
+        self.feed_desk = FeedDesk(self.order_desk, self.desk)
+        self._calls: Counter[tuple[str, str | None, str]] = Counter()
+        self._reports_created: Counter[tuple[str, str]] = Counter()
+        self.add_merchant(**asdict(DEFAULT_MERCHANT), listings=listings, seed=seed)
+
+    def close(self) -> None:
+        """Stop the background work."""
+        self.desk.close()
+
+    def reset(self) -> None:
+        """Back to the start: clock, the default merchant as seeded, no other, no tokens, reports, feeds, orders, faults or counts."""
+        with self.lock:
+            self.desk.close()
+            self.resets += 1
+            self._begin()
+
+    # Merchants, and what is true of them.
+
+    def add_merchant(
+        self,
+        seller_id: str,
+        marketplace_ids: Iterable[str],
+        *,
+        client_id: str = DEFAULT_MERCHANT.client_id,
+        client_secret: str | None = None,
+        refresh_token: str | None = None,
+        listings: int = 50,
+        seed: int = 1,
+        store_name: str | None = None,
+        oddities: bool = True,
+    ) -> dict[str, Any]:
+        """Add a seller and return his credentials.
+
+        The marketplaces decide the region. A known `client_id` is the same application and must come with its secret
+        or with none; a new one gets a secret made up when none is given. `listings` SKUs are listed in each
+        marketplace, the known oddities first (`oddities` false: ordinary goods only).
+        """
+        with self.lock:
+            wanted = tuple(marketplace_ids)
+            region = region_of(wanted)
+            if seller_id in self.merchants:
+                raise ValueError(f"there is a seller {seller_id} already")
+            refresh_token = refresh_token or f"Atzr|{secrets.token_urlsafe(32)}"
+            if any(m.refresh_token == refresh_token for m in self.merchants.values()):
+                raise ValueError("this refresh token belongs to another seller")
+            known = self.clients.get(client_id)
+            if known is not None and client_secret not in (None, known):
+                raise ValueError(f"the client {client_id} has another secret")
+            self.clients[client_id] = known or client_secret or f"amzn1.oa2-cs.v1.{secrets.token_hex(16)}"
+            self.merchants[seller_id] = Merchant(
+                seller_id,
+                client_id,
+                refresh_token,
+                region,
+                store_name or f"Store of {seller_id}",
+                wanted,
+                partial(seeding.catalogue, listings=listings, seed=seed, oddities=oddities, changed=self.clock.wall()),
+            )
+            return self.credentials(seller_id)
+
+    def credentials(self, seller_id: str) -> dict[str, Any]:
+        """A seller's credentials, marketplaces and region."""
+        with self.lock:
+            merchant = self.merchant(seller_id)
+            return {
+                "seller_id": seller_id,
+                "client_id": merchant.client_id,
+                "client_secret": self.clients[merchant.client_id],
+                "refresh_token": merchant.refresh_token,
+                "marketplace_ids": list(merchant.marketplace_ids),
+                "region": merchant.region,
+            }
+
+    def change_credentials(
+        self, seller_id: str, refresh_token: str | None = None, client_secret: str | None = None
+    ) -> dict[str, Any]:
+        """Replace a seller's refresh token and/or his client's secret (the old ones stop working) and return all."""
+        with self.lock:
+            merchant = self.merchant(seller_id)
+            if refresh_token is not None:
+                merchant.refresh_token, merchant.revoked = refresh_token, False
+            if client_secret is not None:
+                self.clients[merchant.client_id] = client_secret
+            return self.credentials(seller_id)
+
+    def revoke(self, seller_id: str) -> None:
+        """Withdraw the authorization: the refresh token is refused, and the access tokens made with it too."""
+        with self.lock:
+            self.merchant(seller_id).revoked = True
+            self.tokens = {t: a for t, a in self.tokens.items() if a.seller_id != seller_id}
+
+    def merchant(self, seller_id: str) -> Merchant:
+        """The seller, or ValueError."""
+        if seller_id not in self.merchants:
+            raise ValueError(f"there is no seller {seller_id}")
+        return self.merchants[seller_id]
+
+    def truth(
+        self,
+        seller_id: str,
+        marketplace_id: str,
+        include_fbm_quantity: bool = False,
+        fetch_missing_inventory: bool = False,
+        import_deleted_skus: bool = True,
+    ) -> dict[str, dict[str, Any]]:
+        """The quantities that a first run with an empty pool must find: `{sku: {fba, fbm, quantity, source}}`."""
+        with self.lock:
+            return truth(
+                self._catalogue(seller_id, marketplace_id),
+                include_fbm_quantity=include_fbm_quantity,
+                fetch_missing_inventory=fetch_missing_inventory,
+                import_deleted_skus=import_deleted_skus,
+            )
+
+    def set_stock(
+        self,
+        seller_id: str,
+        marketplace_id: str,
+        sku: str,
+        *,
+        fba: int | None = None,
+        fbm: int | None = None,
+        api: int | None = None,
+    ) -> None:
+        """Change the stock of a SKU (created when unknown); see `Catalogue.set_stock`."""
+        with self.lock:
+            catalogue = self._catalogue(seller_id, marketplace_id)
+            catalogue.set_stock(sku, fba=fba, fbm=fbm, api=api, now=self.clock.wall())
+
+    def put_item(
+        self,
+        seller_id: str,
+        marketplace_id: str,
+        sku: str,
+        *,
+        offers: Iterable[tuple[str, int | None]] = (),
+        afn: Iterable[tuple[str, int]] = (),
+        api_stock: int | None = None,
+        title: str = "An item",
+        price: str = "9.99",
+    ) -> None:
+        """Set everything about a SKU: `offers` (channel, quantity or None), `afn` rows (condition, quantity)."""
+        with self.lock:
+            items = self._catalogue(seller_id, marketplace_id).items
+            number = items[sku].number if sku in items else len(items) + 1
+            listed = tuple((channel, quantity) for channel, quantity in offers)
+            stored = tuple((condition, quantity) for condition, quantity in afn)
+            items[sku] = Item(sku, number, title, listed, stored, api_stock, price, changed=self.clock.wall())
+
+    def remove_items(self, seller_id: str, marketplace_id: str, skus: Iterable[str] | None = None) -> None:
+        """Take SKUs out of a marketplace; None takes all."""
+        with self.lock:
+            items = self._catalogue(seller_id, marketplace_id).items
+            for sku in list(items) if skus is None else skus:
+                items.pop(sku, None)
+
+    def shape_report(
+        self, seller_id: str, marketplace_id: str, report_type: str, mode: str = "normal", hide: Iterable[str] = ()
+    ) -> None:
+        """Bend the reports made from now on: `hide` leaves SKUs out.
+
+        `mode` is normal, zero (all quantities 0), empty (DONE with the header only) or no_data (CANCELLED). A cached
+        listing report stays as it is until its hour is over.
+        """
+        _check_type(report_type)
+        if mode not in MODES:
+            raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+        with self.lock:
+            catalogue = self._catalogue(seller_id, marketplace_id)
+            catalogue.mode[report_type] = mode
+            catalogue.hidden[report_type] = frozenset(hide)
+
+    def set_rendering(
+        self, seller_id: str, marketplace_id: str, report_type: str | None = None, **options: Any
+    ) -> None:
+        """Change how reports are written (None: of every type); the options are those of `Rendering`."""
+        with self.lock:
+            catalogue = self._catalogue(seller_id, marketplace_id)
+            for one in REPORT_TYPES if report_type is None else (_check_type(report_type),):
+                catalogue.renderings[one] = catalogue.rendering(one).with_options(options)
+
+    def refuse_skus(self, seller_id: str, marketplace_id: str, skus: Iterable[str]) -> None:
+        """Make the FBA Inventory API answer 400 to any list with one of these SKUs; replaces the earlier ones."""
+        with self.lock:
+            self._catalogue(seller_id, marketplace_id).refused = set(skus)
+
+    def set_inventory_page_size(self, size: int) -> None:
+        """How many summaries a page of getInventorySummaries holds at most (Amazon: 50)."""
+        if size < 1:
+            raise ValueError(f"a page holds at least one summary, not {size}")
+        with self.lock:
+            self.inventory_page_size = size
+
+    def add_shipment(self, seller_id: str, marketplace_id: str, row: dict[str, str]) -> None:
+        """Add a row to the shipments report: column names as in the report; `reporting-date` (ISO 8601) places it."""
+        unknown = row.keys() - {*SHIPMENT_COLUMNS, POINTS_COLUMN}
+        if unknown:
+            raise ValueError(f"not columns of the shipments report: {', '.join(sorted(unknown))}")
+        with self.lock:
+            now = iso(self.clock.wall())
+            self._catalogue(seller_id, marketplace_id).shipments.append({"reporting-date": now, **row})
+
+    def settle(self) -> None:
+        """Let everything happen that is due: feeds are processed, orders leave and are reported."""
+        with self.lock:
+            self.agenda.settle()
+
+    def _catalogue(self, seller_id: str, marketplace_id: str) -> Catalogue:
+        self.settle()
+        return self.merchant(seller_id).catalogue(marketplace_id)
+
+    # Time.
+
+    def set_clock(
+        self, speed: float | None = None, advance: float | None = None, processing_seconds: float | None = None
+    ) -> dict[str, float]:
+        """Change the speed of waiting, skip `advance` seconds of it, set how long reports take; returns the clock."""
+        with self.lock:
+            self.settle()
+            if speed is not None:
+                self.clock.set_speed(speed)
+            if advance is not None:
+                self.clock.advance(advance)
+                self.settle()
+            if processing_seconds is not None:
+                self.desk.processing_seconds = float(processing_seconds)
+            return {
+                "speed": self.clock.speed,
+                "waited": self.clock.waited(),
+                "processing_seconds": self.desk.processing_seconds,
+            }
+
+    def advance(self, seconds: float) -> None:
+        """Skip seconds of waiting: processing, cool-downs, caches, rate limits."""
+        self.set_clock(advance=seconds)
+
+    def expire(self, what: str, seller_id: str | None = None) -> None:
+        """Let every access token ("tokens"), signed URL ("urls") or nextToken ("page_tokens") expire now."""
+        with self.lock:
+            if what == "tokens":
+                for token in self.tokens.values():
+                    if seller_id in (None, token.seller_id):
+                        token.expires_at = 0.0
+            elif what == "urls":
+                for url in self.urls.values():
+                    if seller_id in (None, url.seller_id):
+                        url.expires_at = 0.0
+            elif what == "page_tokens":
+                for page in self.page_tokens.values():
+                    if seller_id in (None, page.seller_id):
+                        page.expires_at = 0.0
+            else:
+                raise ValueError(f"cannot expire {what!r}; it can be tokens, urls or page_tokens")
+
+    # Misfortune.
+
+    def add_fault(self, operation: str, fault: str | int, **how: Any) -> None:
+        """Script a fault; `how` as in `Fault`: times, skip, seller_id, report_type, status, body, headers, seconds."""
+        with self.lock:
+            self.faults.add(Fault(operation, str(fault), **how))
+
+    def faults_listed(self) -> list[dict[str, Any]]:
+        """The scripted faults, with how many calls each has seen and struck."""
+        with self.lock:
+            return self.faults.listed()
+
+    def clear_faults(self) -> None:
+        """Forget the scripted faults."""
+        with self.lock:
+            self.faults.clear()
+
+    def override_document(
+        self,
+        report_type: str,
+        content: bytes | str,
+        *,
+        content_type: str = "text/plain; charset=UTF-8",
+        gzip: bool = True,
+        declare_gzip: bool | None = None,
+        seller_id: str | None = None,
+    ) -> None:
+        """Serve these bytes (a str is base64) for the next report of the type; several calls queue up.
+
+        `gzip` compresses them, `declare_gzip` (default: as `gzip`) is what getReportDocument says. Such a report is
+        DONE even inside a cool-down, and does not fill the listings cache.
+        """
+        _check_type(report_type)
+        plain = base64.b64decode(content, validate=True) if isinstance(content, str) else content
+        with self.lock:
+            self.desk.overrides.setdefault(report_type, []).append(
+                Override(
+                    compress(plain, 6) if gzip else plain,
+                    content_type,
+                    gzip,
+                    gzip if declare_gzip is None else declare_gzip,
+                    seller_id,
+                )
+            )
+
+    # Counting.
+
+    def count_call(self, operation: str, seller_id: str | None, outcome: str) -> None:
+        """Count one call and how it ended (an HTTP status, or "dropped")."""
+        with self.lock:
+            self._calls[operation, seller_id, outcome] += 1
+
+    def count_report(self, seller_id: str, report_type: str) -> None:
+        """Count one report that createReport made."""
+        with self.lock:
+            self._reports_created[seller_id, report_type] += 1
+
+    def calls(self, seller_id: str | None = None) -> dict[str, Any]:
+        """Counts: `calls` {operation: n}, `outcomes` {operation: {status: n}}, `reports_created` {type: n}."""
+        with self.lock:
+            calls: Counter[str] = Counter()
+            outcomes: dict[str, Counter[str]] = {}
+            for (operation, seller, outcome), n in self._calls.items():
+                if seller_id in (None, seller):
+                    calls[operation] += n
+                    outcomes.setdefault(operation, Counter())[outcome] += n
+            created: Counter[str] = Counter()
+            for (seller, report_type), n in self._reports_created.items():
+                if seller_id in (None, seller):
+                    created[report_type] += n
+            return {
+                "calls": dict(calls),
+                "outcomes": {operation: dict(counts) for operation, counts in outcomes.items()},
+                "reports_created": dict(created),
+            }
+
+    def clear_calls(self) -> None:
+        """Start counting anew."""
+        with self.lock:
+            self._calls.clear()
+            self._reports_created.clear()
+
+
+def _check_type(report_type: str) -> str:
+    if report_type not in REPORT_TYPES:
+        raise ValueError(f"report type {report_type!r} is not one of {', '.join(REPORT_TYPES)}")
+    return report_type

@@ -1,0 +1,236 @@
+"""Which requests are claimed for a feed, which wait, and which are invalid."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from fba_operators.fulfillment import claim as claims
+from fba_operators.operators.fulfillment import (
+    ClaimRequestsOperator,
+    SettleFeedsOperator,
+)
+from tests.helpers import context, run
+from tests.sending import SELLER, SKIPPED, STORE
+
+
+def test_invalid_requests_say_everything_that_is_wrong_and_stop_nobody(shop):
+    shop.add("FR-1")
+    shop.add("FR-2", ship_to_name=None, ship_to_country="XX")
+    shop.send()
+    assert shop.statuses() == {"FR-1": "accepted", "FR-2": "invalid"}
+    reason = shop.get("FR-2").status_reason
+    assert "ship-to name" in reason
+    assert "ship_to_country" in reason
+
+
+def test_an_invalid_request_put_right_by_hand_is_sent(shop):
+    shop.add("FR-1", ship_to_name=None)
+    shop.send()
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'pending', ship_to_name = 'Right'")
+    assert shop.send() == {"accepted": 1}
+
+
+def test_a_request_without_items_waits_for_them(shop):
+    shop.add("FR-1", [])
+    assert shop.send() is SKIPPED
+    assert (shop.get("FR-1").status, shop.get("FR-1").waiting_reason) == ("pending", "no items yet")
+
+
+def test_an_unknown_sku_waits_for_the_next_inventory_run_and_is_then_invalid(shop):
+    shop.add("FR-1", [("NEW-SKU", 1)])
+    shop.send()
+    assert shop.get("FR-1").waiting_reason == "SKU NEW-SKU: not in the pool yet"
+    begun = (
+        "INSERT INTO fba.run (dag_id, run_id, store, started_at, outcome) VALUES ('fba_get_inventory', %s, %s, %s, %s)"
+    )
+    shop.sql(begun, "before", STORE, datetime.now(UTC) - timedelta(hours=1), "success")
+    shop.sql(begun, "failed", STORE, datetime.now(UTC), "failed")
+    shop.sql(begun, "other", "other_store", datetime.now(UTC), "success")
+    shop.send()
+    assert shop.get("FR-1").status == "pending"
+    shop.sql(begun, "after", STORE, datetime.now(UTC), "success")
+    shop.send()
+    assert shop.get("FR-1").status == "invalid"
+    assert "NEW-SKU" in shop.get("FR-1").status_reason
+
+
+def test_a_sku_of_the_afn_report_counts_as_known_and_zero_stock_is_a_warning(shop, caplog):
+    copy = (
+        "INSERT INTO fba.amazon_afn_inventory_report (store, line_number, report_id, seller_sku, warehouse_condition_code,"
+        " quantity_available) VALUES ('amazon_us', %s, 'r', %s, %s, %s)"
+    )
+    for line, (sku, condition, quantity) in enumerate(
+        [("AFN-PLAIN", "SELLABLE", "5"), ("AFN-PLAIN", "UNSELLABLE", "9"), ("AFN-ZERO", "UNSELLABLE", "7")], start=2
+    ):
+        shop.sql(copy, line, sku, condition, quantity)
+    shop.add("FR-1", [("AFN-PLAIN", 1)])
+    shop.add("FR-2", [("AFN-ZERO", 1)])
+    with caplog.at_level(logging.WARNING):
+        shop.send(until="claim")
+    assert shop.statuses() == {"FR-1": "sending", "FR-2": "sending"}
+    assert shop.get("FR-1").status_reason is None
+    assert "quantity of 0" in shop.get("FR-2").status_reason
+
+
+def test_a_request_cancelled_while_pending_is_not_sent(shop):
+    shop.add("FR-1", cancel_requested_at=datetime.now(UTC))
+    shop.send()
+    assert (shop.get("FR-1").status, shop.get("FR-1").status_reason) == ("invalid", "cancelled before it was sent")
+    assert shop.called("cancelFulfillmentOrder") == 0
+
+
+def test_a_number_used_by_another_store_of_the_seller_is_invalid(shop):
+    shop.add("FR-1", store="amazon_ca")
+    shop.sql("UPDATE fba.fulfillment_request SET seller_id = %s", SELLER)
+    shop.add("FR-1")
+    shop.send()
+    assert shop.sql("SELECT store, status FROM fba.fulfillment_request ORDER BY store") == [
+        ("amazon_ca", "pending"),
+        ("amazon_us", "invalid"),
+    ]
+
+
+def test_hold_and_business_hours_wait_with_a_reason_and_can_be_ignored(shop, fulfillment):
+    closed = '{timezone: UTC, days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "24:00", holidays: [%s]}'
+    today = datetime.now(UTC).date()
+    fulfillment(f"hold_hours: 4, business_hours: {closed % f'{today}, {today + timedelta(days=1)}'}")
+    shop.add("FR-1")
+    assert shop.send() is SKIPPED
+    reason = shop.get("FR-1").waiting_reason
+    assert "on hold for 4 h" in reason
+    assert "outside business hours" in reason
+    assert f"until {today + timedelta(days=2)} 00:00 UTC" in reason
+    assert shop.send(ignore_hold="True") is SKIPPED
+    assert shop.send(ignore_hold="True", ignore_business_hours="True") == {"accepted": 1}
+    assert shop.get("FR-1").waiting_reason is None
+
+
+def test_only_runs_by_hand_send_unless_configured(shop, fulfillment):
+    shop.add("FR-1")
+    assert shop.send("scheduled") is SKIPPED
+    assert "triggered by hand" in shop.get("FR-1").waiting_reason
+    fulfillment("send_automatically: true")
+    assert shop.send("scheduled") == {"accepted": 1}
+
+
+def test_by_schedule_one_feed_in_twenty_minutes(shop, fulfillment):
+    fulfillment("send_automatically: true")
+    shop.add("FR-1")
+    shop.send("scheduled")
+    shop.add("FR-2")
+    assert shop.send("scheduled") is SKIPPED
+    assert "every 20 minutes; until" in shop.get("FR-2").waiting_reason
+    shop.pass_time(10)
+    assert shop.send("scheduled") is SKIPPED
+    assert shop.send("manual") == {"accepted": 1}
+
+
+def test_a_scheduled_run_that_is_a_little_early_waits_for_its_turn(shop, fulfillment):
+    fulfillment("send_automatically: true")
+    shop.add("FR-1")
+    shop.send("scheduled")
+    shop.add("FR-2")
+    shop.pass_time(19)
+    moments = []
+
+    def later(moment):
+        moments.append(moment)
+        shop.pass_time(1)
+
+    assert (
+        shop.task(lambda: ClaimRequestsOperator(task_id="claim"), shop.context("scheduled"), on_wait=later) != SKIPPED
+    )
+    assert timedelta(0) < moments[0] - datetime.now(UTC) <= timedelta(minutes=1)
+    assert shop.get("FR-2").status == "sending"
+
+
+def test_only_the_numbers_asked_for_are_sent(shop):
+    for number in ("FR-1", "FR-2", "FR-3"):
+        shop.add(number)
+    shop.send(fulfillment_request_numbers='["FR-3"]')
+    shop.send(fulfillment_request_numbers=["FR-1", "FR-3", "FR-9"])
+    assert shop.statuses() == {"FR-1": "accepted", "FR-2": "pending", "FR-3": "accepted"}
+    assert "Asked for, but accepted: FR-3. Asked for, but not known to this store: FR-9." in shop.summary()
+
+
+@pytest.mark.parametrize("numbers", ["FR-1", '{"a": 1}', [1], 5])
+def test_numbers_that_are_no_list_of_texts_are_refused(shop, numbers):
+    with pytest.raises(ValueError, match="must be a list of FR numbers"):
+        run(ClaimRequestsOperator(task_id="claim", fulfillment_request_numbers=numbers))
+
+
+def test_a_dry_run_calls_nobody_and_moves_only_to_invalid(shop):
+    shop.add("FR-1")
+    shop.add("FR-2", ship_to_name=None)
+    ctx = shop.context()
+    shop.task(lambda: SettleFeedsOperator(task_id="settle", needed="False"), ctx)
+    assert shop.task(lambda: ClaimRequestsOperator(task_id="claim", send="False"), ctx) is SKIPPED
+    assert shop.statuses() == {"FR-1": "pending", "FR-2": "invalid"}
+    assert "1 requests would be sent (dry run): FR-1." in shop.summary()
+    assert shop.get("FR-1").seller_id is None
+    assert shop.feeds() == []
+    assert shop.amazon.world.calls()["calls"] == {}
+
+
+def test_a_full_feed_leaves_the_rest_pending(shop, monkeypatch):
+    monkeypatch.setattr("fba_operators.fulfillment.feed_xml.MAX_MESSAGES", 2)
+    monkeypatch.setattr(claims.build_order_feed, "__kwdefaults__", {"max_messages": 2, "max_bytes": 10**6})
+    monkeypatch.setattr(claims, "PAGE", 2)
+    for number in range(5):
+        shop.add(f"FR-{number}")
+    assert shop.send() == {"accepted": 2}
+    assert list(shop.statuses().values()) == ["accepted", "accepted", "pending", "pending", "pending"]
+    assert "the next feed is full" in shop.get("FR-4").waiting_reason
+    shop.send()
+    shop.send()
+    assert set(shop.statuses().values()) == {"accepted"}
+    assert set(shop.made().values()) == {1}
+
+
+def test_a_request_somebody_is_writing_is_left_for_the_next_run(shop, warehouse_url):
+    shop.add("FR-1")
+    shop.add("FR-2")
+    with psycopg.connect(warehouse_url) as other:
+        other.execute("UPDATE fba.fulfillment_request SET ship_to_name = 'New' WHERE fr_number = 'FR-1'")
+        shop.send()
+    assert shop.statuses() == {"FR-1": "pending", "FR-2": "accepted"}
+
+
+def test_what_xml_cannot_say_is_invalid_and_stops_nobody(shop, monkeypatch):
+    """A request that passes the rules but not the schema: the rules may have a hole, the others must go out."""
+    real = claims.build_order_feed
+
+    def build(seller_id, requests, fulfillment):
+        if any(request.fr_number == "FR-1" for request in requests):
+            raise claims.FeedError("the feed does not pass the project's schema at /AmazonEnvelope")
+        return real(seller_id, requests, fulfillment)
+
+    monkeypatch.setattr(claims, "build_order_feed", build)
+    shop.add("FR-1")
+    shop.add("FR-2")
+    shop.send()
+    assert shop.statuses() == {"FR-1": "invalid", "FR-2": "accepted"}
+    assert "schema" in shop.get("FR-1").status_reason
+
+
+def test_two_claims_at_the_same_time_make_one_feed(shop):
+    for number in range(20):
+        shop.add(f"FR-{number}")
+    results = []
+
+    def claim(run_id):
+        results.append(shop.task(lambda: ClaimRequestsOperator(task_id="claim"), context(run_id)))
+
+    threads = [threading.Thread(target=claim, args=(f"run-{n}",)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(result is SKIPPED for result in results) == [False, True]
+    assert len(shop.feeds()) == 1
+    assert shop.sql("SELECT count(*) FROM fba.feed_message") == [(20,)]

@@ -1,0 +1,263 @@
+"""Exactly once: killed anywhere, with a network that fails, each good request becomes one order and ends accepted."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+
+import pytest
+
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.errors import DecisionNeededError, SellingPartnerError
+from fba_operators.fulfillment import settle as settling
+from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE
+from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.operators import fulfillment as feeds
+from tests.sending import GOOD, SELLER, Merchant
+
+# Every point between two effects.
+POINTS = {
+    "claim": (feeds, "claim_requests"),
+    "createFeedDocument": (SellingPartnerHook, "create_feed_document"),
+    "upload": (SellingPartnerHook, "upload_feed_document"),
+    "uploaded_at": (FeedLedger, "uploaded"),
+    "submit_started_at": (FeedLedger, "begin_submit"),
+    "createFeed": (SellingPartnerHook, "create_feed"),
+    "feed id": (FeedLedger, "submitted"),
+    "feed state": (FeedLedger, "note"),
+    "result read": (settling, "read_result"),
+    "results recorded": (FeedLedger, "judge"),
+}
+STATEMENTS = (
+    "add_feed",
+    "add_messages",
+    "set_sending",
+    "note_submitted",
+    "move",
+    "note_results",
+    "note_judged",
+    "close_feed",
+)
+
+
+class Reaper:
+    """Kills the process at a chosen point, as often as it is told."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.armed: dict[tuple[str, str], int] = {}
+        self.kills = 0
+        for point, (owner, name) in POINTS.items():
+            patch.setattr(owner, name, self._deadly(point, getattr(owner, name)))
+        run = FeedLedger.run
+
+        def statement(ledger, db, name, **values):
+            self.pass_by(name, "before")
+            rows = run(ledger, db, name, **values)
+            self.pass_by(name, "after")
+            return rows
+
+        patch.setattr(FeedLedger, "run", statement)
+
+    def arm(self, point: str, when: str) -> None:
+        self.armed[point, when] = 1
+
+    def pass_by(self, point: str, when: str) -> None:
+        if self.armed.pop((point, when), 0):
+            self.kills += 1
+            raise SystemExit(f"killed {when} {point}")
+
+    def _deadly(self, point, real):
+        def wrapper(*arguments, **named):
+            self.pass_by(point, "before")
+            result = real(*arguments, **named)
+            self.pass_by(point, "after")
+            return result
+
+        return wrapper
+
+
+@pytest.fixture
+def shop(warehouse_url, amazon, monkeypatch):
+    monkeypatch.setattr("fba_operators.amazon.client.PATIENCE", 0.0)
+    monkeypatch.setattr("fba_operators.amazon.trigger.SOONEST", 0.005)
+    amazon.world.set_clock(processing_seconds=0.01)
+    with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
+        merchant.stock("NOT-AT-AMAZON", 5)
+        yield merchant
+
+
+@pytest.fixture
+def reaper(shop, monkeypatch):
+    return Reaper(monkeypatch)
+
+
+def is_over(shop):
+    return set(shop.statuses().values()) <= {"accepted", "rejected", "invalid"} and all(
+        done for _, done in shop.feeds()
+    )
+
+
+def decide(shop):
+    """A person looks at Amazon for what is unknown although no feed is open, and decides."""
+    if all(done for _, done in shop.feeds()):
+        made = shop.made()
+        for number, status in shop.statuses().items():
+            if status == "unknown":
+                decided = "accepted" if made.get(number) else "pending"
+                shop.sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", decided, number)
+
+
+def finish(shop):
+    """Let later runs come until nothing is open."""
+    for _ in range(60):
+        if is_over(shop):
+            return
+        with suppress(DecisionNeededError, SystemExit):
+            shop.send(attempts=4)
+        decide(shop)
+        shop.pass_time(31)
+    raise AssertionError(f"still open: {shop.statuses()}, {shop.feeds()}")
+
+
+def check(shop, good, bad):
+    assert {number: shop.statuses()[number] for number in good} == dict.fromkeys(good, "accepted")
+    assert {number: shop.statuses()[number] for number in bad} == dict.fromkeys(bad, "rejected")
+    made = shop.made()
+    assert {number: made.get(number) for number in good} == dict.fromkeys(good, 1)
+    assert {number: made.get(number) for number in bad} == dict.fromkeys(bad, 0)
+
+
+def order_some(shop):
+    good = [shop.add("FR-1"), shop.add("FR-2", [(GOOD, 2), (GOOD, 3)])]
+    return good, [shop.add("FR-3", [("NOT-AT-AMAZON", 1)])]
+
+
+@pytest.mark.parametrize(
+    ("point", "when", "retried"),
+    [
+        *((point, when, retried) for point in POINTS for when in ("before", "after") for retried in (True, False)),
+        *((name, when, when == "after") for name in STATEMENTS for when in ("before", "after")),
+    ],
+)
+def test_killed_at_one_point(shop, reaper, point, when, retried):
+    good, bad = order_some(shop)
+    reaper.arm(point, when)
+    with suppress(SystemExit):
+        shop.send(attempts=2 if retried else 1)
+    assert reaper.kills == 1
+    finish(shop)
+    check(shop, good, bad)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "point", ["listAllFulfillmentOrders", "resolve", "note_absent", "not_arrived", "close_if_known"]
+)
+def test_killed_while_a_lost_answer_is_looked_up(shop, reaper, monkeypatch, point, when):
+    good, bad = order_some(shop)
+    owner, name = (FeedLedger, point)
+    if point == "listAllFulfillmentOrders":
+        owner, name = SellingPartnerHook, "list_all_fulfillment_orders"
+    monkeypatch.setattr(owner, name, reaper._deadly(point, getattr(owner, name)))
+    shop.amazon.world.add_fault("createFeed", "reset_after")
+    shop.send()
+    shop.pass_time(31)
+    reaper.arm(point, when)
+    for _ in range(3):
+        with suppress(SystemExit):
+            shop.send()
+        shop.pass_time(11)
+    assert reaper.kills == 1
+    finish(shop)
+    check(shop, good, bad)
+
+
+def test_killed_at_every_point_in_turn_within_one_run(shop, reaper):
+    good, bad = order_some(shop)
+    for point in POINTS:
+        for when in ("before", "after"):
+            reaper.arm(point, when)
+    shop.send(attempts=25)
+    finish(shop)
+    assert reaper.armed == {}
+    check(shop, good, bad)
+
+
+FAULTS = [
+    *(("createFeedDocument", kind) for kind in ("reset_before", "reset_after", "503", "429")),
+    *(("uploadDocument", kind) for kind in ("reset_before", "reset_after", "expired_url", "503")),
+    *(
+        ("createFeed", kind)
+        for kind in (
+            *("reset_before", "reset_after", "reset_before", "reset_after", "500", "503", "error_after", "429"),
+            *("expired_token", "status", "cancelled", "fatal_none", "fatal_some", "fatal_all", "missing_result"),
+            *("expired_result", "unreadable_result", "wrong_counts", "warnings", "plain_result"),
+        )
+    ),
+    *(("getFeed", kind) for kind in ("503", "reset_before", "429")),
+    *(("getFeeds", kind) for kind in ("503", "reset_after", "429")),
+    *(("getFeedDocument", kind) for kind in ("503", "429")),
+    *(("downloadDocument", kind) for kind in ("reset_before", "expired_url", "truncated_gzip")),
+    *(("listAllFulfillmentOrders", kind) for kind in ("503", "reset_before", "429")),
+    *(("getFulfillmentOrder", kind) for kind in ("503", "reset_before")),
+    ("token", "503"),
+]
+REFUSED = {"status": 400, "body": {"errors": [{"code": "InvalidInput", "message": "Invalid Request Parameters"}]}}
+
+
+def stir(shop, reaper, dice):
+    """Prepare what goes wrong in the next run."""
+    if dice.random() < 0.1:
+        armed, reaper.armed = reaper.armed, {}
+        with suppress(SellingPartnerError):
+            foreign_feed()
+        reaper.armed = armed
+    for _ in range(dice.choice([0, 1, 1, 2, 3])):
+        operation, kind = dice.choice(FAULTS)
+        how = REFUSED if kind == "status" else {}
+        shop.amazon.world.add_fault(
+            operation, kind, times=dice.choice([1, 1, 2, 6]), skip=dice.choice([0, 0, 1]), **how
+        )
+    for _ in range(dice.choice([0, 0, 1, 2])):
+        reaper.arm(dice.choice([*POINTS, *STATEMENTS]), dice.choice(["before", "after"]))
+    shop.amazon.world.set_order_listing(page_size=dice.choice([1, 3, 50]), delay=dice.choice([0, 0, 300, 3600]))
+
+
+def foreign_feed():
+    """Another program of the same seller submits a feed of the same type."""
+    hook = SellingPartnerHook()
+    document_id, url = hook.create_feed_document(CONTENT_TYPE)
+    hook.upload_feed_document(url, b"<x/>", CONTENT_TYPE)
+    hook.create_feed(FEED_TYPE, document_id)
+
+
+RUNS, SEEDS = 54, (1, 2, 3, 4)  # 216 runs
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_many_runs_with_everything_going_wrong(shop, reaper, seed):
+    dice = random.Random(seed)
+    good, bad = [], []
+    for number in range(RUNS):
+        parts = range(dice.choice([0, 1, 2]))
+        good += [shop.add(f"FR-{number}-{part}", [(GOOD, dice.randint(1, 3))]) for part in parts]
+        if dice.random() < 0.15:
+            bad.append(shop.add(f"BAD-{number}", [("NOT-AT-AMAZON", 1)]))
+        stir(shop, reaper, dice)
+        with suppress(SellingPartnerError, SystemExit):
+            shop.send(attempts=dice.choice([1, 2, 4]))
+        decide(shop)
+        made = shop.made()
+        assert all(times <= 1 for times in made.values())
+        statuses = shop.statuses()
+        assert all(made.get(name) == 1 for name, status in statuses.items() if status == "accepted")
+        assert all(statuses[name] not in ("rejected", "invalid") for name in good)
+        shop.pass_time(dice.choice([1, 11, 21, 31]))
+        if dice.random() < 0.3:
+            shop.amazon.world.clear_faults()
+    shop.amazon.world.clear_faults()
+    reaper.armed.clear()
+    finish(shop)
+    check(shop, good, bad)
+    assert reaper.kills > 5
+    assert shop.amazon.world.orders(SELLER).keys() == {*good, *bad}

@@ -1,0 +1,95 @@
+"""docker-compose.yaml, Dockerfile and `make env`: what can be checked of them without Docker."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+from cryptography.fernet import Fernet
+
+PROJECT = Path(__file__).resolve().parents[2]
+TEXT = (PROJECT / "docker-compose.yaml").read_text()
+SERVICES = yaml.safe_load(TEXT)["services"]
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+# ${NAME:-default} and ${NAME:?is not set …}, but not $${HOSTNAME}, which the container's shell reads.
+VARIABLES = re.findall(r"(?<!\$)\$\{(\w+)(:[-?])?", TEXT)
+SECRETS = {name for name, _ in VARIABLES if re.search(r"PASSWORD|SECRET|KEY", name)}
+
+
+def pins(file: str) -> dict[str, str]:
+    text = (PROJECT / file).read_text()
+    return dict(re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==(\S+)", text, re.MULTILINE))
+
+
+def test_every_secret_must_be_set_and_none_has_a_default():
+    assert {kind for name, kind in VARIABLES if name in SECRETS} == {":?"}
+    assert {kind for name, kind in VARIABLES if name not in SECRETS} == {":-"}
+
+
+def test_no_secret_stands_in_the_file():
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD$|SECRET|_KEY|AUTH$", key):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", str(value)), f"{name}: {key}"
+            assert not re.search(r"://[^@/:]*:(?!\$\{)[^@/]*@", str(value)), f"{name}: {key} has a password in it"
+
+
+def test_make_env_writes_what_compose_asks_for_and_keeps_it(tmp_path):
+    def env() -> str:
+        make = ["make", "--silent", "--file", PROJECT / "Makefile", "env"]
+        subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+        return (tmp_path / ".env").read_text()
+
+    written = env()
+    values = dict(line.split("=", 1) for line in written.splitlines())
+    assert set(values) == SECRETS
+    assert len(set(values.values())) == len(values)
+    assert all(len(value) >= 43 for value in values.values())
+    # They stand in addresses, in JSON and in SQL, where anything else would have to be escaped.
+    assert all(value.isalnum() for name, value in values.items() if name != "FERNET_KEY")
+    assert Fernet(values["FERNET_KEY"])
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert env() == written
+
+
+def test_nothing_listens_beyond_this_machine():
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_each_image_is_built_by_one_service():
+    built = [service["image"] for service in SERVICES.values() if "build" in service]
+    assert sorted(built) == ["airflow-amazon-fba", "airflow-amazon-fba-sandbox"]
+
+
+def test_the_triggerer_may_open_a_file_for_each_task_that_waits():
+    """And no more than most machines let a container have: where that is less, it does not start."""
+    triggerer = SERVICES["triggerer"]
+    capacity = int(triggerer["environment"]["AIRFLOW__TRIGGERER__CAPACITY"])
+    assert 2 * capacity <= triggerer["ulimits"]["nofile"] <= 16384
+
+
+def test_a_worker_that_stops_can_still_say_how_its_tasks_ended():
+    assert SERVICES["worker"]["depends_on"]["api-server"] == {"condition": "service_healthy"}
+
+
+def test_the_image_has_the_versions_that_are_tested():
+    celery = pins("requirements-celery.txt")
+    assert pins("requirements.txt").items() <= celery.items()
+    (base,) = re.findall(r"^FROM apache/airflow:slim-([\d.]+)-python", DOCKERFILE, re.MULTILINE)
+    assert base == celery["apache-airflow"]
+
+
+def test_the_build_sees_what_it_copies_and_nothing_else():
+    copied = {
+        name
+        for line in re.findall(r"^COPY --chown=airflow:0 (.+) \S+$", DOCKERFILE, re.MULTILINE)
+        for name in line.split()
+    }
+    ignored = (PROJECT / ".dockerignore").read_text().splitlines()
+    assert ignored[1] == "*"
+    assert {line[1:] for line in ignored if line.startswith("!")} == copied
+    assert all((PROJECT / name).exists() for name in copied)

@@ -1,0 +1,152 @@
+"""README and docs: their SQL runs, their links lead somewhere, their example works."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from datetime import date, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from devstack.__main__ import LISTINGS
+from devstack.demo import MARKETPLACE, SELLER
+from fba_operators.warehouse.database import Warehouse
+from sandbox.world.world import World
+from tests.helpers import run
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+SQL = [(page.name, block) for page in PAGES for block in blocks(page, "sql") if "CREATE TABLE" not in block]
+
+
+@pytest.mark.parametrize(("page", "block"), SQL, ids=[f"{page}-{n}" for n, (page, _) in enumerate(SQL)])
+def test_the_sql_runs_as_it_stands(warehouse_url, page, block):
+    with psycopg.connect(warehouse_url) as db:
+        db.execute(block.encode())
+
+
+def test_the_example_request_can_be_sent_to_the_sandbox():
+    (block,) = [each for each in blocks(PROJECT / "README.md", "sql") if each.startswith("INSERT")]
+    [(sku, quantity)] = re.findall(r"1, '([^']+)', (\d+)\)", block)
+    stock = World(listings=LISTINGS).truth(SELLER, MARKETPLACE, False, False)
+    assert stock[sku]["quantity"] >= int(quantity)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", "dags/fba_get_shipments.py"])
+def test_the_example_of_a_backfill_leaves_no_day_of_its_month_out(page):
+    """Airflow takes a date for its midnight: without a run after the month its last day is not asked for."""
+    [dates] = re.findall(r"--from-date (\S+) --to-date (\S+) ", (PROJECT / page).read_text())
+    first, last = map(date.fromisoformat, dates)
+    next_month = (first + timedelta(days=31)).replace(day=1)
+    assert (first.day, last) == (1, next_month + timedelta(days=1))
+
+
+def test_there_is_sql_for_each_job():
+    assert len(SQL) > 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if path.startswith("http"):
+            continue
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings], target
+
+
+def test_make_knows_every_target_that_is_named():
+    known = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert named <= known, page.name
+
+
+@pytest.mark.parametrize("dag", sorted((PROJECT / "dags").glob("*.py")), ids=lambda dag: dag.stem)
+def test_the_readme_names_every_param(dag):
+    params = re.findall(r'"(\w+)": Param\(', dag.read_text())
+    assert len(params) >= 4
+    assert [name for name in params if f"`{name}`" not in (PROJECT / "README.md").read_text()] == []
+
+
+def test_yaml_and_json_in_the_docs_can_be_read(monkeypatch, tmp_path):
+    from fba_operators.settings.stores_file import load_stores
+
+    for page in PAGES:
+        for block in blocks(page, "yaml"):
+            text = block if "stores:" in block else f"stores: {{amazon_us: }}\n{block}"
+            (tmp_path / "stores.yaml").write_text(text)
+            assert load_stores(tmp_path / "stores.yaml").stores
+            assert yaml.safe_load(block)
+        for conf in re.findall(r"conf '(\{.*?\})'", page.read_text()):
+            assert set(json.loads(conf)) <= {"start", "end", "lookback_days"}
+
+
+def test_the_environment_of_the_connection_example_is_a_connection(monkeypatch):
+    from airflow.sdk import BaseHook
+
+    example = re.search(r"AIRFLOW_CONN_AMAZON_US='(\{.*?\}\})'", (PROJECT / "docs/connect.md").read_text(), re.DOTALL)
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", example[1].replace("\n", ""))
+    connection = BaseHook.get_connection("amazon_us")
+    assert connection.conn_type == "amazon_sp_api"
+    assert connection.extra_dejson["marketplace_id"] == "ATVPDKIKX0DER"
+
+
+def test_a_report_type_is_added_as_extend_md_says(amazon, warehouse, warehouse_url, monkeypatch):
+    page = PROJECT / "docs" / "extend.md"
+    (table,) = [block for block in blocks(page, "sql") if "CREATE TABLE" in block]
+    with psycopg.connect(warehouse_url) as db:
+        db.execute(table.encode())
+    names = {}
+    header = """
+from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.reports.ledger import ReportLedger
+from fba_operators.reports.load_report import copy_rows, load_report
+from fba_operators.reports.report_types import ReportType
+from fba_operators.warehouse.database import statements
+"""
+    exec(header + "\n".join(blocks(page, "python")), names)
+    name = names["FBA_MANAGE_INVENTORY"].name
+    for module in ("sandbox.merchant.merchant", "sandbox.api.reports", "sandbox.world.world"):
+        from sandbox.merchant.merchant import REPORT_TYPES
+
+        monkeypatch.setattr(f"{module}.REPORT_TYPES", (*REPORT_TYPES, name))
+    amazon.world.override_document(
+        name,
+        b"sku\tfnsku\tasin\tafn-fulfillable-quantity\tafn-inbound-shipped-quantity\tper-unit-volume\n"
+        b"A\tX1\tB1\t5\t7\t0.1\nB\tX2\tB2\t5\tmany\t0.1\n" + b"C\tX3\tB3\t1\t2\t0.2\n" * 200,
+    )
+    from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
+
+    asked = run(RequestReportOperator(task_id="request", report_type=name))
+    finished = run(WaitForReportOperator(task_id="wait", report_id=asked))
+    load = names["LoadManageInventoryOperator"](task_id="load", report_id=finished)
+    assert run(load) == {"rejected": 1}
+    with Warehouse().connect() as db:
+        query = db.execute(
+            "SELECT line_number, sku, afn_inbound_shipped_quantity, extra FROM fba.amazon_manage_inventory_report"
+            " ORDER BY line_number LIMIT 2"
+        )
+        assert query.fetchall() == [
+            (2, "A", "7", {"per-unit-volume": "0.1"}),
+            (4, "C", "2", {"per-unit-volume": "0.2"}),
+        ]
+        assert db.execute("SELECT applied_at IS NOT NULL FROM fba.report").fetchone() == (True,)
+
+
+def test_every_command_of_make_help_is_explained():
+    told = subprocess.run(["make", "help"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    assert {"run", "up", "test", "faults", "bench", "wheel"} <= set(re.findall(r"make ([a-z-]+)", told))

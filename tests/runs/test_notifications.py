@@ -1,0 +1,322 @@
+"""Who is told about a run, and in which words; delivered by Apprise to a real HTTP endpoint."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from airflow.sdk._shared.observability.metrics import otel_logger
+from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.observability import stats
+from airflow.sdk.observability.metrics import stats_utils
+from opentelemetry import metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from devstack.airflow import store_connection
+from fba_operators.errors import CredentialsError, DecisionNeededError
+from fba_operators.operators.inventory import MergeInventoryOperator
+from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
+from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
+from fba_operators.operators.token import RefreshTokenOperator
+from fba_operators.runs.summary import ATTENTION, STANDING, StoreSummary, message
+from fba_operators.warehouse.database import statements
+from sandbox.world.world import DEFAULT_MERCHANT
+from tests.helpers import context as bare_context
+from tests.helpers import run as run_operator
+
+LISTINGS, AFN = "GET_MERCHANT_LISTINGS_ALL_DATA", "GET_AFN_INVENTORY_DATA"
+STORES = """stores: {amazon_us: {inventory: {max_rejected_share: 1.0}}, amazon_other: }
+notifications: [{connection: team_chat%s}]"""
+
+
+@pytest.fixture
+def listener():
+    """An HTTP endpoint that keeps the bodies it is sent; refuse() makes it answer 500 from then on."""
+    received: list[bytes] = []
+    refuse: list[bool] = []
+
+    class Service(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(500 if refuse else 200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Service)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield SimpleNamespace(received=received, refuse=lambda: refuse.append(True), port=server.server_port)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Chat(SimpleNamespace):
+    """A chat service that keeps what it is sent."""
+
+    @property
+    def received(self):
+        return [json.loads(body) for body in self.listener.received]
+
+
+@pytest.fixture
+def chat(listener, monkeypatch):
+    """A chat service behind the connection team_chat."""
+    path = f"json://127.0.0.1:{listener.port}/hooks/chat-secret-token"
+    connection = {"conn_type": "apprise", "extra": {"config": {"path": path, "tag": "all"}}}
+    monkeypatch.setenv("AIRFLOW_CONN_TEAM_CHAT", json.dumps(connection))
+    return Chat(listener=listener, refuse=listener.refuse)
+
+
+@pytest.fixture
+def stores(tmp_path, monkeypatch):
+    def write(on=""):
+        path = tmp_path / "stores.yaml"
+        path.write_text(STORES % on)
+        monkeypatch.setenv("FBA_STORES_FILE", str(path))
+
+    return write
+
+
+@pytest.fixture
+def sql(warehouse_url):
+    with psycopg.connect(warehouse_url, autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None)
+
+
+def context(run_id, **params):
+    made = bare_context(run_id, **params)
+    made["ti"].log_url = f"https://airflow.example/dags/fba_get_inventory/runs/{run_id}/tasks/summarise?try_number=1"
+    return made
+
+
+def inventory_run(run_id, stores=("amazon_us",)):
+    """The tasks of fba_get_inventory for one store; the last one's exception is returned."""
+    ctx = context(run_id)
+    run_operator(PrepareRunOperator(task_id="prepare", stores=list(stores)), ctx)
+    for store in stores:
+        try:
+            run_operator(RefreshTokenOperator(task_id="token", conn_id=store), ctx)
+            ids = {}
+            for name, kind in (("listings", LISTINGS), ("afn", AFN)):
+                asked = run_operator(RequestReportOperator(task_id="request", report_type=kind, conn_id=store), ctx)
+                waited = WaitForReportOperator(task_id="wait", report_id=asked, conn_id=store)
+                ids[f"{name}_report_id"] = run_operator(waited, ctx)
+            run_operator(MergeInventoryOperator(task_id="merge", conn_id=store, **ids), ctx)
+        except (CredentialsError, DecisionNeededError):
+            pass
+    return summarise(ctx, stores)
+
+
+def summarise(ctx, stores):
+    try:
+        run_operator(SummariseRunOperator(task_id="summarise", stores=stores if stores is None else list(stores)), ctx)
+    except AirflowException as failed:
+        return failed
+    return None
+
+
+def test_always_tells_of_each_run_with_its_link(amazon, warehouse, stores, chat):
+    stores(", on: [always]")
+    assert inventory_run("first") is None
+    (told,) = chat.received
+    assert ": success" in told["title"]
+    assert "amazon_us: success." in told["message"]
+    assert told["message"].endswith("https://airflow.example/dags/fba_get_inventory/runs/first")
+
+
+def test_change_is_told_once(amazon, warehouse, stores, chat):
+    stores(", on: [change]")
+    inventory_run("first")
+    assert len(chat.received) == 1
+    inventory_run("second")  # the same reports, inside their cool-down
+    assert len(chat.received) == 1
+
+
+def test_a_failed_store_is_told_in_our_words_without_amazons(amazon, warehouse, stores, chat, monkeypatch, caplog):
+    stores()
+    wrong = store_connection(amazon.url, refresh_token="Atzr|revoked-secret")
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_OTHER", wrong)
+    assert "1 of 2 stores failed" in str(inventory_run("first", ["amazon_us", "amazon_other"]))
+    (told,) = chat.received
+    assert told["type"] == "failure"
+    assert "1 of 2 stores failed" in told["title"]
+    assert "amazon_other: FAILED. token: Connection amazon_other: the refresh token is not valid" in told["message"]
+    assert "invalid_grant" in told["message"]
+    assert "revoked-secret" not in json.dumps(told) + caplog.text
+    assert DEFAULT_MERCHANT.client_secret not in json.dumps(told)
+    assert "chat-secret-token" not in caplog.text
+
+
+def test_what_amazon_and_documents_say_stays_out(amazon, warehouse, sql, stores, chat):
+    stores(", on: [failure, attention, change, always]")
+    amazon.world.add_fault("createReport", "fatal")
+    assert inventory_run("first") is not None
+    ((summary, failure),) = sql("SELECT summary, failure FROM fba.run WHERE run_id = 'first'").fetchall()
+    assert "Amazon's reason" in summary
+    assert "none given" in summary
+    assert "none given" not in failure
+    assert failure in chat.received[0]["message"]
+
+
+def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat):
+    stores()
+    inventory_run("first")
+    sql("UPDATE fba.report SET requested_at = requested_at - interval '40 minutes'")
+    amazon.world.advance(40 * 60)
+    skus = [sku for (sku,) in sql("SELECT sku FROM fba.global_inventory_pool WHERE quantity > 0")]
+    for sku in skus:
+        amazon.world.put_item(
+            "A1SANDBOXSELLER", "ATVPDKIKX0DER", sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 0)]
+        )
+    chat.listener.received.clear()
+    assert inventory_run("second") is not None
+    (told,) = chat.received
+    assert "accept_zeroed_stock" in told["message"]
+    assert not [sku for sku in skus if sku in told["message"]]
+    ((summary,),) = sql("SELECT summary FROM fba.run WHERE run_id = 'second'").fetchall()
+    assert [sku for sku in skus if sku in summary]
+
+
+def test_what_needs_a_person_is_told_once_a_day_while_it_stays(amazon, warehouse, sql, stores, chat):
+    stores(", on: [attention]")
+    broken = b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
+    amazon.world.override_document(LISTINGS, broken)
+    days = (
+        "SELECT count(DISTINCT (started_at AT TIME ZONE 'UTC')::date) FROM fba.run"  # two, if it is midnight just now
+    )
+    inventory_run("first")
+    inventory_run("second")
+    told, *again = chat.received
+    assert 1 + len(again) == sql(days).fetchone()[0]
+    assert "1 lines of reports could not be read" in told["message"]
+    assert sql("SELECT attention FROM fba.run WHERE run_id = 'second'").fetchone()[0]["rejected_lines"] == 1
+    sql("UPDATE fba.run SET started_at = started_at - interval '24 hours'")
+    inventory_run("third")
+    assert len(chat.received) == sql(days).fetchone()[0] > 1 + len(again)
+
+
+def test_a_store_that_was_killed_is_told_as_failed(amazon, warehouse, sql, stores, chat):
+    stores()
+    ctx = context("killed")
+    run_operator(PrepareRunOperator(task_id="prepare", stores=["amazon_us"]), ctx)
+    assert "amazon_us" in str(summarise(ctx, ["amazon_us"]))
+    assert "amazon_us: FAILED. it did not finish" in chat.received[0]["message"]
+    assert sql("SELECT outcome FROM fba.run").fetchone() == ("failed",)
+
+
+def test_a_run_that_could_not_be_prepared_is_told(warehouse, stores, chat):
+    stores()
+    assert "not prepared" in str(summarise(context("unprepared"), None))
+    assert "the run was not prepared" in chat.received[0]["message"]
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        None,
+        {"conn_type": "apprise", "extra": {}},
+        {"conn_type": "apprise", "extra": {"config": {"path": "nonsense"}}},
+        {"conn_type": "apprise", "extra": {"config": {"path": "json://127.0.0.1:9/chat-secret-token"}}},
+    ],
+)
+def test_a_message_that_cannot_be_delivered_changes_nothing_but_the_log(
+    amazon, warehouse, stores, monkeypatch, caplog, capfd, connection
+):
+    stores(", on: [always]")
+    if connection:
+        monkeypatch.setenv("AIRFLOW_CONN_TEAM_CHAT", json.dumps(connection))
+    assert inventory_run("first") is None
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert "connection team_chat was not delivered" in logged
+    assert "chat-secret-token" not in logged
+
+
+def test_a_service_that_refuses_is_logged(amazon, warehouse, stores, chat, caplog, capfd):
+    stores(", on: [always]")
+    chat.refuse()
+    inventory_run("first")
+    assert "connection team_chat was not delivered" in caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "is_news"),
+    [
+        ({}, {}, False),
+        ({"overdue": 2}, {}, True),
+        ({"overdue": 2}, {"overdue": 2}, False),
+        ({"overdue": 3}, {"overdue": 2}, True),
+        ({"rejected": 1}, {"rejected": 1}, True),  # others than before
+    ],
+)
+def test_what_stays_is_no_news_and_what_happened_is(now, before, is_news):
+    assert ("attention" in StoreSummary("s", "success", attention=now, told_before=before).events) == is_news
+
+
+def test_stores_without_news_are_only_counted():
+    stores = [StoreSummary("quiet", "success"), StoreSummary("busy", "success", rows_changed=3)]
+    title, body, kind = message("dag", stores, ["change"], "link")
+    assert (title, kind) == ("dag: success", "info")
+    assert body == "busy: success. 0 rows looked at, 3 changed.\n1 other stores have no news.\nlink"
+    assert message("dag", stores[:1], ["change", "failure", "attention"], "link") is None
+
+
+def test_every_code_in_the_warehouse_has_words():
+    assert set(ATTENTION) >= STANDING
+
+
+def test_counts_add_up_in_the_warehouse(sql):
+    query = "SELECT fba.add_counts('{\"a\": 1, \"b\": 2}', '{\"b\": 3}'), fba.add_counts('{}', '{}')"
+    assert sql(query).fetchone() == ({"a": 1, "b": 5}, {})
+
+
+def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
+    key = {"dag_id": "d", "run_id": "r", "store": "amazon_us"}
+    with warehouse.connect() as db:
+        db.execute(statements("ledger")["fail_run"], {**key, "summary": "s", "failure": "f"})
+        db.execute(statements("ledger")["begin_run"], key)
+    assert sql("SELECT outcome, summary, failure, attention, finished_at FROM fba.run").fetchone() == (
+        (None, None, None, {}, None)
+    )
+
+
+def test_a_collector_gets_the_numbers_of_the_run(amazon, warehouse, stores, listener, monkeypatch):
+    """Airflow's own OpenTelemetry, switched on as docs/runbook.md says, to an endpoint that decodes what arrives."""
+    stores()
+    monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{listener.port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
+    try:
+        inventory_run("measured")
+        metrics.get_meter_provider().shutdown()
+    finally:
+        stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
+        atexit.unregister(otel_logger.flush_otel_metrics)  # which a process of a task's own needs
+    told = {}
+    for body in listener.received:
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+                told[metric.name] = [
+                    (point.as_double or point.as_int, {each.key: each.value.string_value for each in point.attributes})
+                    for point in (*metric.sum.data_points, *metric.gauge.data_points)
+                ]
+    ours = {name.removeprefix("airflow."): points for name, points in told.items() if name.startswith("airflow.fba.")}
+    assert set(ours) == {
+        *("fba.runs", "fba.rows_in", "fba.rows_rejected", "fba.rows_changed", "fba.seconds", "fba.throttled_seconds"),
+        *("fba.calls", "fba.attention"),
+    }
+    assert all(tags["store"] == "amazon_us" for points in ours.values() for _, tags in points)
+    ((runs, tags),) = ours["fba.runs"]
+    assert (runs, tags["outcome"]) == (1, "success")
+    assert ours["fba.rows_changed"][0][0] > 100
+    assert {tags["operation"]: number for number, tags in ours["fba.calls"]}["createReport"] == 2
+    assert {tags["code"] for _, tags in ours["fba.attention"]} == set(ATTENTION)

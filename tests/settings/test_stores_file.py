@@ -1,0 +1,320 @@
+"""The stores file: defaults, every kind of mistake, and YAML's own traps."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fba_operators.settings.stores_file import Fulfillment, Store, StoresError, StoresFile, load_stores, stores_path
+
+SHIPPED = Path(__file__).parents[2] / "include" / "stores.yaml"
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text: str) -> StoresFile:
+        path = tmp_path / "stores.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_stores(path)
+
+    return read
+
+
+@pytest.fixture
+def refused(read):
+    def refused(text: str) -> list[str]:
+        with pytest.raises(StoresError) as caught:
+            read(text)
+        first, *problems = str(caught.value).splitlines()
+        assert "stores.yaml" in first
+        return problems
+
+    return refused
+
+
+def in_store(section: str, text: str) -> str:
+    return f"stores:\n  de:\n    {section}: {{{text}}}\n"
+
+
+def test_the_shipped_file_is_one_store_with_every_default(monkeypatch):
+    monkeypatch.delenv("FBA_STORES_FILE", raising=False)
+    assert stores_path() == SHIPPED
+    assert load_stores() == StoresFile(stores={"amazon_us": Store()})
+
+
+def test_the_shipped_file_shows_every_key_with_its_default(read):
+    text = re.sub(r"(?m)^( *)# (?!  )( *)(\w+:( .*)?)$", r"\1\2\3", SHIPPED.read_text(encoding="utf-8"))
+    text = re.sub(r"(?m)^( *)#   ( *)(\w+:( .*)?)$", r"\1  \2\3", text)
+    shown = yaml.safe_load(text)
+    assert set(shown["stores"]["amazon_us"]) == set(Store.model_fields)
+    defaults = Store().model_dump()
+    for section, keys in shown["stores"]["amazon_us"].items():
+        assert set(keys) == set(defaults[section])
+    assert set(shown) == set(StoresFile.model_fields)
+    assert read(text) == StoresFile(stores={"amazon_us": Store()})
+
+
+def test_the_environment_can_name_another_file(monkeypatch, tmp_path):
+    path = tmp_path / "other.yaml"
+    path.write_text("stores: {amazon_de: }\n")
+    monkeypatch.setenv("FBA_STORES_FILE", str(path))
+    found = load_stores()
+    assert list(found.stores) == ["amazon_de"]
+    with pytest.raises(StoresError, match=r"no store 'x'.*amazon_de"):
+        found.store("x")
+    assert found.store("amazon_de") == Store()
+
+
+def test_every_key_can_be_set(read):
+    found = read("""
+stores:
+  amazon_de:
+    inventory:
+      include_fbm_quantity: true
+      fetch_missing_inventory: yes
+      import_deleted_skus: false
+      fields: {brand: item-note}
+      max_zeroed_share: 1
+      max_rejected_share: 0.25
+    fulfillment:
+      send_automatically: true
+      hold_hours: 1.5
+      business_hours: {timezone: Europe/Berlin, days: [sat], from: "00:00", to: "24:00", holidays: [2026-12-25, "2027-01-01"]}
+      shipping_methods: {next day: Priority}
+      fulfillment_policy: FillAll
+      notify_customer: true
+      rules: {minimum_units: 2, minimum_value: 10.10, ship_to_countries: [UK, "NO"], exclude_skus: ["007"]}
+      allow_po_boxes: true
+    shipments: {lookback_days: 3}
+retention: {raw_documents_days: 7, addresses_days: 8}
+notifications: [{connection: chat, on: [change]}, {connection: mail}]
+""")
+    store = found.store("amazon_de")
+    assert store.inventory.fields == {"brand": "item-note"}
+    assert store.inventory.fetch_missing_inventory is True
+    assert store.fulfillment.hold_hours == 1.5
+    assert store.fulfillment.business_hours.holidays == (date(2026, 12, 25), date(2027, 1, 1))
+    assert (store.fulfillment.business_hours.opens, store.fulfillment.business_hours.closes) == ("00:00", "24:00")
+    assert store.fulfillment.shipping_methods == {"next day": "Priority"}
+    assert store.fulfillment.rules.minimum_value == Decimal("10.1")
+    assert store.fulfillment.rules.ship_to_countries == ("GB", "NO")
+    assert (found.retention.raw_documents_days, found.retention.addresses_days) == (7, 8)
+    assert [(n.connection, n.on) for n in found.notifications] == [
+        ("chat", ("change",)),
+        ("mail", ("failure", "attention")),
+    ]
+
+
+def test_sections_without_entries_are_the_defaults(read):
+    text = "stores: {de: {inventory: , fulfillment: {rules: , business_hours: }, shipments: }}\nretention:\nnotifications:\n"
+    assert read(text) == StoresFile(stores={"de": Store()})
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        Fulfillment().hold_hours = 3
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "key", "found", "allowed"),
+    [
+        ("inventory", "include_fbm_quantity: maybe", "include_fbm_quantity", "maybe", "true or false"),
+        ("inventory", "max_zeroed_share: 2", "max_zeroed_share", "2", "from 0 to 1"),
+        ("inventory", "max_zeroed_share: .nan", "max_zeroed_share", ".nan", "from 0 to 1"),
+        ("inventory", 'max_rejected_share: "0.1"', "max_rejected_share", "0.1", "from 0 to 1"),
+        (
+            "inventory",
+            "fields: {quantity: x}",
+            "fields.quantity",
+            "the key quantity",
+            "category3, asin, listing_status",
+        ),
+        ("inventory", "fields: {brand: }", "fields.brand", "nothing", "pool column: report column"),
+        ("inventory", "bogus: 1", "inventory", "the key bogus", "include_fbm_quantity, fetch_missing"),
+        ("fulfillment", "hold_hours: -1", "hold_hours", "-1", "hours from 0"),
+        ("fulfillment", "hold_hours: true", "hold_hours", "true", "hours from 0"),
+        ("fulfillment", "fulfillment_policy: fillorkill", "fulfillment_policy", "fillorkill", "FillOrKill, FillAll,"),
+        (
+            "fulfillment",
+            "shipping_methods: {a: ScheduledDelivery}",
+            "shipping_methods.a",
+            "ScheduledDelivery",
+            "Priority",
+        ),
+        ("fulfillment", "rules: {minimum_units: 0}", "rules.minimum_units", "0", "at least 1"),
+        ("fulfillment", "rules: {minimum_value: true}", "rules.minimum_value", "true", "an amount"),
+        ("fulfillment", "rules: {ship_to_countries: [XX]}", "ship_to_countries.0", "XX", "ISO 3166"),
+        ("fulfillment", "rules: {ship_to_countries: []}", "ship_to_countries", "a list without entries", "ISO 3166"),
+        ("fulfillment", "business_hours: 9-17", "business_hours", "9-17", "a section with timezone, days, from, to"),
+        ("shipments", "lookback_days: 1.5", "lookback_days", "1.5", "1 to 540"),
+        ("shipments", "lookback_days: 0", "lookback_days", "0", "1 to 540"),
+    ],
+)
+def test_a_wrong_value_is_named_with_store_key_what_was_found_and_what_is_allowed(
+    refused, section, text, key, found, allowed
+):
+    [problem] = refused(in_store(section, text))
+    assert problem.startswith("  line 3: store de, ")
+    assert f"{key}: found {found}; allowed: " in problem
+    assert allowed in problem.partition("allowed: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("timezone: Mars/Base, from: '09:00', to: '17:00'", "timezone: found Mars/Base; allowed: a time zone"),
+        ("timezone: ../etc/passwd, from: '09:00', to: '17:00'", "timezone: found ../etc/passwd; allowed: a time zone"),
+        ("timezone: UTC, from: '09:00'", "to: it is missing; allowed: a time"),
+        ("timezone: UTC, from: '9:00', to: '17:00'", "from: found 9:00; allowed: a time"),
+        ("timezone: UTC, from: '24:00', to: '24:00'", "from: found 24:00; allowed: a time"),
+        ("timezone: UTC, from: '17:00', to: '09:00'", "business_hours: from must be earlier than to"),
+        ("timezone: UTC, from: '09:00', to: '09:00'", "business_hours: from must be earlier than to"),
+        ("timezone: UTC, from: '09:00', to: '10:00', days: [monday]", "days.0: found monday; allowed: a list of mon"),
+        ("timezone: UTC, from: '09:00', to: '10:00', days: []", "days: found a list without entries; allowed:"),
+        ("timezone: UTC, from: '09:00', to: '10:00', holidays: [12]", "holidays.0: found 12; allowed: a list of dates"),
+        ("timezone: UTC, from: '09:00', to: '10:00', holidays: ['x']", "holidays.0: found x; allowed: a list of dates"),
+        ("timezone: UTC, from: '09:00', to: '10:00', holidays: [2026-02-30]", "found 2026-02-30; allowed: a date that"),
+        (
+            "timezone: UTC, opens: '09:00', from: '08:00', to: '10:00'",
+            "found the key opens; allowed: timezone, days, from",
+        ),
+    ],
+)
+def test_wrong_business_hours(refused, text, said):
+    [problem] = refused(in_store("fulfillment", f"business_hours: {{{text}}}"))
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stores: {NO: {}}", 'found the key NO, which YAML reads as true or false: put it in quotes, "NO"'),
+        ("stores: {123: {}}", 'found the key 123, which YAML reads as a number: put it in quotes, "123"'),
+        (
+            "stores: {2026-01-01: {}}",
+            'found the key 2026-01-01, which YAML reads as a date: put it in quotes, "2026-01-01"',
+        ),
+        (
+            in_store("fulfillment", "rules: {ship_to_countries: [NO]}"),
+            "ship_to_countries.0: found NO, which YAML reads as",
+        ),
+        (
+            in_store("fulfillment", "rules: {exclude_skus: [123]}"),
+            "found 123, which YAML reads as a number: put it in quotes",
+        ),
+        (in_store("fulfillment", "rules: {exclude_skus: [0x1F]}"), 'put it in quotes, "0x1F"'),
+        (
+            in_store("fulfillment", "rules: {minimum_units: 010}"),
+            "found 010, which YAML reads as a number: put it in quotes",
+        ),
+        (
+            in_store("fulfillment", "hold_hours: 1:30"),
+            "hold_hours: found 1:30, which YAML reads as a number: put it in quotes",
+        ),
+        (
+            in_store("fulfillment", "business_hours: {timezone: UTC, from: '09:00', to: 17:00}"),
+            'business_hours.to: found 17:00, which YAML reads as a number: put it in quotes, "17:00"',
+        ),
+        (in_store("fulfillment", "shipping_methods: {no: Standard}"), "shipping_methods: found the key no, which YAML"),
+        (in_store("fulfillment", "shipping_methods: {a: NO}"), 'put it in quotes, "NO"'),
+        (
+            "stores: {a: }\nnotifications: [{connection: 5}]",
+            "connection: found 5, which YAML reads as a number: put it in",
+        ),
+    ],
+)
+def test_what_yaml_would_read_as_something_else_must_be_quoted(refused, text, said):
+    [problem] = refused(text)
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stores:\n  a:\n  a:\n", "line 3: stores: found the key a twice"),
+        (
+            "stores: {a: {shipments: {lookback_days: 1, lookback_days: 2}}}",
+            "store a, shipments: found the key lookback_days twice",
+        ),
+        ("stores: {a: }\nstores: {b: }", "line 2: found the key stores twice"),
+    ],
+)
+def test_a_key_given_twice_is_refused(refused, text, said):
+    [problem] = refused(text)
+    assert said in problem
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(refused):
+    problems = refused("""
+stores:
+  a: {inventory: {max_zeroed_share: 7}}
+  b:
+    shipments:
+      lookback_days: x
+    fulfillment: {business_hours: {timezone: UTC, from: 9:00, to: '10:00'}}
+  c d: {}
+retention: 5
+bogus: 1
+""")
+    assert [problem.split(":")[0].strip() for problem in problems] == [f"line {n}" for n in (3, 6, 7, 8, 9, 10)]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "[]", "stores:", "stores: {}", "stores: []", "stores: 5"])
+def test_a_file_without_stores_is_refused(refused, text):
+    [problem] = refused(text)
+    assert "allowed:" in problem
+
+
+@pytest.mark.parametrize(
+    "text", ["stores: [", "a: b: c", "!!python/object:os.x {}", "? [a]\n: b", "a: &x [*x", "*nope", "\x01"]
+)
+def test_what_is_not_yaml_is_refused(refused, text):
+    refused(text)
+
+
+def test_anchors_and_merge_keys_work(read):
+    found = read("stores:\n  a: &base {shipments: {lookback_days: 4}}\n  b: *base\n  c: {<<: *base, inventory: }\n")
+    assert {store.shipments.lookback_days for store in found.stores.values()} == {4}
+
+
+def test_a_missing_or_undecodable_file_is_refused(tmp_path):
+    with pytest.raises(StoresError, match=r"none\.yaml"):
+        load_stores(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("stores: {ä: }".encode("latin-1"))
+    with pytest.raises(StoresError, match=r"latin\.yaml"):
+        load_stores(tmp_path / "latin.yaml")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+keys = st.sampled_from(
+    ["inventory", "fulfillment", "shipments", "rules", "business_hours", "fields", "from", "on", "x"]
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["stores", "retention", "notifications", "x"]),
+        st.dictionaries(st.text(max_size=3), st.dictionaries(keys, st.dictionaries(keys, values) | values)) | values,
+    )
+)
+def test_any_yaml_is_read_or_refused_in_words(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any_stores.yaml"
+    path.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+    try:
+        found = load_stores(path)
+    except StoresError as error:
+        assert str(path) in str(error)
+    else:
+        assert set(found.stores) == set(data["stores"])

@@ -1,0 +1,174 @@
+"""After acceptance: orders that do not ship are asked after, and what is not needed any more is forgotten."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from fba_operators.errors import UnavailableError
+from fba_operators.operators.follow_up import FollowUpOrdersOperator
+from fba_operators.operators.retention import RetentionOperator
+from tests.helpers import context, run
+from tests.shipments.test_load_rows import request
+from tests.shipping import SELLER, STORE, Reports, document, orders_at_amazon, row
+
+ADDRESS = {
+    "ship_to_name": "A Buyer",
+    "ship_to_city": "Seattle",
+    "ship_to_email": "a@b.example",
+    "ship_to_country": "US",
+}
+
+
+@pytest.fixture
+def sql(warehouse_url):
+    with psycopg.connect(warehouse_url, autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None)
+
+
+def follow_up():
+    return run(FollowUpOrdersOperator(task_id="follow_up"))
+
+
+def days_ago(sql, days, number="%"):
+    sql(
+        "UPDATE fba.fulfillment_request SET sent_at = now() - make_interval(days => %s) WHERE fr_number LIKE %s",
+        days,
+        number,
+    )
+
+
+def statuses(sql):
+    query = "SELECT fr_number, status, amazon_order_status FROM fba.fulfillment_request"
+    return {number: told for number, *told in sql(query)}
+
+
+def test_orders_that_amazon_will_not_ship_move_on(amazon, warehouse, sql):
+    ends = {"BAD": "Invalid", "NONE": "Unfulfillable", "OFF": "Cancelled", "PART": "CompletePartialled", "WAITS": None}
+    for number in ends:
+        request(sql, number, ("AFN-PLAIN", 2))
+    days_ago(sql, 2)
+    orders_at_amazon(amazon, list(ends), "AFN-PLAIN", 2)
+    for number, status in ends.items():
+        if status:
+            amazon.world.set_order_status(SELLER, number, status)
+    told = follow_up()
+    assert told == {
+        **{"conn_id": STORE, "asked": 5, "overdue": 1, "named": ["WAITS"]},
+        **{"rejected": ["BAD", "NONE"], "cancelled": ["OFF"], "partly": ["PART"], "unknown_at_amazon": []},
+    }
+    assert statuses(sql) == {
+        "BAD": ["rejected", "Invalid"],
+        "NONE": ["rejected", "Unfulfillable"],
+        "OFF": ["cancelled", "Cancelled"],
+        "PART": ["accepted", "CompletePartialled"],
+        "WAITS": ["accepted", "Received"],
+    }
+    assert sql(
+        "SELECT count(*) FROM fba.fulfillment_request WHERE status = 'rejected' AND status_reason <> ''"
+    ).fetchone() == (2,)
+    assert follow_up()["asked"] == 0
+    sql("UPDATE fba.fulfillment_request SET amazon_order_asked_at = now() - interval '25 hours'")
+    assert follow_up()["asked"] == 1
+    assert amazon.world.calls()["calls"]["getFulfillmentOrder"] == 6
+
+
+def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_asked_after(amazon, warehouse, sql):
+    for number in ("SHIPPED", "NEW", "OPEN"):
+        request(sql, number, ("WIDGET", 1))
+    request(sql, "SUBMITTED", ("WIDGET", 1), status="submitted")
+    days_ago(sql, 2)
+    sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '23 hours' WHERE fr_number = 'NEW'")
+    reports = Reports(warehouse)
+    reports.load(reports.add(document(row(amazon_order_id="S01-1", merchant_order_id="SHIPPED"))))
+    told = follow_up()
+    assert (told["asked"], told["unknown_at_amazon"], told["named"]) == (1, ["OPEN"], ["OPEN"])
+    assert statuses(sql)["OPEN"] == ["accepted", None]
+    assert follow_up()["asked"] == 0
+
+
+def test_another_seller_is_not_asked_after_our_orders(amazon, warehouse, sql):
+    request(sql, "A", ("AFN-PLAIN", 1))
+    days_ago(sql, 2)
+    sql("UPDATE fba.fulfillment_request SET seller_id = 'AOTHERSELLER'")
+    assert (follow_up()["asked"], amazon.world.calls()["calls"]) == (0, {})
+    sql("UPDATE fba.fulfillment_request SET seller_id = %s", SELLER)
+    assert follow_up()["asked"] == 1
+
+
+def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehouse, sql):
+    orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
+    for number in ("A", "B"):
+        request(sql, number, ("AFN-PLAIN", 1))
+    days_ago(sql, 2)
+    amazon.world.add_fault("getFulfillmentOrder", "500", times=5, skip=1)
+    with pytest.raises(UnavailableError):
+        follow_up()
+    assert statuses(sql) == {"A": ["accepted", "Received"], "B": ["accepted", None]}
+    assert follow_up()["asked"] == 1
+
+
+def test_two_runs_at_a_time_do_not_ask_twice(amazon, warehouse, sql, warehouse_url):
+    request(sql, "A", ("AFN-PLAIN", 1))
+    days_ago(sql, 2)
+    with psycopg.connect(warehouse_url) as other:
+        other.execute("SELECT pg_advisory_lock(hashtext('fba.follow_up'), hashtext(%s))", (STORE,))
+        told = follow_up()
+    assert (told["asked"], told["overdue"]) == (0, 1)
+
+
+def forget():
+    return RetentionOperator(task_id="retention").execute(context())
+
+
+def test_addresses_go_when_their_time_is_over(warehouse, sql):
+    for number, status in (
+        ("SHIPPED", "accepted"),
+        ("JUST", "accepted"),
+        ("OLD", "rejected"),
+        ("WAITS", "pending"),
+        ("GOES", "sending"),
+    ):
+        sent = status if status in ("pending", "accepted", "rejected") else "pending"
+        request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
+    request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+    request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+    sql("UPDATE fba.fulfillment_request SET status = 'sending' WHERE fr_number IN ('SENDING', 'GOES')")
+    sql(
+        "UPDATE fba.fulfillment_request SET resolved_at = now() - interval '31 days' WHERE fr_number IN ('JUST', 'OLD')"
+    )
+    reports = Reports(warehouse)
+    ours = {"amazon_order_id": "S01-1", "shipment_date": "2026-08-01T00:00:00+00:00"}
+    reports.load(
+        reports.add(
+            document(row(**ours, merchant_order_id="SHIPPED"), row(shipment_item_id="2", merchant_order_id="JUST"))
+        )
+    )
+    sql("UPDATE fba.shipment_item SET ship_date = now() - interval '31 days' WHERE merchant_order_id = 'SHIPPED'")
+    sql("UPDATE fba.shipment_item SET ship_date = now() - interval '29 days' WHERE merchant_order_id = 'JUST'")
+    assert forget() == {STORE: {"addresses": 3}}
+    left = sql("SELECT fr_number, ship_to_name, ship_to_email, ship_to_country FROM fba.fulfillment_request ORDER BY 1")
+    full = ("A Buyer", "a@b.example", "US")
+    assert {number: tuple(values) for number, *values in left} == {
+        **dict.fromkeys(("SHIPPED", "OLD", "ANCIENT"), (None, None, None)),
+        **dict.fromkeys(("JUST", "WAITS", "GOES", "SENDING"), full),
+    }
+    assert forget() == {}
+
+
+def test_raw_copies_go_when_their_time_is_over(warehouse, sql):
+    reports = Reports(warehouse)
+    old, new = (reports.add(document(row(shipment_item_id=name))) for name in ("OLD", "NEW"))
+    for report_id in (old, new):
+        sql("INSERT INTO fba.rejected_row VALUES (%s, %s, 2, 'why', NULL, 'raw')", STORE, report_id)
+    sql("UPDATE fba.report_document SET stored_at = now() - interval '31 days' WHERE report_id = %s", old)
+    for number, days in (("F1", 31), ("F2", 29)):
+        sql(
+            "INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, claimed_at, settled_at, result_document)"
+            " VALUES (%s, %s, gen_random_uuid(), 'r', 1, now() - make_interval(days => %s), now(), 'x')",
+            *(STORE, number, days),
+        )
+    assert forget() == {STORE: {"raw reports": 1, "rejected lines": 1, "processing reports": 1}}
+    assert sql("SELECT report_id FROM fba.report_document").fetchall() == [(new,)]
+    assert sql("SELECT report_id, reason FROM fba.rejected_row WHERE raw_line IS NULL").fetchall() == [(old, "why")]
+    assert sql("SELECT document_id FROM fba.feed WHERE result_document IS NULL").fetchall() == [("F1",)]

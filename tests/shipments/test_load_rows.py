@@ -1,0 +1,562 @@
+"""Shipment rows into the warehouse: each once, whatever the order of windows, with what Amazon sent and no person in it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from fba_operators.errors import DecisionNeededError
+from fba_operators.operators.reports import RequestReportOperator
+from fba_operators.operators.shipments import LoadShipmentsOperator, PlanWindowsOperator, WaitForShipmentsOperator
+from fba_operators.reports.ledger import COOLDOWN, ReportLedger
+from tests.helpers import context, run
+from tests.shipping import JAPANESE, NAME, PERSON, PLAIN, SELLER, STORE, US, Reports, document, orders_at_amazon, row
+
+COPY = "fba.amazon_fulfilled_shipments_report"
+
+
+@pytest.fixture
+def sql(warehouse_url):
+    with psycopg.connect(warehouse_url, autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None)
+
+
+@pytest.fixture
+def reports(warehouse):
+    return Reports(warehouse)
+
+
+def items(sql, columns="order_id, sku, quantity, tracking_number"):
+    return sorted(sql(f"SELECT {columns} FROM fba.shipment_item").fetchall())
+
+
+def states(sql):
+    return [
+        sql(f"SELECT *, xmin::text FROM {table} ORDER BY item_key").fetchall() for table in (COPY, "fba.shipment_item")
+    ]
+
+
+# --- one report ------------------------------------------------------------------------------------------------------
+
+
+def test_an_american_report_of_48_columns(reports, sql):
+    first = row()
+    counts = reports.load(reports.add(document(first, row(shipment_item_id="Dq1I2", sku="0012", item_price="25"))))
+    assert (counts["lines"], counts["new"], counts["unknown_sku"]) == (2, 2, 2)
+    kept = sql(f"SELECT to_jsonb(c) FROM {COPY} AS c WHERE item_key = 'Dq1I1'").fetchone()[0]
+    assert kept["amazon_order_item_id"] == "07664457044546"
+    assert (kept["item_price"], kept["ship_promotion_discount"], kept["merchant_order_id"]) == ("25.00", "-1.50", "")
+    assert kept["line_number"] == 2
+    assert datetime.fromisoformat(kept["reporting_date"]) == datetime(2026, 8, 14, 5, 30, tzinfo=UTC)
+    assert sql(f"SELECT item_price, sku FROM {COPY} WHERE item_key = 'Dq1I2'").fetchone() == ("25", "0012")
+    assert sql(
+        "SELECT order_id, merchant_order_id, fr_number, sku, quantity, carrier, service_level, tracking_number, ship_date,"
+        " shipment_id FROM fba.shipment_item WHERE item_key = 'Dq1I1'"
+    ).fetchone() == (
+        *("111-0000001-0000001", None, None, "WIDGET", 1, "AMZN_US", "Expedited", "TBA000000000001"),
+        *(datetime(2026, 8, 14, 3, tzinfo=UTC), "Dq1"),
+    )
+
+
+def test_a_japanese_report_of_49_columns_in_cp932(reports, sql):
+    rows = [
+        row(
+            amazon_order_id=f"249-000000{n}-0000001",
+            shipment_item_id=f"Dj{n}",
+            shipment_date="2017-06-05T19:58:19+09:00",
+            sku=sku,
+            product_name=name,
+            currency="JPY",
+            item_price="24732",
+            carrier="YAMATO",
+            points_granted="12",
+        )
+        for n, (sku, name) in enumerate([("K01E-GW", "スチームオーブン①"), ("扇風機-ソ", "リビング扇風機～")])
+    ]
+    reports.load(reports.add(document(*rows, columns=JAPANESE, charset="cp932"), charset="Shift_JIS"))
+    assert items(sql, "sku, ship_date") == [
+        ("K01E-GW", datetime(2017, 6, 5, 10, 58, 19, tzinfo=UTC)),
+        ("扇風機-ソ", datetime(2017, 6, 5, 10, 58, 19, tzinfo=UTC)),
+    ]
+    assert set(sql(f"SELECT product_name, points_granted FROM {COPY}").fetchall()) == {
+        ("スチームオーブン①", "12"),
+        ("リビング扇風機～", "12"),
+    }
+
+
+def test_no_person_is_stored_but_in_the_raw_copy(reports, sql):
+    person = {**row(), "ship-new-thing": "78 Hidden Lane", "colour": "red"}
+    reports.load(reports.add(document(person, columns=(*JAPANESE, "ship-new-thing", "colour"))))
+    tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'fba'::regnamespace AND relkind = 'r'").fetchall()
+    told = "".join(str(sql(f"SELECT to_jsonb(t) FROM fba.{table} AS t").fetchall()) for (table,) in tables)
+    assert "TBA000000000001" in told
+    for secret in PERSON.values():
+        assert secret not in told
+    assert sql(f"SELECT extra FROM {COPY}").fetchone()[0] == {"colour": "red"}
+    columns = {name for (name,) in sql("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass", COPY)}
+    assert not {name for name in columns if name.startswith(("buyer", "recipient", "ship_to", "ship_address", "bill"))}
+
+
+def test_rows_that_cannot_be_read_are_kept_aside_and_the_others_written(reports, sql, monkeypatch):
+    content = document(
+        *(row(shipment_item_id=f"D{n}") for n in range(3)),
+        row(shipment_item_id="BAD1", shipment_date="31/12/2026 10:00"),
+        row(shipment_item_id="BAD2", shipment_date="now"),
+        row(shipment_item_id="BAD3", quantity_shipped="two"),
+        row(shipment_item_id="ODD", estimated_arrival_date="soon", payments_date="2026-02-30T00:00:00+00:00"),
+    )
+    report_id = reports.add(content)
+    with pytest.raises(DecisionNeededError, match=r"3 of 7 lines .* All others are written"):
+        reports.load(report_id)
+    assert {key for (key,) in items(sql, "item_key")} == {"D0", "D1", "D2", "ODD"}
+    told = sql("SELECT line_number, reason, sku, raw_line IS NOT NULL FROM fba.rejected_row ORDER BY 1").fetchall()
+    assert [(number, sku, kept) for number, _, sku, kept in told] == [(n, "WIDGET", True) for n in (5, 6, 7)]
+    assert "shipment-date is no time" in told[0][1]
+    assert sql("SELECT row_count, rejected_row_count FROM fba.report").fetchall() == [(4, 3)]
+    odd = sql(f"SELECT estimated_arrival_date, payments_date, purchase_date, extra FROM {COPY} WHERE item_key = 'ODD'")
+    estimated, paid, bought, extra = odd.fetchone()
+    assert (estimated, paid, bought) == (None, None, datetime(2026, 8, 13, 1, 2, 3, tzinfo=UTC))
+    assert extra == {"estimated-arrival-date": "soon", "payments-date": "2026-02-30T00:00:00+00:00"}
+    before = states(sql)
+    with pytest.raises(DecisionNeededError):
+        reports.load(report_id)
+    assert states(sql) == before
+
+
+def test_an_empty_report_is_an_ordinary_answer(reports, sql):
+    assert reports.load(reports.add(document()))["lines"] == 0
+    assert reports.load(reports.add(b"")) == {}
+    assert sql("SELECT count(*) FROM fba.report WHERE applied_at IS NOT NULL").fetchone() == (2,)
+
+
+def test_counts_of_each_kind(reports, sql):
+    sql(
+        "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
+        " VALUES (%s, 'WIDGET', 1, 0, 1, 'afn_report')",
+        STORE,
+    )
+    reports.load(reports.add(document(row(), row(shipment_item_id="", tracking_number="T2"))))
+    sql("INSERT INTO fba.fulfillment_request (store, fr_number) VALUES (%s, 'FR-1')", STORE)
+    counts = reports.load(
+        reports.add(
+            document(
+                row(carrier="UPS"),
+                row(carrier="UPS"),
+                row(shipment_item_id="NOW-KNOWN", tracking_number="T2"),
+                row(shipment_item_id="", tracking_number="T3"),
+                row(shipment_item_id="X1", amazon_order_id="S01-1", merchant_order_id="FR-1"),
+                row(shipment_item_id="X2", amazon_order_id="S01-2", merchant_order_id="FR-2", sku="GONE"),
+            )
+        )
+    )
+    assert counts == {
+        **{"lines": 6, "rows": 5, "new": 4, "updated": 1, "repeated": 1, "replaced": 1, "without_id": 1},
+        **{"of_requests": 1, "without_request": 1, "unknown_sku": 1, "rejected": 0},
+    }
+
+
+# --- many reports ----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_report_twice_changes_nothing(reports, sql):
+    content = document(row(), row(shipment_item_id=""), row(shipment_item_id=""), row(shipment_item_id="Z", sku="B"))
+    report_id = reports.add(content)
+    assert reports.load(report_id)["new"] == 2  # the two without an id are the package of the first
+    before = states(sql)
+    assert reports.load(report_id)["repeated"] == 4
+    again = reports.load(reports.add(content))
+    assert (again["new"], again["updated"], again["replaced"]) == (0, 0, 0)
+    assert states(sql) == before
+
+
+def test_equal_rows_without_an_id_are_as_many_as_in_the_report(reports, sql):
+    lines = [row(shipment_item_id="", quantity_shipped=quantity) for quantity in ("2", "2", "1")]
+    reports.load(reports.add(document(*lines, row(shipment_item_id="", shipment_id="Dq9"))))
+    assert sorted(q for (q,) in items(sql, "quantity")) == [1, 1, 2, 2]
+    assert all(len(key) == 64 for (key,) in items(sql, "item_key"))
+    reports.load(reports.add(document(*lines)))
+    assert len(items(sql)) == 4
+
+
+def test_a_row_with_an_id_replaces_the_one_without_in_any_order(reports, sql):
+    without = document(row(shipment_item_id=""), row(shipment_item_id="", tracking_number="OTHER"))
+    with_id = document(row(), row(shipment_item_id="Dq1I2", quantity_shipped="3"))
+    for order in ((without, with_id), (with_id, without)):
+        sql(f"TRUNCATE {COPY}, fba.shipment_item")
+        for content in order:
+            reports.load(reports.add(content))
+        assert sorted(items(sql, "coalesce(nullif(length(item_key), 64), 0), tracking_number, quantity")) == [
+            (0, "OTHER", 1),
+            (5, "TBA000000000001", 1),
+            (5, "TBA000000000001", 3),
+        ]
+        assert sql(f"SELECT count(*) FROM {COPY}").fetchone() == (3,)
+
+
+def test_shipments_that_nothing_names_are_told_apart_by_their_date(reports, sql):
+    blank = {"shipment_item_id": "", "shipment_id": "", "tracking_number": ""}
+    one, other = (
+        row(**blank, shipment_date=f"2026-08-{day}T03:00:00+00:00", quantity_shipped=q)
+        for day, q in ((14, "1"), (20, "2"))
+    )
+    for content in (document(one, other), document(other), document(one)):
+        reports.load(reports.add(content))
+    assert sorted(q for (q,) in items(sql, "quantity")) == [1, 2]
+
+
+def test_only_a_report_asked_for_later_corrects_a_row(reports, sql):
+    reports.load(reports.add(document(row(carrier="UPS")), hours=10))
+    reports.load(reports.add(document(row(carrier="OLD")), hours=5))
+    assert items(sql, "carrier") == [("UPS",)]
+    assert reports.load(reports.add(document(row(carrier="FEDEX")), hours=20))["updated"] == 1
+    assert items(sql, "carrier") == [("FEDEX",)]
+
+
+def test_a_report_that_confirmed_a_row_is_not_overruled_by_an_earlier_one(reports, sql):
+    reports.load(reports.add(document(row(carrier="UPS")), hours=1))
+    reports.load(reports.add(document(row(carrier="UPS")), hours=9))
+    assert sql("SELECT report_requested_at FROM fba.shipment_item").fetchone() == (reports.first + timedelta(hours=1),)
+    assert reports.load(reports.add(document(row(carrier="WRONG FOR A WHILE")), hours=5))["updated"] == 0
+    elsewhere = (datetime(2026, 8, 20, tzinfo=UTC), datetime(2026, 8, 21, tzinfo=UTC))
+    reports.load(reports.add(document(), hours=30, window=elsewhere))
+    assert reports.load(reports.add(document(row(carrier="FEDEX")), hours=20))["updated"] == 1
+
+
+def test_a_column_that_a_later_report_lacks_keeps_its_values(reports, sql):
+    reports.load(reports.add(document(row())))
+    columns = tuple(name for name in PLAIN if name != "carrier")
+    assert reports.load(reports.add(document(row(currency="CAD"), columns=columns)))["updated"] == 1
+    assert sql(f"SELECT carrier, currency FROM {COPY}").fetchone() == ("AMZN_US", "CAD")
+    assert items(sql, "carrier") == [("AMZN_US",)]
+
+
+_GROUPS = st.tuples(st.sampled_from(["111-1", "S01-2"]), st.sampled_from(["", "D1"]), st.sampled_from(["", "T1", "T2"]))
+
+
+@st.composite
+def _histories(draw):
+    """Facts (what left, when it was reported, whether its id is always there) and reports over them, in any order."""
+    days = st.integers(0, 9)
+    facts = []
+    for number, (order, shipment, tracking) in enumerate(draw(st.lists(_GROUPS, max_size=6, unique=True))):
+        holes = draw(st.sampled_from(["never", "always", "until", "from"]))
+        reported, changes = draw(days), draw(st.integers(0, 40))
+        for part in range(draw(st.integers(1, 2))):
+            name = {
+                "shipment_id": shipment,
+                "tracking_number": tracking,
+                "amazon_order_id": order,
+                "sku": f"SKU{number}",
+            }
+            facts.append((f"I{number}-{part}", name, reported, draw(st.integers(1, 3)), holes, changes))
+    asked = draw(st.lists(st.tuples(st.integers(0, 40), days, days), max_size=5, unique_by=lambda each: each[0]))
+    windows = [(at, min(a, b), max(a, b)) for at, a, b in asked]
+    return facts, draw(st.permutations([*windows, (50, 0, 9), *windows[:2]]))
+
+
+def _rows(facts, at, start, end):
+    """What a report asked for at this hour says of the days of August in its window."""
+    for item_id, name, reported, quantity, holes, changes in facts:
+        visible = {"never": True, "always": False, "until": at > changes, "from": at <= changes}[holes]
+        if start <= reported <= end:
+            date = f"2026-08-{10 + reported}T03:00:00+00:00"
+            yield row(
+                **name,
+                shipment_item_id=item_id if visible else "",
+                amazon_order_item_id=f"{name['sku']}-item",
+                quantity_shipped=str(quantity),
+                carrier="AFTER" if at > changes else "BEFORE",
+                shipment_date=date,
+                reporting_date=date,
+            )
+
+
+def test_any_order_of_overlapping_windows_ends_in_the_truth(reports, sql):
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @given(_histories())
+    def check(history):
+        sql("TRUNCATE fba.report, fba.report_document, fba.shipment_item, fba.amazon_fulfilled_shipments_report")
+        facts, windows = history
+        day = lambda number: datetime(2026, 8, 10 + number, 3, tzinfo=UTC)  # noqa: E731
+        for at, start, end in windows:
+            content = document(*_rows(facts, at, start, end))
+            reports.load(reports.add(content, hours=at, window=(day(start), day(end))))
+        expected = Counter(
+            (name["amazon_order_id"], name["sku"], quantity, name["tracking_number"] or None)
+            for _, name, _, quantity, _, _ in facts
+        )
+        assert Counter(items(sql)) == expected
+        newest = {name["sku"] for _, name, _, _, holes, _ in facts if holes in ("never", "until")}
+        assert {carrier for sku, carrier in items(sql, "sku, carrier") if sku in newest} <= {"AFTER"}
+        assert sql(f"SELECT count(*) FROM {COPY}").fetchone() == (len(facts),)
+
+    check()
+
+
+def test_ten_loads_at_a_time_neither_repeat_a_row_nor_stop_each_other(reports, sql):
+    rows = [row(shipment_item_id=f"I{n}" if n % 3 else "", tracking_number=f"T{n}", sku=f"S{n}") for n in range(200)]
+    ids = [reports.add(document(*rows[n : n + 60])) for n in range(0, 150, 10)]
+    ids += [reports.add(document(*reversed(rows))), ids[0], ids[0]]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda number: reports.load(ids[number], context(f"run-{number}")), range(len(ids))))
+    assert Counter(items(sql, "sku")) == Counter((f"S{n}",) for n in range(200))
+
+
+# --- orders ----------------------------------------------------------------------------------------------------------
+
+
+def request(sql, number, *lines, status="accepted", **columns):
+    columns = {"store": STORE, "fr_number": number, **columns}
+    names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
+    sql(f"INSERT INTO fba.fulfillment_request ({names}) VALUES ({marks})", *columns.values())
+    for line, (sku, quantity) in enumerate(lines, start=1):
+        sql("INSERT INTO fba.fulfillment_request_item VALUES (%s, %s, %s, %s, %s)", STORE, number, line, sku, quantity)
+    if status != "pending":
+        for step in ("sending", "submitted", *((status,) if status != "submitted" else ())):
+            sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", step, number)
+
+
+def progress(sql):
+    rows = sql(
+        "SELECT fr_number, sku, ordered, shipped, open, over_shipped, status, tracking_numbers, carriers, service_level"
+        " FROM fba.fulfillment_progress ORDER BY 1, 2"
+    )
+    return {(number, sku): rest for number, sku, *rest in rows}
+
+
+def test_progress_over_shipments_and_packages(reports, sql):
+    request(sql, "FR-1", ("A", 2), ("A", 3), ("B", 1), ("C", 1))
+    request(sql, "FR-2", ("A", 1))
+    request(sql, "FR-3", ("A", 1), status="pending")
+    ours = {"amazon_order_id": "S01-1", "merchant_order_id": "FR-1"}
+    reports.load(
+        reports.add(
+            document(
+                row(**ours, shipment_item_id="1", sku="A", quantity_shipped="2", tracking_number="T1"),
+                row(**ours, shipment_item_id="2", sku="A", quantity_shipped="1", tracking_number="T2", carrier="UPS"),
+                row(**ours, shipment_item_id="3", sku="B", quantity_shipped="2", tracking_number=""),
+                row(**ours, shipment_item_id="4", sku="NOT ORDERED"),
+            )
+        )
+    )
+    assert progress(sql) == {
+        ("FR-1", "A"): [5, 3, 2, 0, "partial", ["T1", "T2"], ["AMZN_US", "UPS"], "Expedited"],
+        ("FR-1", "B"): [1, 2, 0, 1, "complete", [], ["AMZN_US"], "Expedited"],
+        ("FR-1", "C"): [1, 0, 1, 0, "open", [], [], None],
+        ("FR-1", "NOT ORDERED"): [0, 1, 0, 1, "complete", ["TBA000000000001"], ["AMZN_US"], "Expedited"],
+        ("FR-2", "A"): [1, 0, 1, 0, "open", [], [], None],
+    }
+    assert items(sql, "fr_number") == [("FR-1",)] * 4
+
+
+def test_a_request_written_down_after_its_shipment_attaches(reports, sql):
+    content = document(
+        row(amazon_order_id="S01-1", shipment_item_id="1", merchant_order_id="FR-1"),
+        row(amazon_order_id="111-2", shipment_item_id="2", merchant_order_id="FR-2"),
+        row(amazon_order_id="111-3", shipment_item_id="3", merchant_order_id="NOT OURS"),
+        row(amazon_order_id="S01-4", shipment_item_id="4", merchant_order_id=""),
+    )
+    reports.load(reports.add(content))
+    assert dict(items(sql, "item_key, fr_number")) == {"1": "FR-1", "2": None, "3": None, "4": None}
+    request(sql, "FR-1", ("WIDGET", 1))
+    request(sql, "FR-2", ("WIDGET", 2))
+    assert {key: values[4] for key, values in progress(sql).items()} == {
+        ("FR-1", "WIDGET"): "complete",
+        ("FR-2", "WIDGET"): "partial",
+    }
+    reports.load(reports.add(document()))
+    assert dict(items(sql, "item_key, fr_number")) == {"1": "FR-1", "2": "FR-2", "3": None, "4": None}
+
+
+# --- windows, waiting ------------------------------------------------------------------------------------------------
+
+
+def plan(run_end, stores=(STORE,), **params):
+    ctx = context(**params)
+    ctx["dag_run"] = SimpleNamespace(run_type="manual", data_interval_end=None, run_after=run_end)
+    return PlanWindowsOperator(task_id="windows", stores=list(stores)).execute(ctx)
+
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def ask(days=1, ago=1):
+    """Ask for a window that ends days ago."""
+    end = NOW - timedelta(days=ago)
+    ((window),) = plan(end, lookback_days=days)
+    operator = RequestReportOperator(
+        task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"]
+    )
+    return run(operator)
+
+
+def wait(report_id, **how):
+    return run(WaitForShipmentsOperator(task_id="wait", report_id=report_id), **how)
+
+
+@pytest.fixture
+def cooldown_over(amazon, sql):
+    moments = []
+
+    def pass_time(moment=None):
+        moments.append(moment)
+        sql("UPDATE fba.report SET requested_at = requested_at - interval '31 minutes'")
+        amazon.world.advance(COOLDOWN.total_seconds() + 60)
+
+    pass_time.moments = moments
+    return pass_time
+
+
+def test_a_list_of_windows_for_each_store(tmp_path, monkeypatch):
+    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {}, amazon_jp: {shipments: {lookback_days: 45}}}")
+    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
+    end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
+    planned = plan(end, stores=("amazon_us", "amazon_jp"))
+    spans = [
+        (each["conn_id"], *(datetime.fromisoformat(each[key]) - end for key in ("start", "end"))) for each in planned
+    ]
+    day = timedelta(days=1)
+    assert spans == [
+        ("amazon_us", -15 * day, 0 * day),
+        ("amazon_jp", -45 * day, -15 * day),
+        ("amazon_jp", -15 * day, 0 * day),
+    ]
+    assert json.loads(json.dumps(planned)) == planned
+
+
+def test_an_identical_window_is_shared_for_half_an_hour_only(amazon, warehouse, cooldown_over):
+    amazon.world.override_document(NAME, document(row()))
+    first = ask()
+    assert ask() == first
+    assert ask(days=2) != first
+    assert wait(first) == first
+    assert ask() == first
+    cooldown_over()
+    assert ask() != first
+
+
+def test_cancelled_because_nothing_was_shipped_is_an_empty_answer_at_once(amazon, warehouse, sql):
+    cancelled = ask()
+    assert wait(cancelled) == cancelled
+    result = run(LoadShipmentsOperator(task_id="load", report_id=cancelled))
+    assert result == {"conn_id": STORE, "report_id": cancelled, "counts": {}}
+    assert amazon.world.calls()["reports_created"] == {NAME: 1}
+
+
+def test_cancelled_beside_another_window_is_asked_for_again_and_not_lost(amazon, warehouse, cooldown_over):
+    amazon.world.override_document(NAME, document(row()))
+    ask()
+    amazon.world.add_fault("createReport", "cancelled")
+    cancelled = ask(ago=3)
+    amazon.world.override_document(NAME, document(row()))
+    finished = wait(cancelled, on_wait=cooldown_over)
+    assert finished != cancelled
+    assert len(cooldown_over.moments) == 1
+    assert cooldown_over.moments[0] - datetime.now(UTC) > timedelta(minutes=25)
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "DONE"
+
+
+def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, warehouse, sql, cooldown_over):
+    amazon.world.add_fault("createReport", "cancelled", skip=1, times=None)
+    amazon.world.override_document(NAME, document(row()))
+    wait(ask())
+    cancelled = ask(ago=3)
+
+    def later(moment):
+        cooldown_over(moment)
+        if len(cooldown_over.moments) == 1:  # somebody asks for another window just before ours is asked for again
+            amazon.world.clear_faults()
+            amazon.world.override_document(NAME, document(row()))
+            ask(ago=5)
+            amazon.world.add_fault("createReport", "cancelled")
+
+    finished = wait(cancelled, on_wait=later)
+    assert len(cooldown_over.moments) == 2
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"  # alone at last: nothing was shipped
+
+
+def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
+    amazon, warehouse, sql, cooldown_over, monkeypatch
+):
+    monkeypatch.setattr("fba_operators.operators.shipments.GIVE_UP", timedelta(hours=2))
+
+    def first(moment=None):
+        if moment:
+            cooldown_over(moment)
+        sql("UPDATE fba.rate_limit SET tokens = burst")
+        amazon.world.clear_faults()
+        amazon.world.override_document(NAME, document(row()))
+        ask(ago=5 + len(cooldown_over.moments))
+        amazon.world.add_fault("createReport", "cancelled")
+
+    first()
+    with pytest.raises(DecisionNeededError, match="for more than a day"):
+        wait(ask(), on_wait=first)
+    assert len(cooldown_over.moments) == 4  # half-hours
+
+
+def test_cancelled_although_rows_are_known_is_never_an_empty_answer(amazon, warehouse, reports, sql, cooldown_over):
+    reported = (datetime.now(UTC) - timedelta(days=1, hours=3)).isoformat()
+    reports.load(reports.add(document(row(reporting_date=reported))))
+    amazon.world.add_fault("createReport", "cancelled", times=2)
+    with pytest.raises(DecisionNeededError, match="but 1 rows of that time are known"):
+        wait(ask(), on_wait=cooldown_over)
+    assert len(cooldown_over.moments) == 1
+
+
+def test_cancelled_uses_an_equal_report_of_another_program(amazon, warehouse):
+    from fba_operators.amazon.hook import SellingPartnerHook
+
+    end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    amazon.world.override_document(NAME, document(row()))
+    other = SellingPartnerHook().create_report(NAME, data_start=end - timedelta(days=1), data_end=end)
+    ((window),) = plan(end, lookback_days=1)
+    ours = run(
+        RequestReportOperator(task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"])
+    )
+    assert ours != other
+    assert wait(ours) == other
+
+
+# --- with the sandbox's own orders -----------------------------------------------------------------------------------
+
+
+def test_the_sandboxs_shipments_are_attached_as_its_truth_says(amazon, warehouse, sql):
+    now = datetime.now(UTC)
+    numbers = [f"FR-{number:02d}" for number in range(24)]
+    orders_at_amazon(amazon, numbers, "AFN-PLAIN", 3)
+    amazon.world.ship_now(SELLER)
+    amazon.world.seed_shipments(
+        SELLER, US, 400, (now - timedelta(days=40)).isoformat(), (now - timedelta(minutes=4)).isoformat()
+    )
+    truth = amazon.world.shipment_truth(SELLER, US)
+    for number in numbers:
+        request(sql, number, ("AFN-PLAIN", 3))
+    windows = plan(now, lookback_days=41) + plan(now, lookback_days=9)
+    for window in windows:
+        sql("UPDATE fba.rate_limit SET tokens = burst")
+        asked = run(
+            RequestReportOperator(
+                task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"]
+            )
+        )
+        run(LoadShipmentsOperator(task_id="load", report_id=wait(asked)))
+    told = Counter(
+        (line["amazon-order-id"], line["sku"], int(line["quantity"]), line["tracking-number"]) for line in truth["rows"]
+    )
+    assert Counter(items(sql)) == told
+    for (number, sku), values in progress(sql).items():
+        there = truth["orders"].get(number, {}).get(sku)
+        ordered, shipped, _, _, _, tracking, carriers, _ = values
+        assert (ordered, shipped) == (3, there["quantity"] if there else 0)
+        assert tracking == sorted(there["tracking_numbers"] if there else [])
+        assert carriers == sorted(there["carriers"] if there else [])
+    assert {number for number, _ in progress(sql)} == set(numbers)

@@ -1,0 +1,125 @@
+"""Migrations: on a warehouse with data, in order, once, however many DAGs start together."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from devstack.airflow import warehouse_connection
+from fba_operators.warehouse.database import SQL_FOLDER, Warehouse
+from tests.inventory.test_update_pool import merge
+
+FILES = sorted((SQL_FOLDER / "migrations").glob("*.sql"))
+VERSIONS = [int(file.name[:4]) for file in FILES]
+
+# What a merchant has after each version: rows that were possible then.
+DATA = {
+    1: """
+        INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, status, requested_at, applied_at)
+        VALUES ('11111111-1111-4111-8111-111111111111', 'amazon_us', 'R1', 'GET_AFN_INVENTORY_DATA', 'ATVPDKIKX0DER',
+                'DONE', '2026-01-01', '2026-01-01');
+        INSERT INTO fba.report_document (store, report_id, chunk, content) VALUES ('amazon_us', 'R1', 0, 'ciphertext');
+        INSERT INTO fba.rejected_row (store, report_id, line_number, reason, sku) VALUES ('amazon_us', 'R1', 7, 'odd', 'A');
+        INSERT INTO fba.run (dag_id, run_id, store, outcome, summary, calls, finished_at)
+        VALUES ('fba_get_inventory', 'old', 'amazon_us', 'success', 'fine', '{"createReport": 2}', now());
+        INSERT INTO fba.rate_limit VALUES ('bucket', 1, 1, 15, now());
+    """,
+    2: """
+        INSERT INTO fba.global_inventory_pool (store, sku, title, quantity, quantity_source, fba_quantity, fbm_quantity)
+        VALUES ('amazon_us', 'OLD-SKU', 'An old one', 5, 'afn_report', 5, 0);
+        INSERT INTO fba.amazon_afn_inventory_report (store, line_number, report_id, seller_sku)
+        VALUES ('amazon_us', 2, 'R1', 'OLD-SKU');
+    """,
+    3: """
+        INSERT INTO fba.fulfillment_request (store, fr_number, shipping_method, ship_to_name) VALUES ('amazon_us', 'FR-1', 'Standard', 'J');
+        INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) VALUES ('amazon_us', 'FR-1', 1, 'OLD-SKU', 2);
+    """,
+    4: """
+        INSERT INTO fba.shipment_item (store, item_key, order_id, fr_number, sku, quantity, report_requested_at)
+        VALUES ('amazon_us', 'K1', 'S01-1', 'FR-1', 'OLD-SKU', 1, '2026-01-02');
+    """,
+    5: "UPDATE fba.run SET attention = '{\"overdue\": 1}' WHERE run_id = 'old'",
+}
+
+
+@pytest.fixture
+def old_warehouse(postgres, monkeypatch, tmp_path):
+    """Make a warehouse as it was at a version, with the data of its time; afterwards the code is today's."""
+
+    def make(version):
+        url = postgres.create_database(f"old_{version}_{tmp_path.name[-12:]}".replace("-", "_").lower())
+        monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
+        (tmp_path / "migrations").mkdir()
+        with monkeypatch.context() as then:
+            then.setattr("fba_operators.warehouse.database.SQL_FOLDER", tmp_path)
+            for number, file in zip(VERSIONS, FILES, strict=True):
+                if number <= version:
+                    shutil.copy(file, tmp_path / "migrations")
+                    assert Warehouse().migrate() == [number]
+                    with psycopg.connect(url) as db:
+                        db.execute(DATA[number].encode())
+        return url
+
+    return make
+
+
+def everything(url):
+    """Every row of every table, as text, by table; columns that came later are left out."""
+    with psycopg.connect(url) as db:
+        tables = db.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename <> 'schema_version'"
+        )
+        return {
+            name: db.execute(f"SELECT to_jsonb(t) FROM fba.{name} AS t ORDER BY to_jsonb(t)::text").fetchall()
+            for (name,) in tables
+        }
+
+
+def test_every_version_has_data_to_upgrade():
+    assert list(DATA) == VERSIONS
+    assert list(range(1, len(VERSIONS) + 1)) == VERSIONS
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_old_warehouse_is_brought_up_to_date_and_keeps_what_it_has(old_warehouse, version):
+    url = old_warehouse(version)
+    before = everything(url)
+    assert Warehouse().migrate() == [number for number in VERSIONS if number > version]
+    assert Warehouse().migrate() == []
+    after = everything(url)
+    filled = {table: [row for (row,) in rows] for table, rows in before.items() if rows}
+    assert len(filled) >= 5
+    for table, rows in filled.items():
+        assert [{key: value for key, value in row.items() if key in rows[0]} for (row,) in after[table]] == rows
+
+
+def test_the_job_runs_on_after_an_upgrade_from_the_first_schema(old_warehouse, amazon):
+    url = old_warehouse(1)
+    Warehouse().migrate()
+    merge()
+    with psycopg.connect(url) as db:
+        pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
+    told = amazon.world.truth("A1SANDBOXSELLER", "ATVPDKIKX0DER", False, False)
+    assert pool == {sku: each["quantity"] for sku, each in told.items()}
+
+
+@pytest.mark.parametrize("version", [1, VERSIONS[-1] - 1])
+def test_dags_that_start_together_apply_each_version_once(old_warehouse, version):
+    old_warehouse(version)
+    with ThreadPoolExecutor(8) as pool:
+        applied = [number for done in pool.map(lambda _: Warehouse().migrate(), range(8)) for number in done]
+    assert applied == [number for number in VERSIONS if number > version]
+
+
+def test_a_migration_that_fails_leaves_the_version_before_it(old_warehouse, monkeypatch, tmp_path):
+    url = old_warehouse(2)
+    before = everything(url)
+    (tmp_path / "migrations" / "0003_broken.sql").write_text("DROP TABLE fba.run; SELECT 1/0")
+    monkeypatch.setattr("fba_operators.warehouse.database.SQL_FOLDER", tmp_path)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        Warehouse().migrate()
+    assert everything(url) == before
+    monkeypatch.undo()
