@@ -1,4 +1,4 @@
-"""`python -m sandbox`: run the sandbox Amazon until it is told to stop."""
+"""Command line: `python -m sandbox` serves the sandbox until it receives SIGINT or SIGTERM."""
 
 import argparse
 import signal
@@ -12,17 +12,22 @@ from sandbox.world.world import DEFAULT_MERCHANT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, serve, and return the exit code."""
+    """Serve the sandbox as the command line says and return the exit code.
+
+    `arguments` default to those of the process.
+    """
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A stand-in for LWA and SP-API.")
-    parser.add_argument("--host", default="127.0.0.1", help="IPv4 address to listen on; 0.0.0.0 lets others in")
-    parser.add_argument("--port", type=int, default=8765, help="port to listen on; 0 takes any free one")
-    parser.add_argument("--listings", type=int, default=5000, help="SKUs the default merchant lists per marketplace")
+    parser.add_argument("--host", default="127.0.0.1", help="IPv4 address to listen on; 0.0.0.0 = all interfaces")
+    parser.add_argument("--port", type=int, default=8765, help="port to listen on; 0 = any free port")
     parser.add_argument(
-        "--seed", type=int, default=1, help="another seed makes other stock, and orders ship differently"
+        "--listings", type=int, default=5000, help="number of SKUs the default merchant lists per marketplace"
     )
-    parser.add_argument("--speed", type=float, default=1.0, help="how many seconds Amazon waits in one real second")
     parser.add_argument(
-        "--processing-seconds", type=float, default=20.0, help="how long a report or feed takes (at speed 1)"
+        "--seed", type=int, default=1, help="random seed for the merchant's stock and for how orders ship"
+    )
+    parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds per real second")
+    parser.add_argument(
+        "--processing-seconds", type=float, default=20.0, help="simulated seconds until a report or feed is done"
     )
     options = parser.parse_args(arguments)
     stop = threading.Event()
@@ -37,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             host=options.host,
         )
-    except (OSError, ValueError) as problem:
-        sys.stderr.write(f"The sandbox cannot start on {options.host}:{options.port}: {problem}\n")
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"The sandbox cannot start on {options.host}:{options.port}: {error}\n")
         return 1
     with sandbox:
         lines = [
@@ -50,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"  seller id      {DEFAULT_MERCHANT.seller_id}",
             f"  marketplaces   {', '.join(DEFAULT_MERCHANT.marketplace_ids)}",
             f"  control API    {sandbox.url}/control",
-            "It does not imitate:",
+            "Differences from Amazon:",
             *(f"  - {line}" for line in NOT_IMITATED),
         ]
         sys.stdout.write("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""Time as the sandbox's Amazon sees it: waiting can be shortened, what is shown and signed cannot."""
+"""The sandbox's clock: simulated time for waiting, wall time for timestamps and expiry, and a queue of timed events."""
 
 import heapq
 import time
@@ -8,11 +8,11 @@ from itertools import count
 
 
 class Clock:
-    """Counts the seconds Amazon has been waiting, `speed` of them per real second, plus what was skipped.
+    """Simulated seconds, `speed` of them per real second, plus the seconds skipped with `advance`.
 
-    Processing times, cool-downs, caches and rate limits are measured by `waited`. Timestamps in answers and the
-    lifetimes of tokens, URLs and page tokens are real and use `wall`. Ids count up from `started_ms`, so that a sandbox
-    that is started again does not give out those of before, which a warehouse may know.
+    Processing times, cooldowns, caches and rate limits use simulated time (`waited`). Timestamps in answers and the
+    expiry of access tokens, signed URLs and page tokens use wall time (`wall`). Ids of reports and feeds count up from
+    `started_ms`, so that a restarted sandbox does not reuse ids that a warehouse has already stored.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -25,11 +25,11 @@ class Clock:
 
     @property
     def speed(self) -> float:
-        """How many waited seconds pass in one real second."""
+        """Simulated seconds per real second."""
         return self._speed
 
     def set_speed(self, speed: float) -> None:
-        """Change how fast waiting goes from now on; `speed` > 0, else ValueError."""
+        """Set the simulated seconds per real second from now on; ValueError unless `speed` > 0."""
         if not speed > 0:
             raise ValueError(f"speed must be more than 0, not {speed}")
         self._base = self.waited()
@@ -38,55 +38,55 @@ class Clock:
         self._changed = self.wall()
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` ≥ 0 of waiting pass at once, else ValueError."""
+        """Skip `seconds` of simulated time; ValueError if negative."""
         if seconds < 0:
-            raise ValueError(f"time only goes forward; cannot advance by {seconds} s")
+            raise ValueError(f"cannot advance the clock by {seconds} s: it must not be negative")
         self._base += seconds
         self._changed = self.wall()
 
     def waited(self) -> float:
-        """Seconds of waiting since the start."""
+        """Simulated seconds since the start."""
         return self._base + (time.monotonic() - self._since) * self._speed
 
     def wall_at(self, waited: float) -> float:
-        """The real time at which a moment of waiting was reached; all that was skipped, when it was skipped."""
+        """The wall time at which a simulated second was reached; for a skipped one, when it was skipped."""
         return max(self._changed, self.wall() - (self.waited() - waited) / self._speed)
 
     @staticmethod
     def wall() -> float:
-        """Real time in seconds since 1970."""
+        """Wall time in seconds since 1970."""
         return time.time()
 
 
 def iso(moment: float) -> str:
-    """A moment (seconds since 1970) as Amazon writes it: `2026-11-23T19:30:00+00:00`."""
+    """Format a wall time (seconds since 1970) as Amazon does: `2026-11-23T19:30:00+00:00`."""
     return datetime.fromtimestamp(int(moment), UTC).isoformat()
 
 
-def iso_in(moment: float, country: str) -> str:
-    """The same as the shipments report writes it: in Japan with `+09:00`, elsewhere with `+00:00`."""
+def iso_for_country(moment: float, country: str) -> str:
+    """Format a wall time as the shipments report does: with `+09:00` in Japan, with `+00:00` elsewhere."""
     if country != "JP":
         return iso(moment)
     return datetime.fromtimestamp(int(moment), timezone(timedelta(hours=9))).isoformat()
 
 
-Action = Callable[[float], None]
+Callback = Callable[[float], None]
 
 
-class Agenda:
-    """Actions with the waited second at which each is due. Not locked by itself: the world's lock guards it."""
+class EventQueue:
+    """Callbacks, each due at a simulated second. Not thread-safe: callers hold the world's lock."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._numbers = count()
-        self._entries: list[tuple[float, int, Action]] = []
+        self._sequence = count()
+        self._entries: list[tuple[float, int, Callback]] = []
 
-    def at(self, due: float, action: Action) -> None:
-        """Note an action; it will be called with `due`, in waited seconds of the clock."""
-        heapq.heappush(self._entries, (due, next(self._numbers), action))
+    def schedule(self, due: float, callback: Callback) -> None:
+        """Call `callback(due)` once the clock reaches `due` (simulated seconds)."""
+        heapq.heappush(self._entries, (due, next(self._sequence), callback))
 
-    def settle(self) -> None:
-        """Do everything that is due by now, in the order in which it was due."""
+    def run_due(self) -> None:
+        """Call everything that is due by now, earliest first."""
         while self._entries and self._entries[0][0] <= self.clock.waited():
-            due, _, action = heapq.heappop(self._entries)
-            action(due)
+            due, _, callback = heapq.heappop(self._entries)
+            callback(due)

@@ -1,11 +1,11 @@
-"""Amazon's marketplaces, as getMarketplaceParticipations shows them."""
+"""Amazon's marketplaces: id, region, country, currency and language, as getMarketplaceParticipations returns them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Marketplace:
-    """One marketplace; `channel` is what listing reports call Amazon's fulfilment there."""
+    """One marketplace; `channel` is the fulfillment channel that its listing reports give for FBA, e.g. `AMAZON_NA`."""
 
     id: str
     region: str
@@ -56,11 +56,11 @@ MARKETPLACES = {
 
 
 def region_of(marketplace_ids: tuple[str, ...]) -> str:
-    """The one region all marketplaces lie in; ValueError if there is none, or an id is unknown."""
+    """Return the region (NA, EU or FE) of the marketplaces; ValueError for an unknown id or if they have none in common."""
     unknown = [m for m in marketplace_ids if m not in MARKETPLACES]
     if unknown:
         raise ValueError(f"unknown marketplaces: {', '.join(unknown)}")
     regions = {MARKETPLACES[m].region for m in marketplace_ids}
     if len(regions) != 1:
-        raise ValueError(f"a seller's marketplaces must lie in one region; these lie in {sorted(regions) or 'none'}")
+        raise ValueError(f"a seller's marketplaces must be in one region; these are in {sorted(regions) or 'none'}")
     return regions.pop()

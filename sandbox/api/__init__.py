@@ -1,1 +1,1 @@
-"""Knows the calls: Amazon's operations as HTTP requests and answers."""
+"""Knows Amazon's operations: how each reads its HTTP request and writes its answer."""

@@ -1,4 +1,4 @@
-"""What goes back over the wire: answers, and errors in the three shapes Amazon uses."""
+"""HTTP answers, and errors in Amazon's three formats: Selling Partner API, Login with Amazon, S3."""
 
 import json
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ WRONG_REGION = "The marketplaces you provided are not valid for region."
 
 @dataclass(slots=True)
 class Answer:
-    """An HTTP answer: status, body and headers (without the ones every answer carries)."""
+    """An HTTP answer; `headers` without those that every answer has."""
 
     status: int
     body: bytes = b""
@@ -24,26 +24,29 @@ class Answer:
 
 
 class ConnectionDroppedError(Exception):
-    """The connection is to be cut without an answer."""
+    """The server must reset the connection instead of answering."""
 
 
 class AmazonError(Exception):
-    """A refusal: HTTP status, Amazon's code, message and details. `document` (JSON, or a text) replaces the body."""
+    """An error answer: HTTP status, Amazon's code, message and details.
 
-    def __init__(self, status: int, code: str, message: str, details: str | None = "", *, document: Any = None) -> None:
+    `details` None leaves the field out. `body`, if given, is sent instead: a str as HTML, anything else as JSON.
+    """
+
+    def __init__(self, status: int, code: str, message: str, details: str | None = "", *, body: Any = None) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.details = details
-        self.document = document
+        self.body = body
 
     def answer(self, style: Style, request_id: str) -> Answer:
-        """The error as the given service words it."""
-        if self.document is not None:
-            if isinstance(self.document, str):
-                return Answer(self.status, self.document.encode(), {"Content-Type": "text/html; charset=utf-8"})
-            return json_answer(self.status, self.document)
+        """Return the error in the format of the service `style`."""
+        if self.body is not None:
+            if isinstance(self.body, str):
+                return Answer(self.status, self.body.encode(), {"Content-Type": "text/html; charset=utf-8"})
+            return json_answer(self.status, self.body)
         if style == "lwa":
             return json_answer(
                 self.status, {"error": self.code, "error_description": self.message, "request_id": request_id}
@@ -64,28 +67,28 @@ class AmazonError(Exception):
 
 
 def json_answer(status: int, document: Any) -> Answer:
-    """A JSON answer."""
+    """Return an answer with `document` as its JSON body."""
     body = json.dumps(document, ensure_ascii=False).encode()
     return Answer(status, body, {"Content-Type": "application/json"})
 
 
 def unauthorized(details: str = "") -> AmazonError:
-    """403 of the gateway: token, role, region or unknown path, told apart only by `details`."""
+    """Return the gateway's 403 for a bad token, role, region or path; only `details` distinguishes them."""
     return AmazonError(403, "Unauthorized", ACCESS_DENIED, details)
 
 
 def invalid_input(message: str) -> AmazonError:
-    """400 for a request that Amazon cannot read or does not allow."""
+    """Return 400 for a request that Amazon cannot parse or does not allow."""
     return AmazonError(400, "InvalidInput", message)
 
 
 def not_found(message: str) -> AmazonError:
-    """404 for a thing that does not exist for this seller."""
+    """Return 404 for a resource that this seller does not have."""
     return AmazonError(404, "NotFound", message)
 
 
 def failure(style: Style, status: int) -> AmazonError:
-    """429, 500 or 503 in the words of the given service."""
+    """Return the error with `status` 429, 500 or 503, with code and message of the service `style`."""
     if style == "lwa":
         return {
             429: AmazonError(429, "slow_down", "Too many requests."),

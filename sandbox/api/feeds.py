@@ -1,58 +1,42 @@
-"""Feeds API 2021-06-30, for Multi-Channel Fulfillment orders and their cancellation."""
+"""Feeds API 2021-06-30, for the feeds that create and cancel Multi-Channel Fulfillment orders."""
 
 from typing import Any
 
-from sandbox.api import pages, storage
+from sandbox.api import listing, storage
 from sandbox.api.answers import Answer, invalid_input, json_answer, not_found
-from sandbox.api.calls import Call, Operation, text_list
+from sandbox.api.calls import Call, Operation, require_string_values, require_text_list
 from sandbox.documents.feed_xml import PAYLOADS
 from sandbox.world.feed_desk import Feed
 
-STATUSES = ("CANCELLED", "DONE", "FATAL", "IN_PROGRESS", "IN_QUEUE")
 _BASE = "/feeds/2021-06-30"
-_CREATED_SINCE_DEFAULT = 90 * 86400.0
-_PAGE_TOKEN_SECONDS = 3600.0
-
-
-def _body(call: Call, required: set[str], optional: set[str]) -> dict[str, Any]:
-    body = call.json_object()
-    unknown = body.keys() - required - optional
-    if unknown:
-        raise invalid_input(f"Unknown field in the request body: {min(unknown)}")
-    missing = required - body.keys()
-    if missing:
-        raise invalid_input(f"Missing required field: {min(missing)}")
-    return body
 
 
 def create_feed_document(call: Call) -> Answer:
-    """POST /feeds/2021-06-30/documents: a place to upload to within five minutes."""
-    content_type = _body(call, {"contentType"}, set())["contentType"]
+    """POST /feeds/2021-06-30/documents: a signed URL that accepts an upload for five minutes."""
+    content_type = call.json_fields({"contentType"}, set())["contentType"]
     if not isinstance(content_type, str) or "/" not in content_type or not content_type.isprintable():
         raise invalid_input("contentType must be a media type.")
-    document = call.world.feed_desk.make_input(call.merchant, content_type)
+    document = call.world.feed_desk.create_input_document(call.merchant, content_type)
     url = storage.upload_url(call, document.document_id, content_type)
     return json_answer(201, {"feedDocumentId": document.document_id, "url": url})
 
 
 def create_feed(call: Call) -> Answer:
-    """POST /feeds/2021-06-30/feeds: the same document may be submitted again, and is then processed again."""
-    body = _body(call, {"feedType", "marketplaceIds", "inputFeedDocumentId"}, {"feedOptions"})
+    """POST /feeds/2021-06-30/feeds: a document submitted twice is processed twice."""
+    body = call.json_fields({"feedType", "marketplaceIds", "inputFeedDocumentId"}, {"feedOptions"})
     feed_type, document_id = body["feedType"], body["inputFeedDocumentId"]
     if not isinstance(feed_type, str) or feed_type not in PAYLOADS:
         raise invalid_input(f"Feed type {feed_type} is not allowed or not known.")
-    marketplace_ids = text_list("marketplaceIds", body["marketplaceIds"], 25)
+    marketplace_ids = require_text_list("marketplaceIds", body["marketplaceIds"], 25)
     call.check_marketplaces(marketplace_ids)
     if len(marketplace_ids) > 1:
         raise invalid_input("Fulfillment order feeds are for one marketplace.")
-    options = body.get("feedOptions", {})
-    if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
-        raise invalid_input("feedOptions must be an object whose values are strings.")
-    document = call.world.feed_desk.input(call.merchant, document_id) if isinstance(document_id, str) else None
+    require_string_values("feedOptions", body.get("feedOptions", {}))
+    document = call.world.feed_desk.input_document(call.merchant, document_id) if isinstance(document_id, str) else None
     if document is None or document.content is None:
         raise invalid_input("The inputFeedDocumentId is not valid: no such document, or nothing was uploaded to it.")
     feed = call.world.feed_desk.create(
-        call.merchant, feed_type, tuple(marketplace_ids), document.content, call.strike_fate()
+        call.merchant, feed_type, tuple(marketplace_ids), document.content, call.take_due_fate()
     )
     return json_answer(202, {"feedId": feed.feed_id})
 
@@ -75,57 +59,37 @@ def cancel_feed(call: Call) -> Answer:
     feed = _feed(call)
     if feed.status != "IN_QUEUE":
         raise invalid_input("Only a feed that is IN_QUEUE can be cancelled.")
-    call.world.feed_desk.withdraw(feed)
+    call.world.feed_desk.cancel(feed)
     return json_answer(200, {})
 
 
 def get_feeds(call: Call) -> Answer:
-    """GET /feeds/2021-06-30/feeds: newest first; a nextToken must come alone."""
-    token = call.text("nextToken")
-    if token is not None:
-        if len(call.query) > 1:
-            raise invalid_input("nextToken must be the only parameter.")
-        state = pages.take_in(call, token)
-        return _page(call, state["left"], state["size"])
-    types = call.texts("feedTypes", most=10, required=True) or []
-    statuses = call.texts("processingStatuses", most=len(STATUSES))
-    marketplace_ids = call.texts("marketplaceIds", most=10)
-    size = call.integer("pageSize", least=1, most=100, default=10)
-    since, until = call.moment("createdSince"), call.moment("createdUntil")
-    if statuses is not None and not set(statuses) <= set(STATUSES):
-        raise invalid_input(f"processingStatuses must be among {', '.join(STATUSES)}.")
-    if marketplace_ids is not None:
-        call.check_marketplaces(marketplace_ids)
-    since = call.world.clock.wall() - _CREATED_SINCE_DEFAULT if since is None else since
-    found = [
-        feed.feed_id
-        for feed in call.world.feed_desk.of_seller(call.merchant.seller_id)
-        if feed.feed_type in types
-        and (statuses is None or feed.status in statuses)
-        and (marketplace_ids is None or set(feed.marketplace_ids) & set(marketplace_ids))
-        and since <= feed.created
-        and (until is None or feed.created <= until)
-    ]
-    return _page(call, found, size)
+    """GET /feeds/2021-06-30/feeds: newest first; nextToken must be the only parameter."""
+    desk, seller_id = call.world.feed_desk, call.merchant.seller_id
 
+    def find(filters: listing.Filters) -> list[str]:
+        return [
+            feed.feed_id
+            for feed in desk.of_seller(seller_id)
+            if filters.match(feed.feed_type, feed.marketplace_ids, feed.created) and filters.match_status(feed.status)
+        ]
 
-def _page(call: Call, found: list[str], size: int) -> Answer:
-    desk = call.world.feed_desk
-    feeds = [desk.feeds[call.merchant.seller_id, feed_id] for feed_id in found[:size]]
-    answer: dict[str, Any] = {"feeds": [desk.shown(feed) for feed in feeds]}
-    if found[size:]:
-        answer["nextToken"] = pages.give_out(call, {"left": found[size:], "size": size}, _PAGE_TOKEN_SECONDS)
-    return json_answer(200, answer)
+    def show(feed_id: str) -> dict[str, Any]:
+        return desk.shown(desk.feeds[seller_id, feed_id])
+
+    return listing.answer_page(call, "feedTypes", "feeds", find, show)
 
 
 def get_feed_document(call: Call) -> Answer:
-    """GET /feeds/2021-06-30/documents/{feedDocumentId}: a result, for 28 days; the URL lives for five minutes."""
-    wants_encoding = call.boolean("enableContentEncodingUrlHeader")
+    """GET /feeds/2021-06-30/documents/{feedDocumentId}: results are kept for 28 days; the URL expires in five minutes."""
+    with_content_encoding = call.query_boolean("enableContentEncodingUrlHeader")
     document_id = call.incoming.path_params["feedDocumentId"]
-    document = call.world.feed_desk.result(call.merchant, document_id)
+    document = call.world.feed_desk.result_document(call.merchant, document_id)
     if document is None:
         raise not_found(f"The feed document {document_id} does not exist.")
-    return json_answer(200, {"feedDocumentId": document_id, **storage.download_url(call, document, wants_encoding)})
+    return json_answer(
+        200, {"feedDocumentId": document_id, **storage.download_url(call, document, with_content_encoding)}
+    )
 
 
 def _feed_type(call: Call) -> str | None:
@@ -155,17 +119,7 @@ OPERATIONS = (
         "GET",
         f"{_BASE}/feeds",
         get_feeds,
-        query=frozenset(
-            {
-                "feedTypes",
-                "processingStatuses",
-                "marketplaceIds",
-                "pageSize",
-                "createdSince",
-                "createdUntil",
-                "nextToken",
-            }
-        ),
+        query=listing.query_parameters("feedTypes"),
         rate=0.0222,
         burst=10,
     ),

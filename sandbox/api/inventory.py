@@ -1,4 +1,4 @@
-"""FBA Inventory API v1."""
+"""FBA Inventory API v1: the stock of the SKUs that Amazon fulfills."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from sandbox.api.answers import Answer, invalid_input, json_answer
 from sandbox.api.calls import Call, Operation
 from sandbox.clock import iso
 from sandbox.merchant.merchant import Catalogue, Item
-from sandbox.world.grants import PAGE_TOKEN_SECONDS
+from sandbox.world.grants import INVENTORY_PAGE_TOKEN_SECONDS
 
-OLDEST_START = 18 * 30.4375 * 86400
+MAX_START_AGE_SECONDS = 18 * 30.4375 * 86400
 
 
 def _summary(item: Item, fulfillable: int, details: bool) -> dict[str, Any]:
@@ -50,55 +50,55 @@ def _summary(item: Item, fulfillable: int, details: bool) -> dict[str, Any]:
     return summary
 
 
-def _candidates(catalogue: Catalogue, wanted: list[str] | None) -> list[Item]:
-    if wanted is None:
+def _matching_items(catalogue: Catalogue, requested_skus: list[str] | None) -> list[Item]:
+    if requested_skus is None:
         return list(catalogue.items.values())
-    return [catalogue.items[sku] for sku in dict.fromkeys(wanted) if sku in catalogue.items]
+    return [catalogue.items[sku] for sku in dict.fromkeys(requested_skus) if sku in catalogue.items]
 
 
 def get_inventory_summaries(call: Call) -> Answer:
     """GET /fba/inventory/v1/summaries.
 
-    sellerSkus is split at every comma, so a SKU with one in it must be asked with sellerSku. With startDateTime the
-    SKUs are ignored, and it must come again with each nextToken.
+    sellerSkus is split at every comma, so a SKU that contains a comma must be sent as sellerSku. startDateTime makes the
+    SKUs ignored. All parameters must be repeated with each nextToken.
     """
-    if call.text("granularityType", required=True) != "Marketplace":
+    if call.query_text("granularityType", required=True) != "Marketplace":
         raise invalid_input("granularityType must be Marketplace.")
-    granularity_id = call.text("granularityId", required=True)
-    marketplace_ids = call.texts("marketplaceIds", most=1, required=True) or []
+    granularity_id = call.query_text("granularityId", required=True)
+    marketplace_ids = call.query_list("marketplaceIds", max_items=1, required=True) or []
     call.check_marketplaces(marketplace_ids)
     if granularity_id != marketplace_ids[0]:
         raise invalid_input("granularityId must be the marketplace of marketplaceIds.")
-    details = call.boolean("details")
-    since = call.moment("startDateTime")
+    details = call.query_boolean("details")
+    since = call.query_timestamp("startDateTime")
     now = call.world.clock.wall()
-    if since is not None and not now - OLDEST_START <= since <= now:
+    if since is not None and not now - MAX_START_AGE_SECONDS <= since <= now:
         raise invalid_input("startDateTime must lie within the last 18 months.")
-    skus = call.texts("sellerSkus", most=50)
-    single = call.text("sellerSku")
+    skus = call.query_list("sellerSkus", max_items=50)
+    single = call.query_text("sellerSku")
     if skus is not None and single is not None:
         raise invalid_input("sellerSkus and sellerSku exclude each other.")
-    wanted = [single] if single is not None else skus
+    requested_skus = [single] if single is not None else skus
     if since is not None:
-        wanted = None
+        requested_skus = None
     catalogue = call.merchant.catalogue(marketplace_ids[0])
-    if wanted is not None and catalogue.refused.intersection(wanted):
+    if requested_skus is not None and catalogue.refused_skus.intersection(requested_skus):
         raise invalid_input("One or more of the seller SKUs are not valid.")
-    asked = (marketplace_ids[0], since, wanted, details)
-    token = call.text("nextToken")
+    parameters = (marketplace_ids[0], since, requested_skus, details)
+    token = call.query_text("nextToken")
     if token is None:
         found = [
             item.sku
-            for item in _candidates(catalogue, wanted)
+            for item in _matching_items(catalogue, requested_skus)
             if item.api_stock is not None and (since is None or item.changed >= since)
         ]
     else:
-        state = pages.take_in(call, token)
-        if state["asked"] != asked:
+        state = pages.read_page_token(call, token)
+        if state["parameters"] != parameters:
             raise invalid_input("The parameters differ from those the nextToken was given out for.")
-        found = state["left"]
+        found = state["remaining"]
     size = call.world.inventory_page_size
-    page, left = found[:size], found[size:]
+    page, remaining = found[:size], found[size:]
     items = [catalogue.items[sku] for sku in page if sku in catalogue.items]
     answer: dict[str, Any] = {
         "payload": {
@@ -108,8 +108,12 @@ def get_inventory_summaries(call: Call) -> Answer:
             ],
         }
     }
-    if left:
-        answer["pagination"] = {"nextToken": pages.give_out(call, {"asked": asked, "left": left}, PAGE_TOKEN_SECONDS)}
+    if remaining:
+        answer["pagination"] = {
+            "nextToken": pages.issue_page_token(
+                call, {"parameters": parameters, "remaining": remaining}, INVENTORY_PAGE_TOKEN_SECONDS
+            )
+        }
     return json_answer(200, answer)
 
 

@@ -1,4 +1,4 @@
-"""Login with Amazon: the token endpoint, with its own error shape."""
+"""Login with Amazon: the token endpoint, with its own error format."""
 
 import secrets
 from urllib.parse import parse_qsl
@@ -21,8 +21,8 @@ def _form(call: Call) -> dict[str, str]:
         raise _invalid_request("The request must be sent as application/x-www-form-urlencoded.")
     try:
         pairs = parse_qsl(call.incoming.body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict")
-    except ValueError as problem:
-        raise _invalid_request("The request body cannot be read.") from problem
+    except ValueError as error:
+        raise _invalid_request("The request body cannot be read.") from error
     form = dict(pairs)
     if len(form) != len(pairs):
         raise _invalid_request("The request includes a parameter more than once.")
@@ -38,8 +38,8 @@ def _required(form: dict[str, str], name: str) -> str:
     return form[name]
 
 
-def seller_of(call: Call) -> None:
-    """Find out for whom a token is asked, for faults and counts; refuses nothing."""
+def identify_seller(call: Call) -> None:
+    """Set the call's seller from the refresh token in the form, for faults and call counts; never raises."""
     form = dict(parse_qsl(call.incoming.body.decode(errors="replace")))
     for merchant in call.world.merchants.values():
         if merchant.refresh_token == form.get("refresh_token"):
@@ -47,7 +47,7 @@ def seller_of(call: Call) -> None:
 
 
 def token(call: Call) -> Answer:
-    """POST /auth/o2/token."""
+    """POST /auth/o2/token: an access token for a refresh token, or a grantless one for a scope."""
     form = _form(call)
     grant_type = _required(form, "grant_type")
     if grant_type not in {"refresh_token", "client_credentials"}:
@@ -61,7 +61,7 @@ def token(call: Call) -> Answer:
         raise AmazonError(401, "invalid_client", "Client authentication failed")
     access_token = f"Atza|{secrets.token_urlsafe(96)}"
     answer = {"access_token": access_token, "token_type": "bearer", "expires_in": int(TOKEN_SECONDS)}
-    seller_id = refresh_token = None
+    seller_id = None
     if grant_type == "refresh_token":
         refresh_token = _required(form, "refresh_token")
         if "scope" in form:
@@ -78,7 +78,7 @@ def token(call: Call) -> Answer:
         answer["refresh_token"] = refresh_token
     elif _required(form, "scope") not in SCOPES or "refresh_token" in form:
         raise AmazonError(400, "invalid_scope", "The request has an invalid scope.")
-    world.tokens[access_token] = AccessToken(client_id, seller_id, refresh_token, world.clock.wall() + TOKEN_SECONDS)
+    world.tokens[access_token] = AccessToken(seller_id, world.clock.wall() + TOKEN_SECONDS)
     reply = json_answer(200, answer)
     reply.headers["Cache-Control"] = "no-store"
     return reply

@@ -1,17 +1,16 @@
-"""Fulfillment Outbound 2020-07-01: orders created, shown, listed and cancelled."""
+"""Fulfillment Outbound API 2020-07-01: fulfillment orders created, read, listed and cancelled."""
 
 from typing import Any
 
 from sandbox.api import pages
 from sandbox.api.answers import Answer, invalid_input, json_answer, not_found, unauthorized
-from sandbox.api.calls import Call, Operation, moment
+from sandbox.api.calls import Call, Operation, parse_timestamp
 from sandbox.clock import iso
 from sandbox.merchant.order_request import Line, OrderRequest
 from sandbox.merchant.orders import Order
 
 _BASE = "/fba/outbound/2020-07-01/fulfillmentOrders"
-_SINCE_DEFAULT = 36 * 3600.0
-_PAGE_TOKEN_SECONDS = 3600.0
+_DEFAULT_SINCE_SECONDS = 36 * 3600.0
 _TEXTS = {
     "sellerFulfillmentOrderId": 40,
     "displayableOrderId": 40,
@@ -34,26 +33,26 @@ _ADDRESS = {
 }
 
 
-def _object(name: str, value: object, required: set[str], optional: set[str]) -> dict[str, Any]:
+def _require_object(name: str, value: object, required: set[str], optional: set[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid_input(f"{name} must be an object.")
-    wrong = value.keys() - required - optional
-    if wrong:
-        raise invalid_input(f"Unknown field in {name}: {min(wrong)}")
+    unknown = value.keys() - required - optional
+    if unknown:
+        raise invalid_input(f"Unknown field in {name}: {min(unknown)}")
     missing = required - value.keys()
     if missing:
         raise invalid_input(f"Missing required field in {name}: {min(missing)}")
     return value
 
 
-def _text(name: str, value: object, longest: int) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= longest:
-        raise invalid_input(f"{name} must be a text of 1 to {longest} characters.")
+def _require_text(name: str, value: object, max_length: int) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= max_length:
+        raise invalid_input(f"{name} must be a text of 1 to {max_length} characters.")
     return value
 
 
 def _line(value: object) -> Line:
-    item = _object(
+    item = _require_object(
         "items",
         value,
         {"sellerSku", "sellerFulfillmentOrderItemId", "quantity"},
@@ -63,18 +62,18 @@ def _line(value: object) -> Line:
     if not isinstance(quantity, int) or isinstance(quantity, bool):
         raise invalid_input("quantity must be a whole number.")
     return Line(
-        _text("sellerFulfillmentOrderItemId", item["sellerFulfillmentOrderItemId"], 50),
-        _text("sellerSku", item["sellerSku"], 50),
+        _require_text("sellerFulfillmentOrderItemId", item["sellerFulfillmentOrderItemId"], 50),
+        _require_text("sellerSku", item["sellerSku"], 50),
         quantity,
-        _text("giftMessage", item.get("giftMessage", "-"), 512) if "giftMessage" in item else "",
-        _text("displayableComment", item["displayableComment"], 250) if "displayableComment" in item else "",
+        _require_text("giftMessage", item.get("giftMessage", "-"), 512) if "giftMessage" in item else "",
+        _require_text("displayableComment", item["displayableComment"], 250) if "displayableComment" in item else "",
     )
 
 
 def _request(call: Call) -> OrderRequest:
-    body = _object("the request body", call.json_object(), {*_TEXTS, "destinationAddress", "items"}, _OPTIONAL)
-    texts = {name: _text(name, body[name], longest) for name, longest in _TEXTS.items()}
-    address = _object("destinationAddress", body["destinationAddress"], set(), _ADDRESS)
+    body = _require_object("the request body", call.json_object(), {*_TEXTS, "destinationAddress", "items"}, _OPTIONAL)
+    texts = {name: _require_text(name, body[name], max_length) for name, max_length in _TEXTS.items()}
+    address = _require_object("destinationAddress", body["destinationAddress"], set(), _ADDRESS)
     if not all(isinstance(value, str) for value in address.values()):
         raise invalid_input("destinationAddress must have texts only.")
     emails = body.get("notificationEmails", [])
@@ -83,12 +82,12 @@ def _request(call: Call) -> OrderRequest:
     if not isinstance(body["items"], list):
         raise invalid_input("items must be a list.")
     marketplace_id = body.get("marketplaceId", call.merchant.marketplace_ids[0])
-    call.check_marketplaces([_text("marketplaceId", marketplace_id, 40)])
+    call.check_marketplaces([_require_text("marketplaceId", marketplace_id, 40)])
     return OrderRequest(
         order_id=texts["sellerFulfillmentOrderId"],
         marketplace_id=marketplace_id,
         displayable_id=texts["displayableOrderId"],
-        displayable_date=moment("displayableOrderDate", texts["displayableOrderDate"]),
+        displayable_date=parse_timestamp("displayableOrderDate", texts["displayableOrderDate"]),
         comment=texts["displayableOrderComment"],
         speed=texts["shippingSpeedCategory"],
         policy=str(body.get("fulfillmentPolicy", "FillOrKill")),
@@ -100,7 +99,7 @@ def _request(call: Call) -> OrderRequest:
 
 
 def create_fulfillment_order(call: Call) -> Answer:
-    """POST /fba/outbound/2020-07-01/fulfillmentOrders: an id that exists is refused."""
+    """POST /fba/outbound/2020-07-01/fulfillmentOrders: 400 for an id that exists already."""
     refusals = call.world.order_desk.place(call.merchant, _request(call), call.world.clock.waited())
     if refusals:
         raise invalid_input(" ".join(refusal.text for refusal in refusals))
@@ -108,7 +107,7 @@ def create_fulfillment_order(call: Call) -> Answer:
 
 
 def _order(call: Call) -> Order:
-    # SEEN at Amazon: a plus sign in the path becomes a space, and ids with spaces are forbidden.
+    # Observed at Amazon: a plus sign in the path is decoded as a space, and ids with spaces get 403.
     order_id = call.incoming.path_params["sellerFulfillmentOrderId"].replace("+", " ")
     if " " in order_id:
         raise unauthorized()
@@ -118,36 +117,38 @@ def _order(call: Call) -> Order:
     return order
 
 
-def _shown(order: Order) -> dict[str, Any]:
+def _order_json(order: Order) -> dict[str, Any]:
     request = order.request
     shown: dict[str, Any] = {
         "sellerFulfillmentOrderId": request.order_id,
         "marketplaceId": request.marketplace_id,
         "displayableOrderId": request.displayable_id,
-        "displayableOrderDate": _zulu(request.displayable_date or order.received),
+        "displayableOrderDate": _iso_z(request.displayable_date or order.received),
         "displayableOrderComment": request.comment,
         "shippingSpeedCategory": request.speed,
         "destinationAddress": dict(request.address),
         "fulfillmentAction": request.action,
         "fulfillmentPolicy": request.policy,
-        "receivedDate": _zulu(order.received),
+        "receivedDate": _iso_z(order.received),
         "fulfillmentOrderStatus": order.status,
-        "statusUpdatedDate": _zulu(order.updated),
+        "statusUpdatedDate": _iso_z(order.updated),
         "notificationEmails": list(request.emails),
         "featureConstraints": [],
     }
     return shown
 
 
-def _zulu(moment: float) -> str:
+def _iso_z(moment: float) -> str:
     return iso(moment).replace("+00:00", "Z")
 
 
-def _items(order: Order) -> list[dict[str, Any]]:
-    given_up = order.status in {"Cancelled", "Unfulfillable", "Invalid"}
+def _items_json(order: Order) -> list[dict[str, Any]]:
+    is_undelivered = order.status in {"Cancelled", "Unfulfillable", "Invalid"}
     items = []
     for line in order.request.lines:
-        missing = line.quantity - (order.shipped(line.item_id) if given_up else order.granted[line.item_id])
+        missing = line.quantity - (
+            order.shipped_units(line.item_id) if is_undelivered else order.reserved[line.item_id]
+        )
         cancelled = missing if order.status == "Cancelled" else 0
         items.append(
             {
@@ -163,32 +164,34 @@ def _items(order: Order) -> list[dict[str, Any]]:
     return items
 
 
-def _shipments(order: Order) -> list[dict[str, Any]]:
+def _shipments_json(order: Order) -> list[dict[str, Any]]:
     found = []
-    for part in order.plan.parts if order.plan else []:
-        if part.shipped is None and (order.status != "Processing" or order.plan is None or order.plan.never):
+    for shipment in order.plan.shipments if order.plan else []:
+        if shipment.shipped_at is None and (
+            order.status != "Processing" or order.plan is None or order.plan.never_ships
+        ):
             continue
-        shipment: dict[str, Any] = {
-            "amazonShipmentId": part.shipment_id,
-            "fulfillmentCenterId": part.center,
-            "fulfillmentShipmentStatus": "PENDING" if part.shipped is None else "SHIPPED",
+        entry: dict[str, Any] = {
+            "amazonShipmentId": shipment.shipment_id,
+            "fulfillmentCenterId": shipment.center,
+            "fulfillmentShipmentStatus": "PENDING" if shipment.shipped_at is None else "SHIPPED",
             "fulfillmentShipmentItem": [
                 {
                     "sellerSku": line.sku,
                     "sellerFulfillmentOrderItemId": line.item_id,
                     "quantity": line.quantity,
-                    **({} if part.shipped is None else {"packageNumber": line.package}),
+                    **({} if shipment.shipped_at is None else {"packageNumber": line.package}),
                 }
-                for line in part.lines
+                for line in shipment.lines
             ],
         }
-        if part.shipped is not None:
-            shipment["shippingDate"] = _zulu(part.shipped)
-            shipment["fulfillmentShipmentPackage"] = [
+        if shipment.shipped_at is not None:
+            entry["shippingDate"] = _iso_z(shipment.shipped_at)
+            entry["fulfillmentShipmentPackage"] = [
                 {"packageNumber": number, "carrierCode": carrier, "trackingNumber": tracking}
-                for number, (carrier, tracking) in enumerate(part.packages, start=1)
+                for number, (carrier, tracking) in enumerate(shipment.packages, start=1)
             ]
-        found.append(shipment)
+        found.append(entry)
     return found
 
 
@@ -196,9 +199,9 @@ def get_fulfillment_order(call: Call) -> Answer:
     """GET /fba/outbound/2020-07-01/fulfillmentOrders/{sellerFulfillmentOrderId}."""
     order = _order(call)
     payload = {
-        "fulfillmentOrder": _shown(order),
-        "fulfillmentOrderItems": _items(order),
-        "fulfillmentShipments": _shipments(order),
+        "fulfillmentOrder": _order_json(order),
+        "fulfillmentOrderItems": _items_json(order),
+        "fulfillmentShipments": _shipments_json(order),
         "returnItems": [],
         "returnAuthorizations": [],
     }
@@ -206,32 +209,37 @@ def get_fulfillment_order(call: Call) -> Answer:
 
 
 def list_all_fulfillment_orders(call: Call) -> Answer:
-    """GET /fba/outbound/2020-07-01/fulfillmentOrders: those updated since queryStartDate, oldest update first."""
-    since = call.moment("queryStartDate")
+    """GET /fba/outbound/2020-07-01/fulfillmentOrders: orders updated since queryStartDate, oldest update first."""
+    since = call.query_timestamp("queryStartDate")
     now = call.world.clock.wall()
     if since is not None and since > now:
         raise invalid_input("queryStartDate must not be in the future.")
     token = call.query.get("nextToken")
     desk, seller_id = call.world.order_desk, call.merchant.seller_id
     if token:
-        found = pages.take_in(call, token)["left"]
+        found = pages.read_page_token(call, token)["remaining"]
     else:
-        since = now - _SINCE_DEFAULT if since is None else since
+        since = now - _DEFAULT_SINCE_SECONDS if since is None else since
         waited = call.world.clock.waited()
         listed = [o for o in desk.of_seller(seller_id) if o.updated >= int(since) and o.listed_from <= waited]
         found = [order.request.order_id for order in sorted(listed, key=lambda order: order.updated)]
-    page, left = found[: desk.page_size], found[desk.page_size :]
-    payload: dict[str, Any] = {"fulfillmentOrders": [_shown(desk.orders[seller_id, order_id]) for order_id in page]}
-    if left:
-        payload["nextToken"] = pages.give_out(call, {"left": left}, _PAGE_TOKEN_SECONDS)
+    page, remaining = found[: desk.page_size], found[desk.page_size :]
+    payload: dict[str, Any] = {
+        "fulfillmentOrders": [_order_json(desk.orders[seller_id, order_id]) for order_id in page]
+    }
+    if remaining:
+        payload["nextToken"] = pages.issue_page_token(call, {"remaining": remaining})
     return json_answer(200, {"payload": payload})
 
 
 def cancel_fulfillment_order(call: Call) -> Answer:
-    """PUT /fba/outbound/2020-07-01/fulfillmentOrders/{sellerFulfillmentOrderId}/cancel: up to Planning, repeatable."""
-    why = call.world.order_desk.cancel(call.merchant, _order(call).request.order_id)
-    if why is not None:
-        raise invalid_input(why)
+    """PUT /fba/outbound/2020-07-01/fulfillmentOrders/{sellerFulfillmentOrderId}/cancel.
+
+    Possible up to the status Planning; idempotent.
+    """
+    refusal = call.world.order_desk.cancel(call.merchant, _order(call).request.order_id)
+    if refusal is not None:
+        raise invalid_input(refusal)
     return json_answer(200, {})
 
 

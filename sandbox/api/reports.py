@@ -1,51 +1,41 @@
-"""Reports API 2021-06-30."""
+"""Reports API 2021-06-30: reports created, polled, listed, cancelled, and their documents."""
 
 from typing import Any
 
-from sandbox.api import pages, storage
+from sandbox.api import listing, storage
 from sandbox.api.answers import Answer, invalid_input, json_answer, not_found
-from sandbox.api.calls import Call, Operation, moment, text_list
+from sandbox.api.calls import Call, Operation, parse_timestamp, require_string_values, require_text_list
 from sandbox.merchant.merchant import REPORT_TYPES
 from sandbox.world.report_desk import Report, Request
 
-STATUSES = ("CANCELLED", "DONE", "FATAL", "IN_PROGRESS", "IN_QUEUE")
 _BASE = "/reports/2021-06-30"
-_FIELDS = {"reportType", "marketplaceIds", "dataStartTime", "dataEndTime", "reportOptions"}
-_CREATED_SINCE_DEFAULT = 90 * 86400.0
-_PAGE_TOKEN_SECONDS = 3600.0
-_LAG = 1.0
+_CLOCK_SKEW_SECONDS = 1.0
 
 
-def _checked(call: Call) -> Request:
-    body = call.json_object()
-    unknown = body.keys() - _FIELDS
-    if unknown:
-        raise invalid_input(f"Unknown field in the request body: {min(unknown)}")
-    for name in ("reportType", "marketplaceIds"):
-        if name not in body:
-            raise invalid_input(f"Missing required field: {name}")
+def _parse_request(call: Call) -> Request:
+    body = call.json_fields({"reportType", "marketplaceIds"}, {"dataStartTime", "dataEndTime", "reportOptions"})
     report_type = body["reportType"]
     if report_type not in REPORT_TYPES:
         raise invalid_input(f"Report type {report_type} is not allowed or not known.")
-    marketplace_ids = text_list("marketplaceIds", body["marketplaceIds"], 25)
+    marketplace_ids = require_text_list("marketplaceIds", body["marketplaceIds"], 25)
     call.check_marketplaces(marketplace_ids)
-    times = {name: moment(name, body[name]) if name in body else None for name in ("dataStartTime", "dataEndTime")}
+    times = {
+        name: parse_timestamp(name, body[name]) if name in body else None for name in ("dataStartTime", "dataEndTime")
+    }
     start, end = times["dataStartTime"], times["dataEndTime"]
     now = call.world.clock.wall()
-    if any(time is not None and time > now + _LAG for time in (start, end)):
+    if any(time is not None and time > now + _CLOCK_SKEW_SECONDS for time in (start, end)):
         raise invalid_input("dataStartTime and dataEndTime must not be in the future.")
     if start is not None and start > (now if end is None else end):
         raise invalid_input("dataStartTime must not be after dataEndTime.")
-    options = body.get("reportOptions", {})
-    if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
-        raise invalid_input("reportOptions must be an object whose values are strings.")
+    options = require_string_values("reportOptions", body.get("reportOptions", {}))
     return Request(report_type, tuple(marketplace_ids), start, end, options)
 
 
 def create_report(call: Call) -> Answer:
     """POST /reports/2021-06-30/reports."""
-    request = _checked(call)
-    fate = call.strike_fate()
+    request = _parse_request(call)
+    fate = call.take_due_fate()
     report = call.world.desk.create(call.merchant, request, fate.fault if fate else None)
     call.world.count_report(report.seller_id, report.report_type)
     return json_answer(202, {"reportId": report.report_id})
@@ -69,62 +59,42 @@ def cancel_report(call: Call) -> Answer:
     report = _report(call)
     if call.world.desk.status(report) != "IN_QUEUE":
         raise invalid_input("Only a report that is IN_QUEUE can be cancelled.")
-    report.withdrawn = True
+    report.cancelled_by_seller = True
     return json_answer(200, {})
 
 
 def get_reports(call: Call) -> Answer:
-    """GET /reports/2021-06-30/reports: newest first; a nextToken must come alone."""
-    token = call.text("nextToken")
-    if token is not None:
-        if len(call.query) > 1:
-            raise invalid_input("nextToken must be the only parameter.")
-        state = pages.take_in(call, token)
-        return _page(call, state["left"], state["size"])
-    types = call.texts("reportTypes", most=10, required=True) or []
-    statuses = call.texts("processingStatuses", most=len(STATUSES))
-    marketplace_ids = call.texts("marketplaceIds", most=10)
-    size = call.integer("pageSize", least=1, most=100, default=10)
-    now = call.world.clock.wall()
-    since, until = call.moment("createdSince"), call.moment("createdUntil")
-    if statuses is not None and not set(statuses) <= set(STATUSES):
-        raise invalid_input(f"processingStatuses must be among {', '.join(STATUSES)}.")
-    if marketplace_ids is not None:
-        call.check_marketplaces(marketplace_ids)
-    since = now - _CREATED_SINCE_DEFAULT if since is None else since
-    found = [
-        report.report_id
-        for report in call.world.desk.of_seller(call.merchant.seller_id)
-        if report.report_type in types
-        and (statuses is None or call.world.desk.status(report) in statuses)
-        and (marketplace_ids is None or set(report.marketplace_ids) & set(marketplace_ids))
-        and since <= report.created
-        and (until is None or report.created <= until)
-    ]
-    return _page(call, found, size)
+    """GET /reports/2021-06-30/reports: newest first; nextToken must be the only parameter."""
+    desk, seller_id = call.world.desk, call.merchant.seller_id
 
+    def find(filters: listing.Filters) -> list[str]:
+        return [
+            report.report_id
+            for report in desk.of_seller(seller_id)
+            if filters.match(report.report_type, report.marketplace_ids, report.created)
+            and filters.match_status(desk.status(report))
+        ]
 
-def _page(call: Call, found: list[str], size: int) -> Answer:
-    desk = call.world.desk
-    reports = [desk.reports[call.merchant.seller_id, report_id] for report_id in found[:size]]
-    answer: dict[str, Any] = {"reports": [desk.shown(report) for report in reports]}
-    if found[size:]:
-        answer["nextToken"] = pages.give_out(call, {"left": found[size:], "size": size}, _PAGE_TOKEN_SECONDS)
-    return json_answer(200, answer)
+    def show(report_id: str) -> dict[str, Any]:
+        return desk.shown(desk.reports[seller_id, report_id])
+
+    return listing.answer_page(call, "reportTypes", "reports", find, show)
 
 
 def get_report_document(call: Call) -> Answer:
-    """GET /reports/2021-06-30/documents/{reportDocumentId}: a URL that lives for five minutes."""
-    wants_encoding = call.boolean("enableContentEncodingUrlHeader")
+    """GET /reports/2021-06-30/documents/{reportDocumentId}: a signed URL that expires in five minutes."""
+    with_content_encoding = call.query_boolean("enableContentEncodingUrlHeader")
     document_id = call.incoming.path_params["reportDocumentId"]
     document = call.world.desk.documents.get(document_id)
-    if document is None or not _released(call, document_id):
+    if document is None or not _is_visible(call, document_id):
         raise not_found(f"The report document {document_id} does not exist.")
-    return json_answer(200, {"reportDocumentId": document_id, **storage.download_url(call, document, wants_encoding)})
+    return json_answer(
+        200, {"reportDocumentId": document_id, **storage.download_url(call, document, with_content_encoding)}
+    )
 
 
-def _released(call: Call, document_id: str) -> bool:
-    """Whether a report of this seller shows the document; its id is nobody's business before."""
+def _is_visible(call: Call, document_id: str) -> bool:
+    """Whether a finished report of this seller has the document; before that, getReportDocument answers 404."""
     desk = call.world.desk
     return any(
         report.document is not None
@@ -161,17 +131,7 @@ OPERATIONS = (
         "GET",
         f"{_BASE}/reports",
         get_reports,
-        query=frozenset(
-            {
-                "reportTypes",
-                "processingStatuses",
-                "marketplaceIds",
-                "pageSize",
-                "createdSince",
-                "createdUntil",
-                "nextToken",
-            }
-        ),
+        query=listing.query_parameters("reportTypes"),
         rate=0.0222,
         burst=10,
     ),

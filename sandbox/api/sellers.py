@@ -1,4 +1,4 @@
-"""Sellers API v1."""
+"""Sellers API v1: the marketplaces a seller sells in."""
 
 from sandbox.api.answers import Answer, json_answer
 from sandbox.api.calls import Call, Operation
@@ -10,17 +10,17 @@ def get_marketplace_participations(call: Call) -> Answer:
     participations = [
         {
             "marketplace": {
-                "id": place.id,
-                "name": place.name,
-                "countryCode": place.country,
-                "defaultCurrencyCode": place.currency,
-                "defaultLanguageCode": place.language,
-                "domainName": place.domain,
+                "id": marketplace.id,
+                "name": marketplace.name,
+                "countryCode": marketplace.country,
+                "defaultCurrencyCode": marketplace.currency,
+                "defaultLanguageCode": marketplace.language,
+                "domainName": marketplace.domain,
             },
             "storeName": call.merchant.store_name,
             "participation": {"isParticipating": True, "hasSuspendedListings": False},
         }
-        for place in (MARKETPLACES[marketplace_id] for marketplace_id in call.merchant.marketplace_ids)
+        for marketplace in (MARKETPLACES[marketplace_id] for marketplace_id in call.merchant.marketplace_ids)
     ]
     return json_answer(200, {"payload": participations})
 

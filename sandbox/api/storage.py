@@ -1,4 +1,4 @@
-"""What looks like S3: signed URLs, the upload of feed documents and the download of every document."""
+"""The S3 stand-in: pre-signed URLs, uploads of feed documents and downloads of all documents."""
 
 import hashlib
 import secrets
@@ -23,10 +23,13 @@ def _sign(call: Call, method: str, seller_id: str, document_id: str, signed_head
     return url
 
 
-def download_url(call: Call, document: Document, wants_encoding: bool) -> dict[str, str]:
-    """A URL that lives for five minutes, with the compression it is announced with, as the documents APIs answer it."""
+def download_url(call: Call, document: Document, with_content_encoding: bool) -> dict[str, str]:
+    """Sign a download of `document` and return `url` and, if declared, `compressionAlgorithm`, as the APIs answer.
+
+    `with_content_encoding`: the download has a Content-Encoding header, so that HTTP clients decompress it.
+    """
     url = _sign(call, "GET", document.seller_id, document.document_id)
-    url.content_encoding = wants_encoding and document.declare_gzip
+    url.content_encoding = with_content_encoding and document.declare_gzip
     answer = {"url": f"{call.incoming.base_url}{url.path_and_query}"}
     if document.declare_gzip:
         answer["compressionAlgorithm"] = "GZIP"
@@ -34,7 +37,7 @@ def download_url(call: Call, document: Document, wants_encoding: bool) -> dict[s
 
 
 def upload_url(call: Call, document_id: str, content_type: str) -> str:
-    """A URL to which a feed document can be PUT for five minutes, with exactly this content type."""
+    """Sign an upload of a feed document; the PUT must have exactly this content type."""
     url = _sign(call, "PUT", call.merchant.seller_id, document_id, "content-type%3Bhost")
     url.content_type = content_type
     return f"{call.incoming.base_url}{url.path_and_query}"
@@ -44,15 +47,15 @@ def _signed_url(call: Call) -> SignedUrl | None:
     return call.world.urls.get(call.incoming.query.rpartition("X-Amz-Signature=")[2])
 
 
-def seller_of(call: Call) -> None:
-    """Find out whose document a URL leads to, for faults and counts; refuses nothing."""
+def identify_seller(call: Call) -> None:
+    """Set the call's seller from the signed URL, for faults and call counts; never raises."""
     url = _signed_url(call)
     if url is not None:
         call.merchant_or_none = call.world.merchants[url.seller_id]
 
 
-def _checked(call: Call) -> SignedUrl:
-    """Refuse credentials, a changed URL or one for another method, and an expired one, in S3's words."""
+def _verify_signed_url(call: Call) -> SignedUrl:
+    """Return the signed URL of a call; S3's error for extra credentials, a modified URL, a wrong method, or expiry."""
     headers = call.incoming.headers
     if "authorization" in headers or "x-amz-access-token" in headers:
         raise AmazonError(
@@ -83,8 +86,8 @@ def _checked(call: Call) -> SignedUrl:
 
 
 def download_document(call: Call) -> Answer:
-    """GET of a signed URL."""
-    url = _checked(call)
+    """GET of a signed URL: the bytes of a document."""
+    url = _verify_signed_url(call)
     document = call.world.desk.documents[url.document_id]
     content = document.content.result()
     if call.fault and call.fault.fault == "truncated_gzip":
@@ -96,8 +99,8 @@ def download_document(call: Call) -> Answer:
 
 
 def upload_document(call: Call) -> Answer:
-    """PUT to a signed URL: the content type must be the declared one; a second upload replaces the first."""
-    url = _checked(call)
+    """PUT to a signed URL: the content of a feed document; a second upload replaces the first."""
+    url = _verify_signed_url(call)
     call.world.feed_desk.inputs[url.seller_id, url.document_id].content = call.incoming.body
     digest = hashlib.md5(call.incoming.body, usedforsecurity=False).hexdigest()
     return Answer(200, b"", {"ETag": f'"{digest}"'})

@@ -1,1 +1,1 @@
-"""Knows the texts: how report documents, order feeds and processing reports are written and read."""
+"""Knows the document formats: report documents, order feeds and processing reports."""

@@ -1,7 +1,6 @@
-"""Feed documents: a grammar of the sandbox's own for what Amazon's schemas demand, and the order each message asks for.
+"""Reads feed documents: validates them against rules modeled on Amazon's XML schemas and returns the requested orders.
 
-Whatever is wrong with the envelope condemns the whole document; whatever is wrong with one message's content is that
-message's error.
+An error in the envelope rejects the whole document; an error in the content of one message rejects that message only.
 """
 
 import re
@@ -40,7 +39,7 @@ _SCHEMA_LOCATION = "{http://www.w3.org/2001/XMLSchema-instance}noNamespaceSchema
 
 
 class IllFormedError(Exception):
-    """The document cannot be read as an envelope; carries line and column."""
+    """The envelope is invalid, so the whole document is rejected; the message gives line and column as Amazon does."""
 
     def __init__(self, line: int, column: int = 1) -> None:
         super().__init__(
@@ -50,23 +49,23 @@ class IllFormedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """An element of the grammar: how often it comes, and its text's pattern or the sequence of its children."""
+class ElementRule:
+    """The schema of one element: how often it may occur, and the pattern of its text or the sequence of its children."""
 
     tag: str
-    least: int = 1
-    most: int | None = 1
+    min_count: int = 1
+    max_count: int | None = 1
     pattern: str = r".*"
-    children: tuple["Part", ...] = ()
+    children: tuple["ElementRule", ...] = ()
 
 
-def _text(tag: str, longest: int | None = None, *, required: bool = False, pattern: str = "") -> Part:
-    most = "" if longest is None else longest
-    return Part(tag, int(required), 1, pattern or rf".{{{int(required)},{most}}}")
+def _text(tag: str, max_length: int | None = None, *, required: bool = False, pattern: str = "") -> ElementRule:
+    most = "" if max_length is None else max_length
+    return ElementRule(tag, int(required), 1, pattern or rf".{{{int(required)},{most}}}")
 
 
 _DATE_TIME = r"\s*-?\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?\s*"
-_ADDRESS = Part(
+_ADDRESS = ElementRule(
     "DestinationAddress",
     children=(
         _text("Name", 50, required=True),
@@ -82,7 +81,7 @@ _ADDRESS = Part(
         _text("PhoneNumber", 50),
     ),
 )
-_ITEM = Part(
+_ITEM = ElementRule(
     "Item",
     1,
     None,
@@ -97,7 +96,7 @@ _ITEM = Part(
         _text("PerUnitDeclaredValue", pattern=r"\s*[+-]?[0-9]+(\.[0-9]{1,2})?\s*"),
     ),
 )
-_ORDER = Part(
+_ORDER = ElementRule(
     "FulfillmentOrderRequest",
     children=(
         _text("MerchantFulfillmentOrderID", 40, required=True),
@@ -108,35 +107,38 @@ _ORDER = Part(
         _text("FulfillmentPolicy"),
         _text("FulfillmentMethod", pattern=r"Consumer|Removal|Destroy"),
         _text("FulfillmentAction"),
-        Part("NotificationEmail", 0, 1, r"(?=.{1,64}\Z)[\w._\-+]+@([\w_\-]+\.)+\w+"),
+        ElementRule("NotificationEmail", 0, 1, r"(?=.{1,64}\Z)[\w._\-+]+@([\w_\-]+\.)+\w+"),
         _ADDRESS,
         _ITEM,
     ),
 )
-_CANCELLATION = Part(
+_CANCELLATION = ElementRule(
     "FulfillmentOrderCancellationRequest",
     children=(
         _text("MerchantFulfillmentOrderID", 40, required=True),
-        Part("Item", 1, None, children=(_text("MerchantFulfillmentOrderItemID"),)),
+        ElementRule("Item", 1, None, children=(_text("MerchantFulfillmentOrderItemID"),)),
     ),
 )
-_GRAMMARS = {ORDER_FEED: _ORDER, CANCEL_FEED: _CANCELLATION}
-_ANYTHING = Part("*")
-_ENVELOPE = Part(
+_RULES = {ORDER_FEED: _ORDER, CANCEL_FEED: _CANCELLATION}
+_ANY_ELEMENT = ElementRule("*")
+_ENVELOPE = ElementRule(
     "AmazonEnvelope",
     children=(
-        Part("Header", children=(Part("DocumentVersion", pattern=r"\d{1,2}\.\d{1,2}"), Part("MerchantIdentifier"))),
-        Part("MessageType"),
-        Part("PurgeAndReplace", 0, pattern=r"true|false|0|1"),
-        Part("EffectiveDate", 0, pattern=_DATE_TIME),
-        Part(
+        ElementRule(
+            "Header",
+            children=(ElementRule("DocumentVersion", pattern=r"\d{1,2}\.\d{1,2}"), ElementRule("MerchantIdentifier")),
+        ),
+        ElementRule("MessageType"),
+        ElementRule("PurgeAndReplace", 0, pattern=r"true|false|0|1"),
+        ElementRule("EffectiveDate", 0, pattern=_DATE_TIME),
+        ElementRule(
             "Message",
             1,
             None,
             children=(
-                Part("MessageID", pattern=r"(?=.{1,20}\Z)0*[1-9][0-9]*"),
-                Part("OperationType", 0, pattern=r"Update|Delete|PartialUpdate"),
-                _ANYTHING,
+                ElementRule("MessageID", pattern=r"(?=.{1,20}\Z)0*[1-9][0-9]*"),
+                ElementRule("OperationType", 0, pattern=r"Update|Delete|PartialUpdate"),
+                _ANY_ELEMENT,
             ),
         ),
     ),
@@ -144,97 +146,99 @@ _ENVELOPE = Part(
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
-    """What does not fit the grammar, and where."""
+class SchemaViolation:
+    """One violation of the schema, and its line in the document."""
 
     text: str
     line: int
 
 
-def _line(element: etree._Element | None) -> int:
+def _line_number(element: etree._Element | None) -> int:
     number: object = None if element is None else element.sourceline
     return number if isinstance(number, int) else 1
 
 
-def _wrong(element: etree._Element, part: Part) -> list[Wrong]:
-    """Everything under an element that does not fit its part of the grammar."""
-    line = _line(element)
+def _schema_errors(element: etree._Element, rule: ElementRule) -> list[SchemaViolation]:
+    """Return every schema violation in an element and its children."""
+    line = _line_number(element)
     found = []
     for name, value in element.attrib.items():
-        declared = part.tag == "PerUnitDeclaredValue" and name == "currency" and value in CURRENCIES
+        declared = rule.tag == "PerUnitDeclaredValue" and name == "currency" and value in CURRENCIES
         if not declared and not str(name).startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
-            found.append(Wrong(f"Attribute {name!s} is not allowed in {part.tag}.", line))
-    if part.tag == "PerUnitDeclaredValue" and "currency" not in element.attrib:
-        found.append(Wrong("PerUnitDeclaredValue needs a currency.", line))
-    if part is _ANYTHING:
+            found.append(SchemaViolation(f"Attribute {name!s} is not allowed in {rule.tag}.", line))
+    if rule.tag == "PerUnitDeclaredValue" and "currency" not in element.attrib:
+        found.append(SchemaViolation("PerUnitDeclaredValue needs a currency.", line))
+    if rule is _ANY_ELEMENT:
         return []
     children = list(element.iterchildren(tag=etree.Element))
-    if not part.children:
+    if not rule.children:
         if children:
-            found.append(Wrong(f"{part.tag} cannot have elements in it.", line))
-        elif not re.fullmatch(part.pattern, _content(element), re.DOTALL):
-            found.append(Wrong(f"The value of {part.tag} is not valid.", line))
+            found.append(SchemaViolation(f"{rule.tag} cannot have elements in it.", line))
+        elif not re.fullmatch(rule.pattern, _own_text(element), re.DOTALL):
+            found.append(SchemaViolation(f"The value of {rule.tag} is not valid.", line))
         return found
-    if _content(element).strip():
-        found.append(Wrong(f"{part.tag} cannot have text in it.", line))
+    if _own_text(element).strip():
+        found.append(SchemaViolation(f"{rule.tag} cannot have text in it.", line))
     place = 0
-    for expected in part.children:
+    for expected in rule.children:
         count = 0
         while (
             place < len(children)
-            and (expected is _ANYTHING or children[place].tag == expected.tag)
-            and (expected.most is None or count < expected.most)
+            and (expected is _ANY_ELEMENT or children[place].tag == expected.tag)
+            and (expected.max_count is None or count < expected.max_count)
         ):
-            found += _wrong(children[place], expected)
+            found += _schema_errors(children[place], expected)
             count, place = count + 1, place + 1
-        if count < expected.least:
-            found.append(Wrong(f"{expected.tag} is missing in {part.tag}, or not where the schema has it.", line))
+        if count < expected.min_count:
+            found.append(
+                SchemaViolation(f"{expected.tag} is missing in {rule.tag}, or not where the schema has it.", line)
+            )
     if place < len(children):
         late = children[place]
-        found.append(Wrong(f"{late.tag} is not expected here in {part.tag}.", _line(late)))
+        found.append(SchemaViolation(f"{late.tag} is not expected here in {rule.tag}.", _line_number(late)))
     return found
 
 
-def _content(element: etree._Element) -> str:
+def _own_text(element: etree._Element) -> str:
     return "".join((element.text or "", *(child.tail or "" for child in element)))
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a feed: what it asks for, or what the schema has against it (then the request may be missing)."""
+    """One message of a feed: the order it requests, or its schema errors; `order` is None for a cancellation."""
 
     message_id: int
     order_id: str
-    wrong: tuple[str, ...]
+    schema_errors: tuple[str, ...]
     order: OrderRequest | None = None
 
 
 def read(content: bytes, feed_type: str, seller_id: str, marketplace_id: str) -> list[Message]:
-    """The messages of a feed document; IllFormedError where not even the envelope can be read."""
+    """Return the messages of a feed document; IllFormedError if its envelope is invalid."""
     if not content.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml"):
         raise IllFormedError(1)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         envelope = etree.fromstring(content, parser)
-    except etree.XMLSyntaxError as problem:
-        line, column = problem.position
-        raise IllFormedError(max(line, 1), max(column, 1)) from problem
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+        raise IllFormedError(max(line, 1), max(column, 1)) from error
     if envelope.tag != "AmazonEnvelope" or envelope.getroottree().docinfo.internalDTD is not None:
-        raise IllFormedError(_line(envelope))
+        raise IllFormedError(_line_number(envelope))
     if envelope.get(_SCHEMA_LOCATION, "amzn-envelope.xsd") != "amzn-envelope.xsd":
-        raise IllFormedError(_line(envelope))
-    faults = _wrong(envelope, _ENVELOPE)
-    if faults:
-        raise IllFormedError(faults[0].line)
+        raise IllFormedError(_line_number(envelope))
+    violations = _schema_errors(envelope, _ENVELOPE)
+    if violations:
+        raise IllFormedError(violations[0].line)
     if envelope.findtext("Header/MerchantIdentifier") != seller_id:
         raise IllFormedError(2)
     if envelope.findtext("MessageType") != PAYLOADS[feed_type]:
-        raise IllFormedError(_line(envelope.find("MessageType")))
+        raise IllFormedError(_line_number(envelope.find("MessageType")))
     messages: dict[int, Message] = {}
     for element in envelope.iterchildren("Message"):
         message = _message(element, feed_type, marketplace_id)
         if message.message_id in messages:
-            raise IllFormedError(_line(element))
+            raise IllFormedError(_line_number(element))
         messages[message.message_id] = message
     return list(messages.values())
 
@@ -242,19 +246,19 @@ def read(content: bytes, feed_type: str, seller_id: str, marketplace_id: str) ->
 def _message(element: etree._Element, feed_type: str, marketplace_id: str) -> Message:
     payload = element[-1]
     if payload.tag != PAYLOADS[feed_type]:
-        raise IllFormedError(_line(payload))
+        raise IllFormedError(_line_number(payload))
     message_id = int(element.findtext("MessageID") or 0)
     order_id = payload.findtext("MerchantFulfillmentOrderID") or ""
-    wrong = tuple(one.text for one in _wrong(payload, _GRAMMARS[feed_type]))
-    if wrong or feed_type == CANCEL_FEED:
-        return Message(message_id, order_id, wrong)
+    schema_errors = tuple(one.text for one in _schema_errors(payload, _RULES[feed_type]))
+    if schema_errors or feed_type == CANCEL_FEED:
+        return Message(message_id, order_id, schema_errors)
     try:
         return Message(message_id, order_id, (), _order(payload, order_id, marketplace_id))
     except ValueError:
         return Message(message_id, order_id, ("DisplayableOrderDate is not a date that exists.",))
 
 
-def _wall(text: str) -> float:
+def _timestamp(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -283,7 +287,7 @@ def _order(payload: etree._Element, order_id: str, marketplace_id: str) -> Order
         order_id=order_id,
         marketplace_id=marketplace_id,
         displayable_id=text("DisplayableOrderID") or order_id,
-        displayable_date=_wall(shown_date) if shown_date else None,
+        displayable_date=_timestamp(shown_date) if shown_date else None,
         comment=text("DisplayableOrderComment"),
         speed=text("DeliverySLA"),
         policy=text("FulfillmentPolicy") or "FillOrKill",

@@ -1,4 +1,4 @@
-"""The document that says what became of a feed's messages."""
+"""Writes a feed's processing report: the XML document with the result of each message."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from lxml import etree
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line about a message (0: the whole document); `code` is Error or Warning."""
+    """One Result element, about a message (id 0: the whole document); `code` is Error or Warning."""
 
     message_id: int
     code: str
@@ -17,7 +17,10 @@ class Result:
 
 
 def processing_report(seller_id: str, feed_id: str, processed: int, results: list[Result]) -> bytes:
-    """A ProcessingReport; messages without an error or a warning have no line in it."""
+    """Return a ProcessingReport as XML; `processed` is its number of messages processed.
+
+    Messages without an error or a warning have no Result element.
+    """
     errors = {result.message_id for result in results if result.code == "Error"}
     warnings = {result.message_id for result in results if result.code == "Warning"}
     refused = len(errors - {0})

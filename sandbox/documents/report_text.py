@@ -1,4 +1,4 @@
-"""Reports as text: a merchant's items and shipments written out as Amazon's tab-separated documents."""
+"""Writes report documents: a merchant's items and shipments as Amazon's tab-separated text."""
 
 import gzip
 import random
@@ -16,14 +16,14 @@ from sandbox.merchant.headers import (
 from sandbox.merchant.merchant import AFN, LISTINGS, SHIPMENTS, Catalogue, Item
 from sandbox.merchant.rendering import Rendering
 
-NEEDED = frozenset(
+REQUIRED_COLUMNS = frozenset(
     {"seller-sku", "quantity", "fulfillment-channel", "Warehouse-Condition-code", "Quantity Available", "sku"}
 )
 Row = dict[str, str]
 
 
 def listing_rows(items: Iterable[Item], rendering: Rendering) -> Iterator[Row]:
-    """The rows of a listing report, one per offer."""
+    """Yield the rows of a listing report, one per offer."""
     for item in items:
         for place, (channel, quantity) in enumerate(item.offers):
             yield {
@@ -47,7 +47,7 @@ def listing_rows(items: Iterable[Item], rendering: Rendering) -> Iterator[Row]:
 
 
 def afn_rows(items: Iterable[Item]) -> Iterator[Row]:
-    """The rows of an AFN inventory report, one per condition; some have no FNSKU, as seen at Amazon."""
+    """Yield the rows of an AFN inventory report, one per condition; some have no FNSKU, as observed at Amazon."""
     for item in items:
         for condition, quantity in item.afn:
             yield {
@@ -61,7 +61,7 @@ def afn_rows(items: Iterable[Item]) -> Iterator[Row]:
 
 
 def columns_of(report_type: str, language: str, *, points: bool = False) -> list[tuple[str, str]]:
-    """(column, header name) of a report type, in the documented order; `points`: with Japan's further column."""
+    """Return (column, header name) of a report type in the documented order; `points` adds Japan's points column."""
     if report_type == LISTINGS:
         return list(LISTING_HEADERS[language])
     columns = AFN_COLUMNS if report_type == AFN else SHIPMENT_COLUMNS
@@ -73,7 +73,7 @@ def columns_of(report_type: str, language: str, *, points: bool = False) -> list
 def render(
     report_type: str, rows: Iterable[Row], rendering: Rendering, language: str, *, points: bool = False
 ) -> bytes:
-    """The uncompressed bytes of a report."""
+    """Return the uncompressed bytes of a report; `language` is that of a listing report's header."""
     columns = [
         pair for pair in columns_of(report_type, language, points=points) if pair[0] not in rendering.missing_columns
     ]
@@ -88,52 +88,53 @@ def render(
     ]
     keys = [column for column, _ in columns]
     extra = dict.fromkeys(rendering.extra_columns, "extra")
-    cut = 0
-    while cut < 2 and keys[-1 - cut] not in NEEDED:
-        cut += 1
+    droppable = 0
+    while droppable < 2 and keys[-1 - droppable] not in REQUIRED_COLUMNS:
+        droppable += 1
     end = "\r\n" if rendering.crlf else "\n"
     tail = "\t" if rendering.trailing_tab else ""
     lines = ["\t".join((*names, *rendering.headers_only))]
     for place, row in enumerate(rows, start=1):
         values = [row[key] if key in row else extra.get(key, "") for key in keys]
-        if cut and rendering.ragged_every and place % rendering.ragged_every == 0:
-            del values[-cut:]
+        if droppable and rendering.ragged_every and place % rendering.ragged_every == 0:
+            del values[-droppable:]
         lines.append("\t".join(values) + tail)
     lines.append("")
     return rendering.encode(end.join(lines))
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A document to be written: whether it has no rows, and the (slow) function that writes it."""
+class PreparedDocument:
+    """A document to be written: whether it has no rows, and the slow function that returns its bytes."""
 
     empty: bool
     write: Callable[[], bytes]
 
 
-def job(report_type: str, catalogues: list[Catalogue], *, locale: str | None, window: tuple[float, float]) -> Job:
-    """Freeze what a report says now.
+def prepare(
+    report_type: str, catalogues: list[Catalogue], *, locale: str | None, window: tuple[float, float]
+) -> PreparedDocument:
+    """Copy the current items or shipments, so that a background thread can write the document later.
 
-    `locale` is what preferredReportDocumentLocale asks for (None: nothing), `window` the wall times between which
-    shipments were reported. The first catalogue's rendering decides how it is written.
+    `locale` is the preferredReportDocumentLocale of the request, or None. `window` are the wall times between which
+    shipments were reported. The first catalogue's rendering applies.
     """
     rendering = catalogues[0].rendering(report_type)
-    asked = None if rendering.locale_cached else locale
-    language = rendering.language if asked is None else language_of(asked)
+    language = rendering.language if locale is None or rendering.locale_cached else language_of(locale)
     items: list[Item] = []
     shipments: list[Row] = []
     for catalogue in catalogues:
         if report_type == SHIPMENTS:
-            shipments += catalogue.shipped(*window)
+            shipments += catalogue.shipment_rows_between(*window)
         else:
-            items += catalogue.reported(report_type)
+            items += catalogue.items_in_report(report_type)
 
     def write() -> bytes:
         if report_type == LISTINGS:
             rows: Iterable[Row] = listing_rows(items, rendering)
         else:
             rows = afn_rows(items) if report_type == AFN else shipments
-        content = render(report_type, rows, rendering, language, points=catalogues[0].points)
+        content = render(report_type, rows, rendering, language, points=catalogues[0].has_points_column)
         return gzip.compress(content, 6, mtime=0) if rendering.gzip else content
 
-    return Job(not items and not shipments, write)
+    return PreparedDocument(not items and not shipments, write)

@@ -1,1 +1,1 @@
-"""Knows the merchant: listings, stock, orders and shipments, and the truth about them."""
+"""Knows the merchant: listings, stock, orders and shipments, and the quantities a correct reader must find."""

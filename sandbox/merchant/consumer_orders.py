@@ -1,8 +1,8 @@
-"""Made-up orders of Amazon's own customers, as rows of the shipments report."""
+"""Generates orders of Amazon's own customers, as rows of the shipments report."""
 
 import random
 
-from sandbox.clock import iso_in
+from sandbox.clock import iso_for_country
 from sandbox.marketplaces import MARKETPLACES
 from sandbox.merchant.merchant import Catalogue
 from sandbox.merchant.shipping import DAY, HOUR, Row
@@ -11,7 +11,7 @@ _CITIES = (("SEATTLE", "WA", "98101"), ("AUSTIN", "TX", "73301"), ("Łódź", ""
 
 
 def consumer_rows(catalogue: Catalogue, marketplace_id: str, n: int, start: float, end: float, seed: str) -> list[Row]:
-    """`n` different rows, reported between `start` and `end` (wall times, whole seconds); the same arguments, the same rows."""
+    """Return `n` different rows, reported between `start` and `end` (wall times); equal arguments give equal rows."""
     place = MARKETPLACES[marketplace_id]
     rng = random.Random(f"{seed}/{marketplace_id}/{start}/{end}")
     skus = [item.sku for item in catalogue.items.values() if item.afn] or ["SKU-000001"]
@@ -32,10 +32,10 @@ def consumer_rows(catalogue: Catalogue, marketplace_id: str, n: int, start: floa
                     "shipment-id": "" if abroad and rng.random() < 0.5 else f"D{number}",
                     "shipment-item-id": "" if rng.random() < 0.2 else f"D{number}I",
                     "amazon-order-item-id": f"{rng.randrange(10**14):014d}",
-                    "purchase-date": iso_in(shipped - DAY, place.country),
-                    "payments-date": iso_in(shipped - HOUR, place.country),
-                    "shipment-date": iso_in(shipped, place.country),
-                    "reporting-date": iso_in(reported, place.country),
+                    "purchase-date": iso_for_country(shipped - DAY, place.country),
+                    "payments-date": iso_for_country(shipped - HOUR, place.country),
+                    "shipment-date": iso_for_country(shipped, place.country),
+                    "reporting-date": iso_for_country(reported, place.country),
                     "buyer-email": f"{number}@marketplace.{place.domain.removeprefix('www.')}",
                     "sku": sku,
                     "product-name": f"Article {sku}" if place.country != "JP" else f"スチームオーブン {sku}",
@@ -56,7 +56,7 @@ def consumer_rows(catalogue: Catalogue, marketplace_id: str, n: int, start: floa
                     "ship-promotion-discount": rng.choice(("0.00", more, f"-{more}")),
                     "carrier": rng.choice(("AMZN_US", "UPS", "YAMATO")),
                     "tracking-number": f"TBA{rng.randrange(10**12):012d}",
-                    "estimated-arrival-date": iso_in(shipped + 2 * DAY, place.country),
+                    "estimated-arrival-date": iso_for_country(shipped + 2 * DAY, place.country),
                     "fulfillment-center-id": "HND3" if place.country == "JP" else "BFI4",
                     "fulfillment-channel": "AFN",
                     "sales-channel": place.name,

@@ -1,7 +1,7 @@
-"""Column names of the reports, and of the listing report in the languages sellers get it in.
+"""Column names of the reports, and the localized headers of the listing report.
 
-A localised header names only the columns its language is known to have; Chinese has all of them and repeats two names
-(SEEN: jlevers/selling-partner-api#525).
+A localized header has only the columns that are known of its language. Chinese has all of them and repeats two names
+(observed in jlevers/selling-partner-api#525).
 """
 
 LISTING_COLUMNS = (
@@ -24,13 +24,13 @@ SHIPMENT_COLUMNS = (
     "bill-postal-code", "bill-country", "item-promotion-discount", "ship-promotion-discount", "carrier",
     "tracking-number", "estimated-arrival-date", "fulfillment-center-id", "fulfillment-channel", "sales-channel",
 )  # fmt: skip
-POINTS_COLUMN = "points-granted"  # the shipments report of Japan has it at its end
+POINTS_COLUMN = "points-granted"  # the last column of Japan's shipments report
 UNUSED_LISTING_COLUMNS = frozenset(
     c for c in LISTING_COLUMNS if c.startswith("zshop-") or c in {"asin2", "asin3", "bid-for-featured-placement"}
 ) | {"image-url"}
 
 _LANGUAGES = ("de", "fr", "it", "es", "pl", "tr", "ar", "ja", "zh")
-# One line per column, its names in the order of _LANGUAGES; "-" where a language is not known to have the column.
+# One line per column: its name in English, then in the order of _LANGUAGES; "-" if the language's name is not known.
 _NAMES = """
 item-name|Artikelbezeichnung|nom-produit|Nome dell'articolo|Título del producto|nazwa-produktu|item-name (ürün adı)|اسم-المنتج|商品名|商品名称
 item-description|Artikelbeschreibung|-|Descrizione dell'articolo|Descripción del producto|opis-produktu|-|وصف-المنتج|商品の説明|商品描述
@@ -56,7 +56,7 @@ status|Status|état|stato|estado|-|durum|الحالة|ステータス|状态
 _CHINESE_UNUSED = "不适用项目"
 
 
-def _localised() -> dict[str, tuple[tuple[str, str], ...]]:
+def _headers_by_language() -> dict[str, tuple[tuple[str, str], ...]]:
     lines = [line.split("|") for line in _NAMES.strip().splitlines()]
     tables = {"en": tuple((column, column) for column in LISTING_COLUMNS)}
     for place, language in enumerate(_LANGUAGES, start=1):
@@ -64,7 +64,7 @@ def _localised() -> dict[str, tuple[tuple[str, str], ...]]:
         if language == "zh":
             names = {column: names.get(column, _CHINESE_UNUSED) for column in LISTING_COLUMNS}
         tables[language] = tuple((column, names[column]) for column in LISTING_COLUMNS if column in names)
-    # Sellers in the United Kingdom get English with one British word; in Brazil only two names are known.
+    # The United Kingdom has the English header with "fulfilment-channel". For Brazil, only two names are known.
     tables["en_GB"] = tuple(
         (column, "fulfilment-channel" if column == "fulfillment-channel" else column) for column in LISTING_COLUMNS
     )
@@ -73,12 +73,12 @@ def _localised() -> dict[str, tuple[tuple[str, str], ...]]:
     return tables
 
 
-LISTING_HEADERS = _localised()
+LISTING_HEADERS = _headers_by_language()
 LANGUAGES = tuple(LISTING_HEADERS)
 
 
 def language_of(locale: str) -> str:
-    """The header language for a locale such as `en_US` or `de_DE`; English for one that has no table."""
+    """Return the header language for a locale such as `en_US` or `de_DE`; English if it has no header of its own."""
     if locale in LISTING_HEADERS:
         return locale
     language = locale.partition("_")[0]

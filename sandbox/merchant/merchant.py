@@ -1,4 +1,4 @@
-"""A merchant as he really is: listings, warehouse stock, and the quantities a correct reader must arrive at."""
+"""A merchant's actual listings and stock, and the quantities a correct reader of its reports must find."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -22,8 +22,8 @@ class Item:
     """One SKU of one marketplace.
 
     `offers` are its listing rows as (channel, quantity or None for blank), `afn` its warehouse rows as (condition,
-    quantity), `api_stock` what the FBA Inventory API calls fulfillable (None: the API does not know the SKU).
-    `number` makes ASIN, FNSKU and listing id; `changed` is the wall time of the last change of stock.
+    quantity), `api_stock` its fulfillable quantity in the FBA Inventory API (None: unknown there). ASIN, FNSKU and
+    listing id derive from `number`. `changed` is the wall time of the last change of stock.
     """
 
     sku: str
@@ -38,42 +38,43 @@ class Item:
 
     @property
     def asin(self) -> str:
-        """A made-up ASIN."""
+        """An invented ASIN."""
         return f"B0{self.number:08d}"
 
     @property
     def fnsku(self) -> str:
-        """A made-up fulfilment network SKU."""
+        """An invented fulfillment network SKU."""
         return f"X00{self.number:07d}"
 
 
 @dataclass(slots=True)
 class Catalogue:
-    """What a seller has in one marketplace, and how Amazon shows it.
+    """A seller's items and shipments in one marketplace, and how Amazon reports them.
 
-    `mode` and `hidden` bend a report (see `World.shape_report`), `renderings` say how it is written, `refused` are the
-    SKUs the FBA Inventory API answers with 400. `points`: shipments reports have Japan's column for them.
+    `channel` is the marketplace's FBA channel. By report type: `modes` and `hidden_skus` distort a report (see
+    `World.shape_report`), `renderings` are how it is written. `refused_skus` get 400 from the FBA Inventory API.
+    `has_points_column`: shipments reports have Japan's points column.
     """
 
     channel: str
     items: dict[str, Item] = field(default_factory=dict)
-    shipments: list[dict[str, str]] = field(default_factory=list)
-    mode: dict[str, str] = field(default_factory=dict)
-    hidden: dict[str, frozenset[str]] = field(default_factory=dict)
+    shipment_rows: list[dict[str, str]] = field(default_factory=list)
+    modes: dict[str, str] = field(default_factory=dict)
+    hidden_skus: dict[str, frozenset[str]] = field(default_factory=dict)
     renderings: dict[str, Rendering] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)
-    points: bool = False
+    refused_skus: set[str] = field(default_factory=set)
+    has_points_column: bool = False
 
     def rendering(self, report_type: str) -> Rendering:
-        """How a report of this type is written."""
+        """Return how reports of a type are written."""
         return self.renderings.get(report_type, Rendering())
 
-    def reported(self, report_type: str) -> list[Item]:
-        """Copies of the items a report of this type has rows for, its mode and its hidden SKUs applied."""
-        mode = self.mode.get(report_type, "normal")
+    def items_in_report(self, report_type: str) -> list[Item]:
+        """Return copies of the items in a report of this type, with its mode and hidden SKUs applied."""
+        mode = self.modes.get(report_type, "normal")
         if mode in {"empty", "no_data"}:
             return []
-        hidden = self.hidden.get(report_type, frozenset())
+        hidden = self.hidden_skus.get(report_type, frozenset())
         shown = [
             item
             for item in self.items.values()
@@ -83,19 +84,21 @@ class Catalogue:
             return [_zeroed(item) for item in shown]
         return [replace(item) for item in shown]
 
-    def shipped(self, start: float, end: float) -> list[dict[str, str]]:
-        """The shipment rows reported from `start` to `end` (wall times, both included)."""
-        if self.mode.get(SHIPMENTS, "normal") in {"empty", "no_data"}:
+    def shipment_rows_between(self, start: float, end: float) -> list[dict[str, str]]:
+        """Return the shipment rows reported from `start` to `end` (wall times, inclusive)."""
+        if self.modes.get(SHIPMENTS, "normal") in {"empty", "no_data"}:
             return []
         return [
-            row for row in self.shipments if start <= datetime.fromisoformat(row["reporting-date"]).timestamp() <= end
+            row
+            for row in self.shipment_rows
+            if start <= datetime.fromisoformat(row["reporting-date"]).timestamp() <= end
         ]
 
     def set_stock(self, sku: str, *, fba: int | None, fbm: int | None, api: int | None, now: float) -> Item:
-        """Change the stock of a SKU and return it; None leaves a number as it is, an unknown SKU is created.
+        """Change the stock of a SKU, created if it does not exist, and return it; None leaves a quantity unchanged.
 
-        `fba` becomes the one SELLABLE row (UNSELLABLE rows stay) and what the API knows, `fbm` the quantity of the
-        one merchant-fulfilled listing row, `api` only what the API knows.
+        `fba` becomes the quantity of its only SELLABLE row (UNSELLABLE rows stay) and of the FBA Inventory API, `fbm` that
+        of its only merchant-fulfilled listing row, `api` that of the FBA Inventory API alone. `now` is wall time.
         """
         item = self.items.get(sku) or Item(sku, len(self.items) + 1, f"Item {sku}")
         if fba is not None:
@@ -117,9 +120,9 @@ def _zeroed(item: Item) -> Item:
 
 @dataclass(slots=True)
 class Merchant:
-    """A seller: his credentials for one application, his region, and his marketplaces with their catalogues.
+    """A seller: its credentials for one application, its region, and a catalogue per marketplace.
 
-    A catalogue is made by `make` (from a marketplace id) when it is first needed.
+    `make_catalogue` creates the catalogue of a marketplace id when it is first needed.
     """
 
     seller_id: str
@@ -128,19 +131,19 @@ class Merchant:
     region: str
     store_name: str
     marketplace_ids: tuple[str, ...]
-    make: Callable[[str], Catalogue]
+    make_catalogue: Callable[[str], Catalogue]
     catalogues: dict[str, Catalogue] = field(default_factory=dict)
     revoked: bool = False
     report_count: int = 0
 
     def catalogue(self, marketplace_id: str) -> Catalogue:
-        """The catalogue of one marketplace; ValueError names the ones there are."""
+        """Return the catalogue of a marketplace; ValueError if the seller does not sell there."""
         if marketplace_id not in self.marketplace_ids:
             raise ValueError(
                 f"seller {self.seller_id} does not sell in {marketplace_id}, only in {', '.join(self.marketplace_ids)}"
             )
         if marketplace_id not in self.catalogues:
-            self.catalogues[marketplace_id] = self.make(marketplace_id)
+            self.catalogues[marketplace_id] = self.make_catalogue(marketplace_id)
         return self.catalogues[marketplace_id]
 
 
@@ -156,16 +159,16 @@ def truth(
     fetch_missing_inventory: bool,
     import_deleted_skus: bool = True,
 ) -> dict[str, dict[str, Any]]:
-    """What a first run with an empty pool must find for every SKU, from the items themselves.
+    """Return what a first run with an empty pool must load for every SKU, computed from the items, not from reports.
 
-    Returns `{sku: {"fba", "fbm", "quantity", "source"}}`. SKUs are keyed as the reports' charsets can say them. A SKU
-    that only the API could decide and that it refuses is not there: no quantity of it is known.
+    Returns `{sku: {"fba", "fbm", "quantity", "source"}}`. SKUs are keyed as they read after encoding in the reports'
+    charsets. A SKU is left out if its quantity is only in the FBA Inventory API and the API rejects it.
     """
     listed: dict[str, list[Offer]] = {}
-    for item in catalogue.reported(LISTINGS):
+    for item in catalogue.items_in_report(LISTINGS):
         listed.setdefault(catalogue.rendering(LISTINGS).as_sent(item.sku), []).extend(item.offers)
     stored: dict[str, list[Stock]] = {}
-    for item in catalogue.reported(AFN):
+    for item in catalogue.items_in_report(AFN):
         stored.setdefault(catalogue.rendering(AFN).as_sent(item.sku), []).extend(item.afn)
 
     found: dict[str, dict[str, Any]] = {}
@@ -183,7 +186,7 @@ def truth(
             fba, source = by_listing, "listings_report"
         elif not by_amazon:
             fba, source = 0, "listings_report"
-        elif fetch_missing_inventory and sku in catalogue.refused:
+        elif fetch_missing_inventory and sku in catalogue.refused_skus:
             continue
         else:
             known = catalogue.items[sku].api_stock if fetch_missing_inventory and sku in catalogue.items else None

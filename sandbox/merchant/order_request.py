@@ -1,4 +1,4 @@
-"""An order as it is asked for, by a feed or by the Fulfillment Outbound API, and what speaks against it by itself."""
+"""The request for a fulfillment order, from a feed or the Fulfillment Outbound API, and its validation."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from sandbox.marketplaces import MARKETPLACES
 SPEEDS = ("Standard", "Expedited", "Priority")
 POLICIES = ("FillOrKill", "FillAll", "FillAllAvailable")
 ACTIONS = ("Ship", "Hold")
-MOST_UNITS = 250
-MOST_LINES = 100
+MAX_UNITS = 250
+MAX_LINES = 100
 _STATES = {
     "US": frozenset(
         [
@@ -96,7 +96,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """What was asked for; `address` has the names of the Fulfillment Outbound API, `displayable_date` is wall time."""
+    """A requested order; `address` has the field names of the Fulfillment Outbound API, `displayable_date` is wall time."""
 
     order_id: str
     marketplace_id: str
@@ -113,17 +113,17 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an order is not accepted: a code (the sandbox's own), a text, and the SKU it is about."""
+    """One reason to reject an order: a code (the sandbox's own), a text, and the SKU it is about, if any."""
 
     code: str
     text: str
     sku: str | None = None
 
 
-def problems(request: OrderRequest) -> list[Refusal]:
-    """Everything that is wrong with a request whoever sends it."""
-    found = [Refusal("13010", text) for text in _header(request)]
-    found += [Refusal("13020", text) for text in _address(request)]
+def validate(request: OrderRequest) -> list[Refusal]:
+    """Return every error of a request that can be found without the seller's stock and orders."""
+    found = [Refusal("13010", text) for text in _header_errors(request)]
+    found += [Refusal("13020", text) for text in _address_errors(request)]
     for line in request.lines:
         if line.quantity < 1:
             found.append(Refusal("13030", f"The quantity of Item Id: {line.item_id} must be at least 1.", line.sku))
@@ -134,7 +134,7 @@ def problems(request: OrderRequest) -> list[Refusal]:
     return found
 
 
-def _header(request: OrderRequest) -> list[str]:
+def _header_errors(request: OrderRequest) -> list[str]:
     found = []
     if request.speed not in SPEEDS:
         found.append(f"The shipping speed category {request.speed!r} is not valid.")
@@ -146,16 +146,16 @@ def _header(request: OrderRequest) -> list[str]:
         found.append("The displayable order id must have at most 40 characters of ISO 8859-1.")
     if len(request.comment) > 750:
         found.append("The displayable order comment must have at most 750 characters.")
-    if not 1 <= len(request.lines) <= MOST_LINES:
-        found.append(f"An order must have 1 to {MOST_LINES} items.")
-    if sum(line.quantity for line in request.lines) > MOST_UNITS:
-        found.append(f"An order must have at most {MOST_UNITS} units.")
+    if not 1 <= len(request.lines) <= MAX_LINES:
+        found.append(f"An order must have 1 to {MAX_LINES} items.")
+    if sum(line.quantity for line in request.lines) > MAX_UNITS:
+        found.append(f"An order must have at most {MAX_UNITS} units.")
     if len({line.item_id for line in request.lines}) != len(request.lines):
         found.append("The order item ids must be unique within the order.")
     return found
 
 
-def _address(request: OrderRequest) -> list[str]:
+def _address_errors(request: OrderRequest) -> list[str]:
     address = request.address
     found = [
         f"The destination address has no {name}."

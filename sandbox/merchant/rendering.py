@@ -1,4 +1,4 @@
-"""How a report is written: charset, header language, column order and the oddities seen in Amazon's documents."""
+"""How a report is written: charset, header language, column order and irregularities seen in Amazon's documents."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -13,19 +13,19 @@ COLUMN_ORDERS = ("documented", "reversed", "shuffled")
 class Rendering:
     """The options of one report type in one marketplace.
 
-    - `charset`: utf-8, cp1252 or cp932; what it cannot write becomes `?`, as Amazon does. `bom` puts one in front.
-    - `declared_charset`: the charset in the download's Content-Type; None: the true one, "": none at all, else this
-      text whether true or not.
-    - `language`: of the listing report's header; `locale_cached`: it comes in that language even when
-      preferredReportDocumentLocale asks for another.
+    - `charset`: utf-8, cp1252 or cp932; characters it does not have become `?`, as at Amazon. `bom`: starts with one.
+    - `declared_charset`: the charset in the download's Content-Type; None: the actual one, "": none, else this text,
+      even if it is wrong.
+    - `language`: of the listing report's header; `locale_cached`: it is used even if preferredReportDocumentLocale
+      requests another.
     - `column_order`: documented, reversed or shuffled.
     - `unused_header`: one name for every column that has no values (a repeated header).
-    - `headers_only`: names at the end of the header for which no row has a field.
-    - `missing_columns`, `extra_columns`: documented columns left out, and columns with a value in every row.
-    - `trailing_tab`: each row (not the header) ends with one. `crlf`: lines end with CR LF.
-    - `ragged_every`: each n-th row lacks up to two fields at its end, never one that quantities need; 0: none.
-    - `nul_in_text`: titles carry a NUL character.
-    - `gzip`: compressed; `declare_gzip`: and getReportDocument says so.
+    - `headers_only`: names at the end of the header for which the rows have no field.
+    - `missing_columns`: documented columns to leave out. `extra_columns`: undocumented columns with a value in every row.
+    - `trailing_tab`: each row except the header ends with a tab. `crlf`: lines end with CR LF instead of LF.
+    - `ragged_every`: every n-th row lacks up to two trailing fields, none of them required for quantities; 0: no row.
+    - `nul_in_text`: titles contain a NUL character.
+    - `gzip`: the document is compressed. `declare_gzip`: getReportDocument says that it is compressed.
     """
 
     charset: str = "utf-8"
@@ -49,14 +49,14 @@ class Rendering:
         if self.charset not in CHARSET_NAMES:
             raise ValueError(f"charset {self.charset!r} is not one of {', '.join(CHARSET_NAMES)}")
         if self.bom and self.charset != "utf-8":
-            raise ValueError("only utf-8 can carry a BOM here")
+            raise ValueError("a BOM requires the charset utf-8")
         if self.language not in LANGUAGES:
             raise ValueError(f"language {self.language!r} is not one of {', '.join(LANGUAGES)}")
         if self.column_order not in COLUMN_ORDERS:
             raise ValueError(f"column_order {self.column_order!r} is not one of {', '.join(COLUMN_ORDERS)}")
 
     def with_options(self, options: dict[str, Any]) -> "Rendering":
-        """A copy with some options changed; ValueError names an option that does not exist."""
+        """Return a copy with some options changed; ValueError for an option that does not exist."""
         unknown = options.keys() - {field.name for field in fields(self)}
         if unknown:
             raise ValueError(f"unknown rendering options: {', '.join(sorted(unknown))}")
@@ -64,14 +64,14 @@ class Rendering:
         return replace(self, **changes)
 
     def content_type(self) -> str:
-        """The Content-Type of the download."""
+        """Return the Content-Type of the download."""
         declared = CHARSET_NAMES[self.charset] if self.declared_charset is None else self.declared_charset
         return f"text/plain; charset={declared}" if declared else "text/plain"
 
     def as_sent(self, text: str) -> str:
-        """A text after its way through the charset."""
+        """Return a text as it reads after encoding and decoding in the charset."""
         return text.encode(self.charset, "replace").decode(self.charset)
 
     def encode(self, text: str) -> bytes:
-        """The bytes of a document."""
+        """Encode a document, with its BOM."""
         return (b"\xef\xbb\xbf" if self.bom else b"") + text.encode(self.charset, "replace")

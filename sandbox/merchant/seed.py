@@ -1,4 +1,4 @@
-"""Makes a merchant's catalogue up: every oddity known from real reports first, then ordinary goods."""
+"""Generates a merchant's catalogue: first every edge case known from real reports, then ordinary SKUs."""
 
 import random
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from sandbox.merchant.merchant import SHIPMENTS, Catalogue, Item, Offer, Stock
 from sandbox.merchant.rendering import Rendering
 
 S, U = "SELLABLE", "UNSELLABLE"
-_Odd = tuple[str, str, tuple[Offer, ...], tuple[Stock, ...], int | None]
+_EdgeCase = tuple[str, str, tuple[Offer, ...], tuple[Stock, ...], int | None]
 
 
-def _oddities(fba: str) -> list[_Odd]:
-    """(sku, title, offers, AFN rows, stock the FBA Inventory API knows) for each known trap; `fba` is the channel."""
+def _edge_cases(fba: str) -> list[_EdgeCase]:
+    """Return (SKU, title, offers, AFN rows, FBA Inventory stock) of each edge case; `fba` is the FBA channel."""
     blank: tuple[Offer, ...] = ((fba, None),)
     return [
-        # Warehouse rows.
+        # Warehouse rows
         ("AFN-PLAIN", "Sellable only", blank, ((S, 17),), 17),
         ("AFN-BOTH", "Sellable and unsellable", blank, ((S, 9), (U, 4)), 9),
         ("AFN-TWICE", "Two sellable rows", blank, ((S, 5), (U, 1), (S, 6)), 11),
@@ -25,14 +25,14 @@ def _oddities(fba: str) -> list[_Odd]:
         ("AFN-UNSELLABLE-LISTED", "Only unsellable, listing has a number", ((fba, 5),), ((U, 2),), 0),
         ("AFN-NOT-LISTED", "", (), ((S, 21),), 21),
         ("AFN-NOT-LISTED-UNSELLABLE", "", (), ((U, 2),), 0),
-        # No warehouse row: blank is not zero.
+        # Blank listing quantity and no warehouse row: the quantity is unknown, not zero
         ("FBA-KNOWN-TO-API", "Only the API knows", blank, (), 13),
         ("FBA-ZERO-IN-API", "The API says none", blank, (), 0),
         ("FBA-UNKNOWN", "Nobody knows", blank, (), None),
         ("FBA-LISTED-QUANTITY", "The listing knows", ((fba, 6),), (), 7),
         ("FBA-LISTED-ZERO", "The listing says none", ((fba, 0),), (), 2),
         ("FBA-INACTIVE", "Closed listing", blank, (), None),
-        # Both channels, repeated rows.
+        # Both channels, repeated rows
         ("BOTH-CHANNELS", "Offered twice", ((fba, None), ("DEFAULT", 4)), ((S, 3),), 3),
         ("BOTH-CHANNELS-NO-AFN", "Offered twice, not in the warehouse report", (("DEFAULT", 8), (fba, None)), (), 2),
         ("BOTH-CHANNELS-LISTED", "Offered twice with two numbers", (("DEFAULT", 2), (fba, 9)), (), None),
@@ -44,7 +44,7 @@ def _oddities(fba: str) -> list[_Odd]:
         ("REPEATED-HALF-BLANK", "Listed twice, once blank", ((fba, None), (fba, 8)), (), 1),
         ("FBM-ZERO", "Merchant has none", (("DEFAULT", 0),), (), None),
         ("FBM-BLANK", "Merchant says nothing", (("DEFAULT", None),), (), None),
-        # SKUs that are easily broken.
+        # SKUs that careless parsing changes
         ("COMMA,ONE", "A comma, alone in the list it breaks", blank, (), 31),
         ("COMMA,IN,AFN", "Commas", blank, ((S, 32),), 32),
         ('QUOTE"ONE', "A quote inside", (("DEFAULT", 33),), (), None),
@@ -67,7 +67,7 @@ def _oddities(fba: str) -> list[_Odd]:
         ("日本-SKU", "スチームオーブン", blank, (), 52),
         ("PLUS+AND&%20=?#/", "URL characters", blank, (), 53),
         ("-MINUS", "Looks like a formula", (("DEFAULT", 54),), (), None),
-        # Titles that are easily broken.
+        # Titles that careless parsing changes
         ("TITLE-QUOTE", '19" monitor, 27" deep', (("DEFAULT", 61),), (), None),
         ("TITLE-OPEN-QUOTE", '"Best of', blank, ((S, 62),), 62),
         ("TITLE-LINE-SEPARATOR", "One\u2028line\x85still\x0bone", (("DEFAULT", 63),), (), None),
@@ -77,7 +77,7 @@ def _oddities(fba: str) -> list[_Odd]:
     ]  # fmt: skip
 
 
-def _ordinary(rng: random.Random, fba: str) -> tuple[tuple[Offer, ...], tuple[Stock, ...], int | None]:
+def _ordinary_item(rng: random.Random, fba: str) -> tuple[tuple[Offer, ...], tuple[Stock, ...], int | None]:
     kind, units = rng.random(), rng.randrange(0, 200)
     if kind < 0.55:
         return ((fba, None),), ((S, units),), units
@@ -98,7 +98,7 @@ def _ordinary(rng: random.Random, fba: str) -> tuple[tuple[Offer, ...], tuple[St
 
 def _items(listings: int, rng: random.Random, fba: str, oddities: bool) -> Iterator[Item]:
     listed = number = 0
-    for sku, title, offers, afn, api in _oddities(fba) if oddities else ():
+    for sku, title, offers, afn, api in _edge_cases(fba) if oddities else ():
         if listed >= listings:
             return
         number += 1
@@ -108,7 +108,7 @@ def _items(listings: int, rng: random.Random, fba: str, oddities: bool) -> Itera
     while listed < listings:
         number += 1
         listed += 1
-        offers, afn, api = _ordinary(rng, fba)
+        offers, afn, api = _ordinary_item(rng, fba)
         price = f"{rng.randrange(5, 300)}.{rng.randrange(0, 100):02d}"
         yield Item(f"SKU-{number:06d}", number, f"Article no. {number}", offers, afn, api, price)
         if afn and number % 50 == 0:
@@ -118,9 +118,9 @@ def _items(listings: int, rng: random.Random, fba: str, oddities: bool) -> Itera
 def catalogue(
     marketplace_id: str, *, listings: int, seed: int, oddities: bool = True, changed: float = 0.0
 ) -> Catalogue:
-    """A catalogue of `listings` SKUs with a listing (and some without); the same arguments give the same one.
+    """Return a catalogue of `listings` listed SKUs and some unlisted ones; equal arguments give equal catalogues.
 
-    `changed` is the wall time at which all stock last changed.
+    `oddities` False leaves the edge cases out. `changed` is the wall time of the last change of all stock.
     """
     place = MARKETPLACES[marketplace_id]
     channel, japan = place.channel, place.country == "JP"
@@ -130,4 +130,4 @@ def catalogue(
         item.changed = changed
         items[item.sku] = item
     renderings = {SHIPMENTS: Rendering(charset="cp932")} if japan else {}
-    return Catalogue(channel, items, renderings=renderings, points=japan)
+    return Catalogue(channel, items, renderings=renderings, has_points_column=japan)

@@ -1,1 +1,1 @@
-"""Knows HTTP: routing, authorisation, faults on the wire, and the control address of tests."""
+"""Knows HTTP: routing, authorization, fault injection, and the control API that tests use."""

@@ -1,4 +1,4 @@
-"""The sandbox as a FastAPI application: Amazon's operations, the control API, and 403 for everything else."""
+"""The FastAPI application: routes for Amazon's operations and the control API, and 403 for every other path."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.api import feeds, inventory, lwa, outbound, reports, sellers, storage
 from sandbox.api.answers import ConnectionDroppedError
-from sandbox.api.calls import Incoming, Operation
+from sandbox.api.calls import IncomingRequest, Operation
 from sandbox.server import control, gate
 from sandbox.world.world import World
 
@@ -29,14 +29,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class DroppedConnection(Response):
-    """No answer: the server resets the TCP connection (`drop`), then waits until it is gone."""
+    """Sends no answer: resets the TCP connection with `drop(scope)`, then waits until it is closed."""
 
     def __init__(self, drop: Callable[[Scope], None]) -> None:
         super().__init__()
         self._drop = drop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Break the connection this response belongs to."""
+        """Reset the connection of the request."""
         self._drop(scope)
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -44,7 +44,7 @@ class DroppedConnection(Response):
 
 def _endpoint(world: World, operation: Operation, drop: Callable[[Scope], None]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        incoming = Incoming(
+        incoming = IncomingRequest(
             path=request.url.path,
             path_params=dict(request.path_params),
             query=request.scope["query_string"].decode("latin-1"),
@@ -68,9 +68,9 @@ def _control_endpoint(action: control.Action) -> Endpoint:
             arguments: Any = json.loads(body) if body else dict(request.query_params)
             if not isinstance(arguments, dict):
                 raise ValueError("the body must be a JSON object")
-            result = await run_in_threadpool(control.perform, action, arguments)
-        except (ValueError, TypeError) as problem:
-            return JSONResponse({"error": str(problem)}, status_code=400)
+            result = await run_in_threadpool(control.call_action, action, arguments)
+        except (ValueError, TypeError) as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
         return JSONResponse(result if result is not None else {"done": True})
 
     return endpoint
@@ -79,17 +79,17 @@ def _control_endpoint(action: control.Action) -> Endpoint:
 def _truth_endpoint(world: World) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
-            flags = {name: control.flag(value) for name, value in request.query_params.items()}
-            truth = await run_in_threadpool(control.perform, world.truth, {**request.path_params, **flags})
-        except ValueError as problem:
-            return JSONResponse({"error": str(problem)}, status_code=400)
+            flags = {name: control.parse_boolean(value) for name, value in request.query_params.items()}
+            truth = await run_in_threadpool(control.call_action, world.truth, {**request.path_params, **flags})
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
         return JSONResponse(truth)
 
     return endpoint
 
 
 def create_app(world: World, drop: Callable[[Scope], None]) -> FastAPI:
-    """The application over a world; `drop` resets the connection of an ASGI scope."""
+    """Build the application that serves `world`; `drop` resets the TCP connection of an ASGI scope."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     def route(path: str, endpoint: Endpoint, methods: list[str]) -> None:
@@ -100,6 +100,6 @@ def create_app(world: World, drop: Callable[[Scope], None]) -> FastAPI:
     for (method, path), action in control.actions(world).items():
         route(path, _control_endpoint(action), [method])
     route("/control/truth/{seller_id}/{marketplace_id}", _truth_endpoint(world), ["GET"])
-    route("/control", _control_endpoint(lambda: control.described(world)), ["GET"])
+    route("/control", _control_endpoint(lambda: control.describe(world)), ["GET"])
     route(gate.UNKNOWN.path, _endpoint(world, gate.UNKNOWN, drop), METHODS)
     return app

@@ -1,4 +1,4 @@
-"""The control API: everything a test may do to the world, over HTTP."""
+"""The control API: the HTTP routes under /control by which tests read and change the world's state."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Action = Callable[..., Any]
 
 
 def actions(world: World) -> dict[tuple[str, str], Action]:
-    """(method, path) of each action. The JSON body, or for GET the query, holds the action's named arguments."""
+    """Map (method, path) to the function it calls. Its keyword arguments are the JSON body, or the query of a GET."""
     return {
         ("GET", "/control/merchants"): lambda: [world.credentials(seller_id) for seller_id in list(world.merchants)],
         ("POST", "/control/merchants"): world.add_merchant,
@@ -47,8 +47,8 @@ def actions(world: World) -> dict[tuple[str, str], Action]:
     }
 
 
-def described(world: World) -> dict[str, Any]:
-    """The documentation GET /control answers with."""
+def describe(world: World) -> dict[str, Any]:
+    """Return the documentation that GET /control answers with."""
     listed = {
         f"{method} {path}": {
             "does": (inspect.getdoc(action) or "The sellers and their credentials.").split("\n\n")[0],
@@ -61,26 +61,26 @@ def described(world: World) -> dict[str, Any]:
         "arguments": "?include_fbm_quantity=&fetch_missing_inventory=&import_deleted_skus= (true or false)",
     }
     every_fate = {fate for fates in faults.FATES.values() for fate in fates}
-    scripts = {
+    fault_options = {
         "operations": list(faults.OPERATIONS),
         "faults": [kind for kind in faults.KINDS if kind not in every_fate],
         "fates": {operation: list(fates) for operation, fates in faults.FATES.items()},
         "arguments": inspect.getdoc(faults.Fault) or "",
     }
-    return {"actions": listed, "faults": scripts, "not_imitated": list(NOT_IMITATED)}
+    return {"actions": listed, "faults": fault_options, "not_imitated": list(NOT_IMITATED)}
 
 
-def perform(action: Action, arguments: dict[str, Any]) -> Any:
-    """Call an action; ValueError says what is wrong with the arguments."""
+def call_action(action: Action, arguments: dict[str, Any]) -> Any:
+    """Call `action` with keyword `arguments`; ValueError if they do not match its signature."""
     try:
         inspect.signature(action).bind(**arguments)
-    except TypeError as problem:
-        raise ValueError(str(problem)) from problem
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     return action(**arguments)
 
 
-def flag(value: str) -> bool:
-    """A boolean of a query string, or ValueError."""
+def parse_boolean(value: str) -> bool:
+    """Read a boolean of a query string, in any case; ValueError for anything but true and false."""
     if value.lower() not in {"true", "false"}:
-        raise ValueError(f"{value!r} is neither true nor false")
+        raise ValueError(f"{value!r} must be true or false")
     return value.lower() == "true"

@@ -1,4 +1,4 @@
-"""The gate every call passes: user agent, token, scripted faults, rate limit, parameters; then the operation."""
+"""Request pipeline: checks user agent, token, rate limit and parameters, injects faults, then runs the operation."""
 
 import re
 import time
@@ -16,45 +16,46 @@ from sandbox.api.answers import (
     invalid_input,
     unauthorized,
 )
-from sandbox.api.calls import Call, Incoming, Operation
+from sandbox.api.calls import Call, IncomingRequest, Operation
 from sandbox.world.world import World
 
-LONGEST_USER_AGENT = 500
-_WORD = r"(?:[^\\/()=;]|\\[\\/()=;])+"
+MAX_USER_AGENT_LENGTH = 500
+_TEXT = r"(?:[^\\/()=;]|\\[\\/()=;])+"
 # AppId/AppVersionId (Language=Name[/version]; Name=Value…)
-_USER_AGENT = re.compile(rf"{_WORD}/{_WORD} \(Language={_WORD}(?:/{_WORD})?(?:; ?{_WORD}={_WORD})*\)")
-# What Amazon's own SDKs send does not keep to Amazon's format.
-_AMAZONS_OWN = re.compile(r"amazon-selling-partner-api-sdk/[\w.]+/[a-z#+]+")
+_USER_AGENT = re.compile(rf"{_TEXT}/{_TEXT} \(Language={_TEXT}(?:/{_TEXT})?(?:; ?{_TEXT}={_TEXT})*\)")
+# The user agent of Amazon's own SDKs, which does not follow the documented format.
+_SDK_USER_AGENT = re.compile(r"amazon-selling-partner-api-sdk/[\w.]+/[a-z#+]+")
 
 
-def _no_such_operation(_: Call) -> Answer:
+def _refuse(_: Call) -> Answer:
     raise unauthorized()
 
 
-# Amazon answers a path it does not know like one that is forbidden, whoever asks.
-UNKNOWN = Operation("unknown", "*", "/{path:path}", _no_such_operation)
+# Amazon answers an unknown path with the same 403 as a forbidden one, with or without a token.
+UNKNOWN = Operation("unknown", "*", "/{path:path}", _refuse)
 
 
 def check_user_agent(user_agent: str | None) -> None:
-    r"""400 unless the header has Amazon's documented form: `\ / ( ) = ;` escaped by a backslash, ≤ 500 characters.
+    r"""Raise 400 unless the header has Amazon's documented format and at most 500 characters.
 
-    Amazon enforces the length; the form is enforced here only, so that a wrong one is found before Amazon minds it.
+    A backslash escapes `\ / ( ) = ;`. Amazon is known to enforce the length only; the sandbox enforces the format too, so
+    that a wrong one is found before Amazon starts to reject it.
     """
     if not user_agent:
         raise invalid_input("The user-agent header is missing.")
-    if len(user_agent) > LONGEST_USER_AGENT:
-        raise invalid_input(f"The user-agent header must not have more than {LONGEST_USER_AGENT} characters.")
+    if len(user_agent) > MAX_USER_AGENT_LENGTH:
+        raise invalid_input(f"The user-agent header must not have more than {MAX_USER_AGENT_LENGTH} characters.")
     if not user_agent.isascii() or not user_agent.isprintable():
         raise invalid_input("The user-agent header must be printable ASCII.")
-    if not _USER_AGENT.fullmatch(user_agent) and not _AMAZONS_OWN.fullmatch(user_agent):
+    if not _USER_AGENT.fullmatch(user_agent) and not _SDK_USER_AGENT.fullmatch(user_agent):
         raise invalid_input("The user-agent header must read: AppId/AppVersionId (Language=Name[/version]; Name=Value)")
 
 
 def _authenticate(call: Call) -> None:
-    presented = call.incoming.headers.get("x-amz-access-token")
-    if not presented:
+    access_token = call.incoming.headers.get("x-amz-access-token")
+    if not access_token:
         raise unauthorized(TOKEN_MISSING)
-    token = call.world.tokens.get(presented)
+    token = call.world.tokens.get(access_token)
     if token is None:
         raise unauthorized(TOKEN_INVALID)
     if token.expires_at <= call.world.clock.wall():
@@ -63,8 +64,8 @@ def _authenticate(call: Call) -> None:
         call.merchant_or_none = call.world.merchants.get(token.seller_id)
 
 
-def _strike_before(call: Call) -> None:
-    """Do what the scripted fault does before the operation takes effect."""
+def _inject_fault_before(call: Call) -> None:
+    """Apply a scripted fault that happens before the operation takes effect: a delay, an error or a reset."""
     fault = call.fault
     if fault is None:
         return
@@ -78,11 +79,11 @@ def _strike_before(call: Call) -> None:
     elif fault.fault in {"429", "500", "503"}:
         raise failure(call.operation.style, int(fault.fault))
     elif fault.fault == "status":
-        raise AmazonError(fault.status or 500, "Scripted", "A scripted answer.", document=fault.body)
+        raise AmazonError(fault.status or 500, "Scripted", "A scripted answer.", body=fault.body)
 
 
-def _charge(call: Call) -> None:
-    """Take a token from the bucket of this application, seller, region and operation; 429 when it is empty."""
+def _check_rate_limit(call: Call) -> None:
+    """Take a token from the bucket of this application, seller, region and operation; 429 if it is empty."""
     operation, merchant = call.operation, call.merchant_or_none
     if operation.rate is None or merchant is None:
         return
@@ -92,33 +93,33 @@ def _charge(call: Call) -> None:
         raise failure(operation.style, 429)
 
 
-def _admit(call: Call) -> None:
+def _identify_caller(call: Call) -> None:
     if call.operation.style == "sp-api":
         check_user_agent(call.incoming.headers.get("user-agent"))
         _authenticate(call)
     elif call.operation.style == "lwa":
-        lwa.seller_of(call)
+        lwa.identify_seller(call)
     else:
-        storage.seller_of(call)
+        storage.identify_seller(call)
     merchant = call.merchant_or_none
     seller_id = merchant.seller_id if merchant else None
-    call.fault = call.world.faults.strike(call.operation.name, seller_id, call.operation.subject(call))
+    call.fault = call.world.faults.take_due(call.operation.name, seller_id, call.operation.subject(call))
 
 
-def _perform(call: Call, resets: int) -> Answer:
-    """Run the operation, and then let the scripted fault take the answer away.
+def _run(call: Call, resets: int) -> Answer:
+    """Run the operation, then apply a scripted fault that loses its answer after it took effect.
 
-    `resets` is how often the world had been reset when the call came; a delayed call of an earlier world does nothing.
+    `resets` is the world's number of resets when the call arrived; if it was reset during a delay, the call has no effect.
     """
     if call.operation is UNKNOWN:
         raise unauthorized()
     with call.world.lock:
-        _admit(call)
-    _strike_before(call)
+        _identify_caller(call)
+    _inject_fault_before(call)
     with call.world.lock:
         if call.world.resets != resets:
             raise ConnectionDroppedError
-        _charge(call)
+        _check_rate_limit(call)
         if call.operation.style == "sp-api":
             call.read_query()
         call.world.settle()
@@ -131,13 +132,13 @@ def _perform(call: Call, resets: int) -> Answer:
     return answer
 
 
-def serve(world: World, operation: Operation, incoming: Incoming) -> Answer:
-    """Answer one call, with Amazon's headers; ConnectionDroppedError when it shall get no answer."""
+def serve(world: World, operation: Operation, incoming: IncomingRequest) -> Answer:
+    """Answer one call, with Amazon's headers, and count it; ConnectionDroppedError if the connection is to be reset."""
     request_id = str(uuid.uuid4())
     call = Call(world, operation, incoming)
     outcome, resets = "dropped", world.resets
     try:
-        answer = _perform(call, resets)
+        answer = _run(call, resets)
         outcome = str(answer.status)
     except AmazonError as error:
         answer = error.answer(operation.style, request_id)

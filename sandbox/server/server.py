@@ -1,4 +1,4 @@
-"""Runs the sandbox on a local port: in a thread for tests, and under `python -m sandbox`."""
+"""Runs the sandbox on a local port, in a background thread."""
 
 import asyncio
 import socket
@@ -20,16 +20,16 @@ START_SECONDS = 20.0
 
 
 class Connections:
-    """The open connections, so that a scripted fault can reset the one a request came by."""
+    """The open TCP connections by client address, so that a scripted fault can reset the one of a request."""
 
     def __init__(self) -> None:
         self._transports: dict[tuple[str, int], asyncio.Transport] = {}
 
     def protocol(self) -> type[H11Protocol]:
-        """Uvicorn's HTTP protocol, with each connection noted while it is open."""
+        """Return a subclass of uvicorn's HTTP protocol that registers each connection while it is open."""
         transports = self._transports
 
-        class NotedProtocol(H11Protocol):
+        class TrackingProtocol(H11Protocol):
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
                 super().connection_made(transport)
                 if self.client is not None:
@@ -40,10 +40,10 @@ class Connections:
                     transports.pop(self.client, None)
                 super().connection_lost(exc)
 
-        return NotedProtocol
+        return TrackingProtocol
 
     def reset(self, scope: Scope) -> None:
-        """Reset the TCP connection of an ASGI scope: the client sees it break, not end."""
+        """Reset the TCP connection of an ASGI scope (RST instead of FIN), so that the client gets a connection error."""
         transport = self._transports[tuple(scope["client"])]
         connection: Any = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -51,11 +51,11 @@ class Connections:
 
 
 class Sandbox:
-    """A sandbox Amazon that listens while the `with` block runs.
+    """A sandbox that listens while the `with` block runs.
 
-    `url` is its base address, `world` its state. `port` 0 takes any free port; a port that is taken raises OSError.
-    `host` is the address to listen on; where it means all of them, `url` has this machine's own.
-    The other arguments are those of `World`.
+    `url` is its base address, `token_url` its token endpoint, `world` its state. `host` is the IPv4 address to listen on;
+    with 0.0.0.0, `url` has 127.0.0.1. `port` 0 means any free port; OSError if the port is in use. For the other
+    arguments see `World`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Sandbox:
     ) -> None:
         self.world = World(listings=listings, seed=seed, speed=speed, processing_seconds=processing_seconds)
         connections = Connections()
-        # With the protocol named, asyncio turns Nagle's algorithm off; without, each answer takes 40 ms longer.
+        # asyncio sets TCP_NODELAY only if the socket's protocol is IPPROTO_TCP; without it, each answer takes 40 ms more.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -78,8 +78,8 @@ class Sandbox:
             self._socket.close()
             self.world.close()
             raise
-        address, bound = self._socket.getsockname()
-        self.url = f"http://{'127.0.0.1' if ip_address(address).is_unspecified else address}:{bound}"
+        address, bound_port = self._socket.getsockname()
+        self.url = f"http://{'127.0.0.1' if ip_address(address).is_unspecified else address}:{bound_port}"
         self.token_url = f"{self.url}/auth/o2/token"
         config = uvicorn.Config(
             create_app(self.world, connections.reset),
@@ -116,12 +116,12 @@ class Sandbox:
         self.close()
 
     def settle(self) -> None:
-        """Wait until every call that came has had its effect, also those whose caller no longer listens."""
+        """Wait until every request received so far is processed, even if its client has disconnected."""
         while self._server.server_state.tasks:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """Stop listening and end the thread."""
+        """Stop the server and its thread and free the port."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(timeout=10)

@@ -1,1 +1,1 @@
-"""Knows the state: everything Amazon remembers, what happens by itself, quotas and scripted faults."""
+"""Knows Amazon's state: what is stored, how it changes over time, quotas and scripted faults."""

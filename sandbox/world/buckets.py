@@ -1,4 +1,4 @@
-"""Amazon's token buckets: a burst that refills at a steady rate, per application, seller, region and operation."""
+"""Rate limits: one token bucket per application, seller, region and operation."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ class Buckets:
         self._buckets: dict[BucketKey, _Bucket] = {}
 
     def take(self, key: BucketKey, *, rate: float, burst: int, now: float) -> bool:
-        """Take one token if there is one.
+        """Take one token; False if the bucket is empty.
 
-        `rate` is tokens per second, `burst` the size of the bucket, `now` the clock's waited seconds.
+        `rate` is tokens per second, `burst` the size of the bucket, `now` the clock's simulated seconds.
         """
         bucket = self._buckets.setdefault(key, _Bucket(float(burst), now))
         bucket.tokens = min(float(burst), bucket.tokens + (now - bucket.filled_at) * rate)

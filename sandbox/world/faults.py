@@ -1,4 +1,4 @@
-"""Scripted misfortune: which call of which operation fails, how, and how often."""
+"""Scripted faults: which call of which operation fails, how, and how often."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -67,14 +67,16 @@ KINDS = tuple(
 class Fault:
     """One scripted fault.
 
-    It lets the first `skip` matching calls pass, then strikes `times` calls (None: all that follow). `seller_id` and
-    `report_type` (the type of the report or feed, or the id of the fulfillment order) narrow it down. `status`, `body`
-    (JSON, or a text sent as it is) and `headers` belong to the kind `status`, `seconds` to `delay`, `status` (default
-    500) also to `error_after`, `with_document` (a reason document is left) to the feed's `fatal_…`.
+    It skips the first `skip` matching calls, then applies to `times` calls (None: to all that follow). `seller_id` and
+    `report_type` (the type of the report or feed, or the id of the fulfillment order) restrict the calls it matches.
 
-    A fate is what becomes of the report or feed that a call makes; the others are what the caller meets. One call can
-    be struck by one of each, so that a feed whose answer was lost can end badly too. A fate counts only calls that make
-    something.
+    Options of single faults: `status`, `body` (JSON, or a text sent unchanged) and `headers` for `status`; `seconds` for
+    `delay`; `status` (default 500) for `error_after`; `with_document` (the feed has a result document that gives a
+    reason) for the feed's `fatal_…`. `seen` and `struck` count the calls that it matched and that it was applied to.
+
+    A fate decides how the report or feed that a call creates ends; every other fault affects the call itself. One call
+    can have one of each, so that a feed whose answer is lost can also end FATAL. A fate counts only calls that create a
+    report or feed.
     """
 
     operation: str
@@ -99,11 +101,13 @@ class Fault:
         if self.fault == "status" and (self.status is None or self.body is None):
             raise ValueError("the fault 'status' needs a status and a body")
         if self.is_fate is None:
-            makers = [name for name, fates in FATES.items() if self.fault in fates]
-            raise ValueError(f"the fault {self.fault!r} belongs to {' or '.join(makers)}, not to {self.operation}")
-        homes = STORAGE_KINDS.get(self.fault, (self.operation,))
-        if self.operation not in homes:
-            raise ValueError(f"the fault {self.fault!r} belongs to {' or '.join(homes)}, not to {self.operation}")
+            fated_operations = [name for name, fates in FATES.items() if self.fault in fates]
+            raise ValueError(
+                f"the fault {self.fault!r} belongs to {' or '.join(fated_operations)}, not to {self.operation}"
+            )
+        allowed = STORAGE_KINDS.get(self.fault, (self.operation,))
+        if self.operation not in allowed:
+            raise ValueError(f"the fault {self.fault!r} belongs to {' or '.join(allowed)}, not to {self.operation}")
         if self.with_document and not self.fault.startswith("fatal_"):
             raise ValueError("with_document belongs to the faults fatal_none, fatal_some and fatal_all of createFeed")
         if self.fault == "expired_token" and self.operation in {"token", "downloadDocument", "uploadDocument"}:
@@ -111,13 +115,13 @@ class Fault:
 
     @property
     def is_fate(self) -> bool | None:
-        """Whether it is a fate of what the operation makes; None where it is one that this operation cannot give."""
+        """Whether it is a fate; None if it is a fate of another operation."""
         if self.fault in FATES.get(self.operation, ()):
             return True
         return None if any(self.fault in fates for fates in FATES.values()) else False
 
     def matches(self, operation: str, seller_id: str | None, report_type: str | None) -> bool:
-        """Whether a call is one this fault looks at."""
+        """Whether the fault is for this call."""
         return (
             self.operation == operation
             and self.seller_id in (None, seller_id)
@@ -132,28 +136,31 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Script one more."""
+        """Add a fault."""
         self._faults.append(fault)
 
-    def strike(
+    def take_due(
         self, operation: str, seller_id: str | None, report_type: str | None, *, fate: bool = False
     ) -> Fault | None:
-        """The fault (or the fate) that hits this call; every matching one counts the call, the first one due strikes."""
-        hit = None
+        """Return the fault to apply to this call, or None; with `fate`, look among fates only.
+
+        Every matching fault counts the call as seen; the first one that is due counts it as struck and is returned.
+        """
+        due_fault = None
         for fault in self._faults:
             if fault.is_fate is not fate or not fault.matches(operation, seller_id, report_type):
                 continue
             fault.seen += 1
-            due = fault.seen > fault.skip and (fault.times is None or fault.struck < fault.times)
-            if due and hit is None:
+            is_due = fault.seen > fault.skip and (fault.times is None or fault.struck < fault.times)
+            if is_due and due_fault is None:
                 fault.struck += 1
-                hit = fault
-        return hit
+                due_fault = fault
+        return due_fault
 
     def listed(self) -> list[dict[str, Any]]:
-        """All faults with how often they were seen and struck."""
+        """All faults as dicts of their fields, with the counts `seen` and `struck`."""
         return [asdict(fault) for fault in self._faults]
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all faults."""
         self._faults.clear()

@@ -1,18 +1,18 @@
-"""What tests and the control API may do to fulfillment orders, feeds and shipments, and what is true of them."""
+"""The control functions for fulfillment orders, feeds and shipments: scripting, shipping, and the expected results."""
 
 import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.clock import Agenda, Clock, iso
+from sandbox.clock import Clock, EventQueue, iso
 from sandbox.merchant.consumer_orders import consumer_rows
 from sandbox.merchant.merchant import Catalogue, Merchant
-from sandbox.merchant.orders import OPEN, STATUSES, Order, OrderDesk
-from sandbox.merchant.shipping import DAY, HOUR, Shape
+from sandbox.merchant.orders import OPEN_STATUSES, STATUSES, Order, OrderDesk
+from sandbox.merchant.shipping import DAY, HOUR, ShippingScript
 from sandbox.world.feed_desk import FeedDesk
 
-_IDENTITY = (
+_IDENTITY_COLUMNS = (
     "amazon-order-id",
     "merchant-order-id",
     "amazon-order-item-id",
@@ -28,34 +28,34 @@ _IDENTITY = (
 
 
 class Fulfillment:
-    """The part of the world that fulfils orders; `World` completes it."""
+    """The part of `World` that tests use to read and change feeds, orders and shipments; `World` inherits from it."""
 
     lock: threading.RLock
     clock: Clock
-    agenda: Agenda
+    events: EventQueue
     order_desk: OrderDesk
     feed_desk: FeedDesk
 
     def merchant(self, seller_id: str) -> Merchant:
-        """The seller, or ValueError."""
+        """Return a seller; ValueError if there is none with this id."""
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Let everything happen that is due."""
+        """Run every event that is due."""
         raise NotImplementedError
 
     def _catalogue(self, seller_id: str, marketplace_id: str) -> Catalogue:
         raise NotImplementedError
 
-    # Feeds and orders.
+    # Feeds and orders
 
     @property
     def feed_count(self) -> int:
-        """How many feeds createFeed has made, of all sellers."""
+        """Number of feeds created, of all sellers."""
         return len(self.feed_desk.feeds)
 
     def feeds(self, seller_id: str | None = None) -> list[dict[str, Any]]:
-        """The feeds of a seller (or of all), newest first, as getFeed shows them, with their order ids and fate."""
+        """Return the feeds of a seller (None: of all), newest first, as getFeed answers, with seller, order ids and fate."""
         with self.lock:
             self.settle()
             return [
@@ -69,11 +69,11 @@ class Fulfillment:
             ]
 
     def orders(self, seller_id: str) -> dict[str, dict[str, Any]]:
-        """Every order id that Amazon was asked for, accepted or not, with what became of it.
+        """Return every order id that was submitted, accepted or not, with its state.
 
         `{order id: {times_received, times_created, refusals, status, marketplace_id, items, shipped, address, …}}`.
-        `times_received` counts each time it was judged, by a feed's message or createFulfillmentOrder. `items` and
-        `shipped` are {sku: units}; `status` is None and `items` empty for one that was never accepted.
+        `times_received` counts the feed messages and createFulfillmentOrder calls with this id. `items` and `shipped` are
+        {sku: units}. For an id that was never accepted, `status` is None and `items` is empty.
         """
         with self.lock:
             self.merchant(seller_id)
@@ -83,27 +83,33 @@ class Fulfillment:
                     "times_received": tally.times_received,
                     "times_created": tally.times_created,
                     "refusals": list(tally.refusals),
-                    **_described(self.order_desk.orders.get((seller_id, order_id))),
+                    **_order_summary(self.order_desk.orders.get((seller_id, order_id))),
                 }
                 for (owner, order_id), tally in self.order_desk.tallies.items()
                 if owner == seller_id
             }
 
     def set_order_status(self, seller_id: str, order_id: str, status: str) -> None:
-        """Give an order a status that time does not change any more; what has not left may go back into stock."""
+        """Set the status of an order for good: time no longer changes it.
+
+        With Cancelled, Unfulfillable and Invalid, the units that have not shipped return to stock.
+        """
         if status not in STATUSES:
             raise ValueError(f"status {status!r} is not one of {', '.join(STATUSES)}")
         with self.lock:
             order = self._order(seller_id, order_id)
-            order.scripted = True
-            self.order_desk.end(self.merchant(seller_id), order, status)
+            order.status_is_scripted = True
+            self.order_desk.set_status(self.merchant(seller_id), order, status)
 
     def set_order_listing(self, page_size: int | None = None, delay: float | None = None) -> None:
-        """How many orders a page of listAllFulfillmentOrders holds, and after how many waited seconds it has new ones."""
+        """Set the page size of listAllFulfillmentOrders, and the simulated seconds until it lists a new order.
+
+        None leaves a setting unchanged.
+        """
         if page_size is not None and page_size < 1:
-            raise ValueError(f"a page holds at least one order, not {page_size}")
+            raise ValueError(f"page_size must be at least 1, not {page_size}")
         if delay is not None and delay < 0:
-            raise ValueError(f"a list cannot be {delay} s late")
+            raise ValueError(f"delay must not be negative: {delay} s")
         with self.lock:
             self.settle()
             self.order_desk.page_size = page_size or self.order_desk.page_size
@@ -116,7 +122,7 @@ class Fulfillment:
             raise ValueError(f"seller {seller_id} has no fulfillment order {order_id}")
         return self.order_desk.orders[seller_id, order_id]
 
-    # Shipments.
+    # Shipments
 
     def plan_order(
         self,
@@ -129,18 +135,20 @@ class Fulfillment:
         shipment_id: bool | None = None,
         shipment_item_id: bool | None = None,
     ) -> None:
-        """Script how an order ships, also before it exists: `parts`, `never`, `late`, with or without the two ids.
+        """Script how an order ships; the order need not exist yet.
 
-        None leaves it to the seed. An order that is Processing already keeps its plan.
+        `parts` is the number of shipments. `never`: it stays in Processing. `late`: it is reported days after it ships.
+        `shipment_id`, `shipment_item_id`: whether its report rows have these ids. None leaves an option to the seed.
+        ValueError if the shipments of the order are planned already.
         """
-        shape = Shape(parts, never, late, shipment_id, shipment_item_id)
+        script = ShippingScript(parts, never, late, shipment_id, shipment_item_id)
         with self.lock:
             self.merchant(seller_id)
             self.settle()
             order = self.order_desk.orders.get((seller_id, order_id))
             if order is not None and order.plan is not None:
-                raise ValueError(f"the order {order_id} is being shipped already")
-            self.order_desk.shapes[seller_id, order_id] = shape
+                raise ValueError(f"the shipments of the order {order_id} are planned already")
+            self.order_desk.shipping_scripts[seller_id, order_id] = script
 
     def ship_now(
         self,
@@ -149,15 +157,15 @@ class Fulfillment:
         reported_minutes_ago: float = 5.0,
         parts: int | None = None,
     ) -> dict[str, int]:
-        """Ship open orders (None: all) as planned, reported in the recent past; returns {order id: new report rows}.
+        """Ship open orders (None: all) as planned and report them; returns {order id: number of new report rows}.
 
-        Orders that never ship or are on hold stay as they are. `parts` lets only so many further shipments leave.
-        What has left but is not reported yet is reported too.
+        `reported_minutes_ago` sets the reporting date, `parts` limits the number of shipments per order. Shipments that
+        have left but are not reported yet are reported too. Orders that never ship or are on hold do not change.
         """
         now = self.clock.wall()
         reported = now - 60 * reported_minutes_ago
         if reported > now:
-            raise ValueError("reported_minutes_ago cannot be negative")
+            raise ValueError("reported_minutes_ago must not be negative")
         with self.lock:
             self.merchant(seller_id)
             self.settle()
@@ -171,36 +179,36 @@ class Fulfillment:
     def _ship(self, order: Order, reported: float, parts: int | None) -> int:
         desk, merchant = self.order_desk, self.merchant(order.seller_id)
         made, left = 0, parts
-        if order.status in OPEN and order.request.action == "Ship" and not desk.plan(order).never:
-            for part in desk.plan(order).parts:
-                if part.shipped is None and left != 0:
-                    late = 5 * DAY if desk.plan(order).late else 0.0
-                    desk.ship(order, part, reported - late - HOUR)
+        if order.status in OPEN_STATUSES and order.request.action == "Ship" and not desk.plan_for(order).never_ships:
+            for shipment in desk.plan_for(order).shipments:
+                if shipment.shipped_at is None and left != 0:
+                    late = 5 * DAY if desk.plan_for(order).late else 0.0
+                    desk.ship(order, shipment, reported - late - HOUR)
                     left = None if left is None else left - 1
             order.updated = self.clock.wall()
-        for part in order.shipped_parts():
-            if part.reported is None:
-                made += desk.report(merchant, order, part, reported)
+        for shipment in order.departed_shipments():
+            if shipment.reported_at is None:
+                made += desk.add_report_rows(merchant, order, shipment, reported)
         return made
 
     def seed_shipments(
         self, seller_id: str, marketplace_id: str, n: int, start: str | datetime, end: str | datetime, seed: int = 1
     ) -> None:
-        """Add `n` report rows of ordinary consumer orders, reported between two moments (ISO 8601, no offset = UTC).
+        """Add `n` report rows of orders by Amazon's own customers, reported from `start` to `end` (ISO 8601, default UTC).
 
-        No row comes twice. Some lack the shipment id (cross-border) or the shipment item id, some left days before.
+        All rows differ. Some lack the shipment id (cross-border) or the shipment item id, some shipped days before.
         """
-        first, last = (_moment(moment) for moment in (start, end))
+        first, last = (_timestamp(moment) for moment in (start, end))
         if n < 0 or last < first:
-            raise ValueError("n must be at least 0 and start not after end")
+            raise ValueError("n must not be negative, and start must not be after end")
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
-            catalogue.shipments += consumer_rows(catalogue, marketplace_id, n, first, last, f"{seed}/{seller_id}")
+            catalogue.shipment_rows += consumer_rows(catalogue, marketplace_id, n, first, last, f"{seed}/{seller_id}")
 
     def fill_in_shipment_item_ids(self, seller_id: str, marketplace_id: str) -> int:
-        """Give every row without a shipment item id one, as later reports may have it; returns how many got one."""
+        """Add the missing shipment item ids to the report rows, as later reports may; returns the number of rows changed."""
         with self.lock:
-            rows = self._catalogue(seller_id, marketplace_id).shipments
+            rows = self._catalogue(seller_id, marketplace_id).shipment_rows
             empty = [place for place, row in enumerate(rows) if not row.get("shipment-item-id")]
             for place in empty:
                 rows[place] = rows[place] | {"shipment-item-id": f"Dlate{place:09d}"}
@@ -213,15 +221,15 @@ class Fulfillment:
         start: str | datetime | None = None,
         end: str | datetime | None = None,
     ) -> dict[str, Any]:
-        """What a reader of all shipments reports between two moments (default: until now) must arrive at.
+        """Return what must be known after reading the shipments reports of a period (default: everything until now).
 
         `orders`: {merchant-order-id: {sku: {quantity, tracking_numbers, carriers, service_levels}}} of the seller's own
-        orders; `rows`: the identity of each row, that is its ids, tracking number, sku, quantity and times.
+        orders. `rows`: of each report row the ids, tracking number, sku, carrier, service level, quantity and times.
         """
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
-            first = 0.0 if start is None else _moment(start)
-            sent = catalogue.shipped(first, self.clock.wall() if end is None else _moment(end))
+            first = 0.0 if start is None else _timestamp(start)
+            sent = catalogue.shipment_rows_between(first, self.clock.wall() if end is None else _timestamp(end))
         orders: dict[str, dict[str, dict[str, Any]]] = {}
         for row in sent:
             if not row.get("merchant-order-id"):
@@ -238,19 +246,20 @@ class Fulfillment:
             for one in skus.values():
                 one.update({name: sorted(value) for name, value in one.items() if isinstance(value, set)})
         identities = [
-            {name: row.get(name, "") for name in _IDENTITY} | {"quantity": int(row["quantity-shipped"])} for row in sent
+            {name: row.get(name, "") for name in _IDENTITY_COLUMNS} | {"quantity": int(row["quantity-shipped"])}
+            for row in sent
         ]
         return {"orders": orders, "rows": identities}
 
 
-def _described(order: Order | None) -> dict[str, Any]:
+def _order_summary(order: Order | None) -> dict[str, Any]:
     if order is None:
         return {"status": None, "marketplace_id": None, "items": {}, "shipped": {}}
     items: dict[str, int] = {}
     shipped: dict[str, int] = {}
     for line in order.request.lines:
         items[line.sku] = items.get(line.sku, 0) + line.quantity
-        shipped[line.sku] = shipped.get(line.sku, 0) + order.shipped(line.item_id)
+        shipped[line.sku] = shipped.get(line.sku, 0) + order.shipped_units(line.item_id)
     return {
         "status": order.status,
         "marketplace_id": order.request.marketplace_id,
@@ -268,6 +277,6 @@ def _described(order: Order | None) -> dict[str, Any]:
     }
 
 
-def _moment(value: str | datetime) -> float:
+def _timestamp(value: str | datetime) -> float:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

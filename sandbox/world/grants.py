@@ -1,28 +1,28 @@
-"""What Amazon gives out for a while: access tokens, signed URLs and nextTokens. Their lifetimes are real seconds."""
+"""Access tokens, signed URLs and page tokens, each with its expiry in wall time."""
 
 from dataclasses import dataclass
 from typing import Any
 
 TOKEN_SECONDS = 3600.0
 URL_SECONDS = 300
-PAGE_TOKEN_SECONDS = 30.0
+PAGE_TOKEN_SECONDS = 3600.0
+INVENTORY_PAGE_TOKEN_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class AccessToken:
-    """An access token: whose it is (None for a grantless one), and until when (wall time)."""
+    """An access token of a seller (None: a grantless token); `expires_at` is wall time."""
 
-    client_id: str
     seller_id: str | None
-    refresh_token: str | None
     expires_at: float
 
 
 @dataclass(slots=True)
 class SignedUrl:
-    """A URL that was given out for one method; `path_and_query` is the only form of it that is accepted.
+    """A pre-signed URL for one method; a request must have exactly this `path_and_query`.
 
-    A GET leads to the document `document_id`, a PUT to the feed document of that id, whose content type it demands.
+    A GET downloads the document `document_id`, with a Content-Encoding header if `content_encoding`. A PUT uploads the
+    feed document `document_id` and must have the header Content-Type `content_type`. `expires_at` is wall time.
     """
 
     method: str
@@ -36,7 +36,7 @@ class SignedUrl:
 
 @dataclass(slots=True)
 class PageToken:
-    """What a nextToken continues: the operation, its parameters and the place."""
+    """A nextToken: the operation and seller it is valid for, and the `state` from which the next page continues."""
 
     operation: str
     seller_id: str

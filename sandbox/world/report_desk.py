@@ -1,4 +1,4 @@
-"""Amazon's report desk: what becomes of a report, when, and which document it leaves."""
+"""Report processing: how and when each report ends (cooldown, cache, fate, override), and the document it produces."""
 
 import secrets
 from collections.abc import Callable
@@ -8,35 +8,39 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.clock import Clock, iso
-from sandbox.documents import report_text as documents
+from sandbox.documents import report_text
 from sandbox.merchant.merchant import AFN, LISTINGS, SHIPMENTS, Merchant
 
-COOL_DOWN = 1800.0
-LISTINGS_CACHE = 3600.0
+COOLDOWN_SECONDS = 1800.0
+LISTINGS_CACHE_SECONDS = 3600.0
 QUEUE_SHARE = 0.25
-LONGEST_SHIPMENT_WINDOW = 31 * 86400.0
+MAX_SHIPMENT_WINDOW_SECONDS = 31 * 86400.0
 FBA_TYPES = (AFN, SHIPMENTS)
 
 
 @dataclass(slots=True)
 class Document:
-    """A stored document: its bytes as they are served (perhaps still being written) and how they are announced."""
+    """A document for download.
+
+    `content` are the bytes to serve, which a background thread may still be writing. `declare_gzip`: getReportDocument
+    or getFeedDocument says that they are compressed. `report_type` is the type of the report or feed.
+    """
 
     document_id: str
     seller_id: str
     report_type: str
     content: Future[bytes]
-    gzip: bool
     declare_gzip: bool
     content_type: str
 
 
 @dataclass(slots=True)
 class Report:
-    """A report as asked for, and the fate that waits for it.
+    """A report and the status it will end with, which is determined when it is created.
 
-    `created` (whole seconds, as it is shown and searched), `start` and `end` are wall times; `asked_at` and
-    `content_since` are waited seconds of the clock.
+    `created` (whole seconds, as in answers and filters), `start` and `end` are wall times. `asked_at` (when createReport
+    was called) and `content_time` (when the content was current; earlier if it comes from the cache) are simulated
+    seconds. `cacheable`: later listing reports may reuse its content.
     """
 
     report_id: str
@@ -47,32 +51,31 @@ class Report:
     end: float
     created: float
     asked_at: float
-    fate: str
+    final_status: str
     document: Document | None
-    content_since: float
+    content_time: float
     cacheable: bool = True
-    withdrawn: bool = False
+    cancelled_by_seller: bool = False
 
     @property
     def window(self) -> tuple[float, float] | None:
-        """The window that tells two requests apart; only shipments have one."""
+        """The time window by which two requests differ; None except for shipments reports."""
         return (self.start, self.end) if self.report_type == SHIPMENTS else None
 
 
 @dataclass(slots=True)
 class Override:
-    """Bytes to serve instead of the merchant's own, for the next report of a type."""
+    """Bytes to serve as the next report of a type, of one seller or of any (None)."""
 
     content: bytes
     content_type: str
-    gzip: bool
     declare_gzip: bool
     seller_id: str | None = None
 
 
 @dataclass(slots=True)
 class Request:
-    """What createReport was asked, already checked."""
+    """The validated request of a createReport call; `start` and `end` are wall times."""
 
     report_type: str
     marketplace_ids: tuple[str, ...]
@@ -82,7 +85,10 @@ class Request:
 
 
 class ReportDesk:
-    """All reports and documents. Not locked by itself: the world's lock guards it."""
+    """All reports and documents. Not thread-safe: callers hold the world's lock.
+
+    `processing_seconds` is how long a report takes, in simulated seconds. `reports` are keyed by (seller id, report id).
+    """
 
     def __init__(self, clock: Clock, processing_seconds: float) -> None:
         self.clock = clock
@@ -90,11 +96,11 @@ class ReportDesk:
         self.reports: dict[tuple[str, str], Report] = {}
         self.documents: dict[str, Document] = {}
         self.overrides: dict[str, list[Override]] = {}
-        self._last_id_before = 50_000_000_000_000 + clock.started_ms
+        self._id_base = 50_000_000_000_000 + clock.started_ms
         self._writers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-writer")
 
     def close(self) -> None:
-        """Stop writing documents."""
+        """Stop the background thread that writes documents."""
         self._writers.shutdown(wait=True, cancel_futures=True)
 
     def of_seller(self, seller_id: str) -> list[Report]:
@@ -102,13 +108,13 @@ class ReportDesk:
         return [report for (owner, _), report in reversed(self.reports.items()) if owner == seller_id]
 
     def create(self, merchant: Merchant, request: Request, scripted_fate: str | None) -> Report:
-        """Take a request in and settle what will become of it."""
+        """Create a report and determine how it ends; `scripted_fate` is a fate of createReport, or None."""
         asked_at, created = self.clock.waited(), float(int(self.clock.wall()))
         end = created if request.end is None else request.end
         start = min(created, end) if request.start is None else request.start
         merchant.report_count += 1
         report = Report(
-            report_id=str(self._last_id_before + merchant.report_count),
+            report_id=str(self._id_base + merchant.report_count),
             seller_id=merchant.seller_id,
             report_type=request.report_type,
             marketplace_ids=request.marketplace_ids,
@@ -116,33 +122,37 @@ class ReportDesk:
             end=end,
             created=created,
             asked_at=asked_at,
-            fate="DONE",
+            final_status="DONE",
             document=None,
-            content_since=asked_at,
+            content_time=asked_at,
         )
-        self._decide(report, merchant, request, scripted_fate)
+        self._determine_outcome(report, merchant, request, scripted_fate)
         self.reports[report.seller_id, report.report_id] = report
         return report
 
-    def _decide(self, report: Report, merchant: Merchant, request: Request, scripted_fate: str | None) -> None:
+    def _determine_outcome(
+        self, report: Report, merchant: Merchant, request: Request, scripted_fate: str | None
+    ) -> None:
         override = self._override_for(report)
-        too_long = report.report_type == SHIPMENTS and report.end - report.start > LONGEST_SHIPMENT_WINDOW
-        if scripted_fate == "cancelled" or (scripted_fate is None and override is None and self._too_soon(report)):
-            report.fate = "CANCELLED"
+        too_long = report.report_type == SHIPMENTS and report.end - report.start > MAX_SHIPMENT_WINDOW_SECONDS
+        if scripted_fate == "cancelled" or (
+            scripted_fate is None and override is None and self._within_cooldown(report)
+        ):
+            report.final_status = "CANCELLED"
         elif scripted_fate is not None or too_long:
-            report.fate = "FATAL"
+            report.final_status = "FATAL"
             if scripted_fate != "fatal":
-                why = '{"errorDetails": "The report could not be generated. Please request it again later."}'
-                report.document = self._store(report, why.encode, False, False, "text/plain; charset=UTF-8")
+                reason = '{"errorDetails": "The report could not be generated. Please request it again later."}'
+                report.document = self._write_document(report, reason.encode, False, "text/plain; charset=UTF-8")
         elif override is not None:
             self.overrides[report.report_type].remove(override)
             report.cacheable = False
             content = override.content
-            report.document = self._store(
-                report, lambda: content, override.gzip, override.declare_gzip, override.content_type
+            report.document = self._write_document(
+                report, lambda: content, override.declare_gzip, override.content_type
             )
         else:
-            self._write(report, merchant, request)
+            self._generate(report, merchant, request)
 
     def _override_for(self, report: Report) -> Override | None:
         for override in self.overrides.get(report.report_type, []):
@@ -150,93 +160,87 @@ class ReportDesk:
                 return override
         return None
 
-    def _too_soon(self, report: Report) -> bool:
-        """Whether an FBA report like this one was processed, or will be, within the cool-down."""
+    def _within_cooldown(self, report: Report) -> bool:
+        """Whether an equal FBA report was requested within the cooldown and is not cancelled."""
         return report.report_type in FBA_TYPES and any(
-            self._same_subject(earlier, report)
-            and earlier.fate != "CANCELLED"
-            and not earlier.withdrawn
-            and report.asked_at - earlier.asked_at < COOL_DOWN
+            self._same_request(earlier, report)
+            and earlier.final_status != "CANCELLED"
+            and not earlier.cancelled_by_seller
+            and report.asked_at - earlier.asked_at < COOLDOWN_SECONDS
             for earlier in self.of_seller(report.seller_id)
         )
 
     @staticmethod
-    def _same_subject(one: Report, other: Report) -> bool:
+    def _same_request(one: Report, other: Report) -> bool:
         return (
             one.report_type == other.report_type
             and sorted(one.marketplace_ids) == sorted(other.marketplace_ids)
             and one.window == other.window
         )
 
-    def _cached(self, report: Report) -> Report | None:
+    def _cached_listings(self, report: Report) -> Report | None:
         for earlier in self.of_seller(report.seller_id):
             if (
                 earlier.report_type == report.report_type
                 and earlier.marketplace_ids[0] == report.marketplace_ids[0]
-                and earlier.fate == "DONE"
+                and earlier.final_status == "DONE"
                 and earlier.cacheable
-                and not earlier.withdrawn
-                and report.asked_at - earlier.content_since < LISTINGS_CACHE
+                and not earlier.cancelled_by_seller
+                and report.asked_at - earlier.content_time < LISTINGS_CACHE_SECONDS
             ):
                 return earlier
         return None
 
-    def _write(self, report: Report, merchant: Merchant, request: Request) -> None:
-        cached = self._cached(report) if report.report_type == LISTINGS else None
+    def _generate(self, report: Report, merchant: Merchant, request: Request) -> None:
+        cached = self._cached_listings(report) if report.report_type == LISTINGS else None
         if cached is not None and cached.document is not None:
-            report.content_since = cached.content_since
+            report.content_time = cached.content_time
             document = cached.document
-            report.document = self._keep(
-                report, document.content, document.gzip, document.declare_gzip, document.content_type
-            )
+            report.document = self._add_document(report, document.content, document.declare_gzip, document.content_type)
             return
         wanted = report.marketplace_ids[:1] if report.report_type == LISTINGS else report.marketplace_ids
         catalogues = [merchant.catalogue(m) for m in wanted]
-        if all(catalogue.mode.get(report.report_type) == "no_data" for catalogue in catalogues):
-            report.fate = "CANCELLED"
+        if all(catalogue.modes.get(report.report_type) == "no_data" for catalogue in catalogues):
+            report.final_status = "CANCELLED"
             return
-        job = documents.job(
+        prepared = report_text.prepare(
             report.report_type,
             catalogues,
             locale=request.options.get("preferredReportDocumentLocale"),
             window=(report.start, report.end),
         )
-        if job.empty and not any(c.mode.get(report.report_type) == "empty" for c in catalogues):
-            report.fate = "CANCELLED"
+        if prepared.empty and not any(c.modes.get(report.report_type) == "empty" for c in catalogues):
+            report.final_status = "CANCELLED"
             return
-        shape = catalogues[0].rendering(report.report_type)
-        report.document = self._store(report, job.write, shape.gzip, shape.declare_gzip, shape.content_type())
+        rendering = catalogues[0].rendering(report.report_type)
+        report.document = self._write_document(report, prepared.write, rendering.declare_gzip, rendering.content_type())
 
-    def _store(
-        self, report: Report, write: Callable[[], bytes], gzip: bool, declare_gzip: bool, content_type: str
+    def _write_document(
+        self, report: Report, write: Callable[[], bytes], declare_gzip: bool, content_type: str
     ) -> Document:
-        return self._keep(report, self._writers.submit(write), gzip, declare_gzip, content_type)
+        return self._add_document(report, self._writers.submit(write), declare_gzip, content_type)
 
-    def _keep(
-        self, report: Report, content: Future[bytes], gzip: bool, declare_gzip: bool, content_type: str
-    ) -> Document:
+    def _add_document(self, report: Report, content: Future[bytes], declare_gzip: bool, content_type: str) -> Document:
         document_id = f"amzn1.spdoc.1.4.{secrets.token_hex(16)}"
-        document = Document(
-            document_id, report.seller_id, report.report_type, content, gzip, declare_gzip, content_type
-        )
+        document = Document(document_id, report.seller_id, report.report_type, content, declare_gzip, content_type)
         self.documents[document_id] = document
         return document
 
     def status(self, report: Report) -> str:
-        """The processing status at this moment."""
+        """Return the current processing status."""
         age = self.clock.waited() - report.asked_at
-        if report.withdrawn:
+        if report.cancelled_by_seller:
             return "CANCELLED"
         if age < self.processing_seconds * QUEUE_SHARE:
             return "IN_QUEUE"
-        if report.fate == "CANCELLED":
+        if report.final_status == "CANCELLED":
             return "CANCELLED"
-        if age < self.processing_seconds or not _written(report):
+        if age < self.processing_seconds or not _is_written(report):
             return "IN_PROGRESS"
-        return report.fate
+        return report.final_status
 
     def shown(self, report: Report) -> dict[str, Any]:
-        """A report as getReport answers it."""
+        """Return a report as getReport answers it."""
         status = self.status(report)
         shown: dict[str, Any] = {
             "reportType": report.report_type,
@@ -249,23 +253,23 @@ class ReportDesk:
         }
         now = self.clock.wall()
         if status not in {"IN_QUEUE", "CANCELLED"}:
-            shown["processingStartTime"] = iso(min(now, report.created + self._real(QUEUE_SHARE)))
+            shown["processingStartTime"] = iso(min(now, report.created + self._real_seconds(QUEUE_SHARE)))
         if status in {"DONE", "FATAL", "CANCELLED"}:
-            shown["processingEndTime"] = iso(min(now, report.created + self._real(1.0)))
+            shown["processingEndTime"] = iso(min(now, report.created + self._real_seconds(1.0)))
         if status in {"DONE", "FATAL"} and report.document is not None:
             shown["reportDocumentId"] = report.document.document_id
         return shown
 
-    def _real(self, share: float) -> float:
+    def _real_seconds(self, share: float) -> float:
         return self.processing_seconds * share / self.clock.speed
 
 
-def _written(report: Report, patience: float = 2.0) -> bool:
-    """Whether the document is written; waits a moment, so that small ones are ready exactly when they are due."""
+def _is_written(report: Report, timeout: float = 2.0) -> bool:
+    """Whether the document is written; waits up to `timeout` real seconds, so that small ones are ready when due."""
     if report.document is None:
         return True
     try:
-        report.document.content.result(timeout=patience)
+        report.document.content.result(timeout=timeout)
     except FutureTimeoutError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""The whole state of the sandbox, and every operation that tests and the control API use on it."""
+"""The state of the sandbox, and the functions by which tests and the control API read and change it."""
 
 import base64
 import secrets
@@ -10,7 +10,7 @@ from functools import partial
 from gzip import compress
 from typing import Any
 
-from sandbox.clock import Agenda, Clock, iso
+from sandbox.clock import Clock, EventQueue, iso
 from sandbox.marketplaces import region_of
 from sandbox.merchant import seed as seeding
 from sandbox.merchant.headers import POINTS_COLUMN, SHIPMENT_COLUMNS
@@ -26,7 +26,7 @@ from sandbox.world.report_desk import Override, ReportDesk
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a connection needs to act for a seller."""
+    """The credentials with which an application calls the API for a seller."""
 
     seller_id: str
     client_id: str
@@ -45,22 +45,23 @@ DEFAULT_MERCHANT = Credentials(
 
 
 class World(Fulfillment):
-    """One Amazon with its sellers. Every method may be called from any thread.
+    """The complete state of one simulated Amazon. Every method is thread-safe.
 
-    `listings` and `seed` make the default merchant (the seed also decides how orders ship), `speed` and
-    `processing_seconds` set the clock and how long a report or feed takes (in waited seconds).
+    `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and how
+    all orders ship. `speed` is in simulated seconds per real second. `processing_seconds` is how long a report or feed
+    takes, in simulated seconds.
     """
 
     def __init__(
         self, listings: int = 5000, seed: int = 1, speed: float = 1.0, processing_seconds: float = 20.0
     ) -> None:
         self.lock = threading.RLock()
-        self._start = (listings, seed, speed, processing_seconds)
+        self._settings = (listings, seed, speed, processing_seconds)
         self.resets = 0
-        self._begin()
+        self._initialize()
 
-    def _begin(self) -> None:
-        listings, seed, speed, processing_seconds = self._start
+    def _initialize(self) -> None:
+        listings, seed, speed, processing_seconds = self._settings
         self.clock = Clock(speed)
         self.clients: dict[str, str] = {}
         self.merchants: dict[str, Merchant] = {}
@@ -70,26 +71,26 @@ class World(Fulfillment):
         self.inventory_page_size = 50
         self.faults = Faults()
         self.buckets = Buckets()
-        self.agenda = Agenda(self.clock)
+        self.events = EventQueue(self.clock)
         self.desk = ReportDesk(self.clock, processing_seconds)
-        self.order_desk = OrderDesk(self.agenda, seed)
+        self.order_desk = OrderDesk(self.events, seed)
         self.feed_desk = FeedDesk(self.order_desk, self.desk)
         self._calls: Counter[tuple[str, str | None, str]] = Counter()
         self._reports_created: Counter[tuple[str, str]] = Counter()
         self.add_merchant(**asdict(DEFAULT_MERCHANT), listings=listings, seed=seed)
 
     def close(self) -> None:
-        """Stop the background work."""
+        """Stop the background thread."""
         self.desk.close()
 
     def reset(self) -> None:
-        """Back to the start: clock, the default merchant as seeded, no other, no tokens, reports, feeds, orders, faults or counts."""
+        """Return to the initial state: the default merchant only; no tokens, reports, feeds, orders, faults or counts."""
         with self.lock:
             self.desk.close()
             self.resets += 1
-            self._begin()
+            self._initialize()
 
-    # Merchants, and what is true of them.
+    # Merchants and their stock
 
     def add_merchant(
         self,
@@ -104,17 +105,17 @@ class World(Fulfillment):
         store_name: str | None = None,
         oddities: bool = True,
     ) -> dict[str, Any]:
-        """Add a seller and return his credentials.
+        """Add a seller and return its credentials.
 
-        The marketplaces decide the region. A known `client_id` is the same application and must come with its secret
-        or with none; a new one gets a secret made up when none is given. `listings` SKUs are listed in each
-        marketplace, the known oddities first (`oddities` false: ordinary goods only).
+        The marketplaces determine the region. An existing `client_id` is the same application: `client_secret` must be
+        its secret or None. For a new one, None generates a secret. `listings` is the number of SKUs listed in each
+        marketplace. They begin with the edge cases seen in real reports (`oddities` False: ordinary SKUs only).
         """
         with self.lock:
             wanted = tuple(marketplace_ids)
             region = region_of(wanted)
             if seller_id in self.merchants:
-                raise ValueError(f"there is a seller {seller_id} already")
+                raise ValueError(f"the seller {seller_id} exists already")
             refresh_token = refresh_token or f"Atzr|{secrets.token_urlsafe(32)}"
             if any(m.refresh_token == refresh_token for m in self.merchants.values()):
                 raise ValueError("this refresh token belongs to another seller")
@@ -134,7 +135,7 @@ class World(Fulfillment):
             return self.credentials(seller_id)
 
     def credentials(self, seller_id: str) -> dict[str, Any]:
-        """A seller's credentials, marketplaces and region."""
+        """Return a seller's credentials, marketplaces and region."""
         with self.lock:
             merchant = self.merchant(seller_id)
             return {
@@ -149,7 +150,7 @@ class World(Fulfillment):
     def change_credentials(
         self, seller_id: str, refresh_token: str | None = None, client_secret: str | None = None
     ) -> dict[str, Any]:
-        """Replace a seller's refresh token and/or his client's secret (the old ones stop working) and return all."""
+        """Replace a seller's refresh token, client secret or both, and return its credentials; the old ones are rejected."""
         with self.lock:
             merchant = self.merchant(seller_id)
             if refresh_token is not None:
@@ -159,13 +160,13 @@ class World(Fulfillment):
             return self.credentials(seller_id)
 
     def revoke(self, seller_id: str) -> None:
-        """Withdraw the authorization: the refresh token is refused, and the access tokens made with it too."""
+        """Revoke a seller's authorization: its refresh token and its access tokens are rejected."""
         with self.lock:
             self.merchant(seller_id).revoked = True
             self.tokens = {t: a for t, a in self.tokens.items() if a.seller_id != seller_id}
 
     def merchant(self, seller_id: str) -> Merchant:
-        """The seller, or ValueError."""
+        """Return a seller; ValueError if there is none with this id."""
         if seller_id not in self.merchants:
             raise ValueError(f"there is no seller {seller_id}")
         return self.merchants[seller_id]
@@ -178,7 +179,7 @@ class World(Fulfillment):
         fetch_missing_inventory: bool = False,
         import_deleted_skus: bool = True,
     ) -> dict[str, dict[str, Any]]:
-        """The quantities that a first run with an empty pool must find: `{sku: {fba, fbm, quantity, source}}`."""
+        """Return the quantities that a first run with an empty pool must load: `{sku: {fba, fbm, quantity, source}}`."""
         with self.lock:
             return truth(
                 self._catalogue(seller_id, marketplace_id),
@@ -197,7 +198,7 @@ class World(Fulfillment):
         fbm: int | None = None,
         api: int | None = None,
     ) -> None:
-        """Change the stock of a SKU (created when unknown); see `Catalogue.set_stock`."""
+        """Change the stock of a SKU, or create it; see `Catalogue.set_stock`."""
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
             catalogue.set_stock(sku, fba=fba, fbm=fbm, api=api, now=self.clock.wall())
@@ -214,7 +215,11 @@ class World(Fulfillment):
         title: str = "An item",
         price: str = "9.99",
     ) -> None:
-        """Set everything about a SKU: `offers` (channel, quantity or None), `afn` rows (condition, quantity)."""
+        """Create or replace a SKU.
+
+        `offers` are its listing rows (channel, quantity or None for blank), `afn` its warehouse rows (condition,
+        quantity), `api_stock` its fulfillable quantity in the FBA Inventory API (None: unknown there).
+        """
         with self.lock:
             items = self._catalogue(seller_id, marketplace_id).items
             number = items[sku].number if sku in items else len(items) + 1
@@ -223,7 +228,7 @@ class World(Fulfillment):
             items[sku] = Item(sku, number, title, listed, stored, api_stock, price, changed=self.clock.wall())
 
     def remove_items(self, seller_id: str, marketplace_id: str, skus: Iterable[str] | None = None) -> None:
-        """Take SKUs out of a marketplace; None takes all."""
+        """Remove SKUs from a marketplace; None removes all."""
         with self.lock:
             items = self._catalogue(seller_id, marketplace_id).items
             for sku in list(items) if skus is None else skus:
@@ -232,64 +237,68 @@ class World(Fulfillment):
     def shape_report(
         self, seller_id: str, marketplace_id: str, report_type: str, mode: str = "normal", hide: Iterable[str] = ()
     ) -> None:
-        """Bend the reports made from now on: `hide` leaves SKUs out.
+        """Distort the reports of a type that are created from now on; `hide` are SKUs to leave out.
 
         `mode` is normal, zero (all quantities 0), empty (DONE with the header only) or no_data (CANCELLED). A cached
-        listing report stays as it is until its hour is over.
+        listing report does not change until the cache expires.
         """
         _check_type(report_type)
         if mode not in MODES:
             raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
-            catalogue.mode[report_type] = mode
-            catalogue.hidden[report_type] = frozenset(hide)
+            catalogue.modes[report_type] = mode
+            catalogue.hidden_skus[report_type] = frozenset(hide)
 
     def set_rendering(
         self, seller_id: str, marketplace_id: str, report_type: str | None = None, **options: Any
     ) -> None:
-        """Change how reports are written (None: of every type); the options are those of `Rendering`."""
+        """Change how reports of a type (None: of every type) are written; the options are those of `Rendering`."""
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
             for one in REPORT_TYPES if report_type is None else (_check_type(report_type),):
                 catalogue.renderings[one] = catalogue.rendering(one).with_options(options)
 
     def refuse_skus(self, seller_id: str, marketplace_id: str, skus: Iterable[str]) -> None:
-        """Make the FBA Inventory API answer 400 to any list with one of these SKUs; replaces the earlier ones."""
+        """Make the FBA Inventory API answer 400 to any request for one of these SKUs; replaces the previous SKUs."""
         with self.lock:
-            self._catalogue(seller_id, marketplace_id).refused = set(skus)
+            self._catalogue(seller_id, marketplace_id).refused_skus = set(skus)
 
     def set_inventory_page_size(self, size: int) -> None:
-        """How many summaries a page of getInventorySummaries holds at most (Amazon: 50)."""
+        """Set the page size of getInventorySummaries (Amazon: 50)."""
         if size < 1:
-            raise ValueError(f"a page holds at least one summary, not {size}")
+            raise ValueError(f"size must be at least 1, not {size}")
         with self.lock:
             self.inventory_page_size = size
 
     def add_shipment(self, seller_id: str, marketplace_id: str, row: dict[str, str]) -> None:
-        """Add a row to the shipments report: column names as in the report; `reporting-date` (ISO 8601) places it."""
+        """Add a row to the shipments report, by column name; `reporting-date` is ISO 8601 (default: now)."""
         unknown = row.keys() - {*SHIPMENT_COLUMNS, POINTS_COLUMN}
         if unknown:
-            raise ValueError(f"not columns of the shipments report: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown columns of the shipments report: {', '.join(sorted(unknown))}")
         with self.lock:
             now = iso(self.clock.wall())
-            self._catalogue(seller_id, marketplace_id).shipments.append({"reporting-date": now, **row})
+            self._catalogue(seller_id, marketplace_id).shipment_rows.append({"reporting-date": now, **row})
 
     def settle(self) -> None:
-        """Let everything happen that is due: feeds are processed, orders leave and are reported."""
+        """Run every event that is due: feeds are processed, orders ship and are reported."""
         with self.lock:
-            self.agenda.settle()
+            self.events.run_due()
 
     def _catalogue(self, seller_id: str, marketplace_id: str) -> Catalogue:
         self.settle()
         return self.merchant(seller_id).catalogue(marketplace_id)
 
-    # Time.
+    # Time
 
     def set_clock(
         self, speed: float | None = None, advance: float | None = None, processing_seconds: float | None = None
     ) -> dict[str, float]:
-        """Change the speed of waiting, skip `advance` seconds of it, set how long reports take; returns the clock."""
+        """Set the clock and return its state.
+
+        `speed` is in simulated seconds per real second, `advance` skips simulated seconds, `processing_seconds` is how
+        long reports and feeds take, in simulated seconds. None leaves a setting unchanged.
+        """
         with self.lock:
             self.settle()
             if speed is not None:
@@ -306,11 +315,11 @@ class World(Fulfillment):
             }
 
     def advance(self, seconds: float) -> None:
-        """Skip seconds of waiting: processing, cool-downs, caches, rate limits."""
+        """Skip simulated seconds: of processing, cooldowns, caches and rate limits."""
         self.set_clock(advance=seconds)
 
     def expire(self, what: str, seller_id: str | None = None) -> None:
-        """Let every access token ("tokens"), signed URL ("urls") or nextToken ("page_tokens") expire now."""
+        """Expire all access tokens ("tokens"), signed URLs ("urls") or nextTokens ("page_tokens"), of one seller or all."""
         with self.lock:
             if what == "tokens":
                 for token in self.tokens.values():
@@ -327,20 +336,20 @@ class World(Fulfillment):
             else:
                 raise ValueError(f"cannot expire {what!r}; it can be tokens, urls or page_tokens")
 
-    # Misfortune.
+    # Faults
 
     def add_fault(self, operation: str, fault: str | int, **how: Any) -> None:
-        """Script a fault; `how` as in `Fault`: times, skip, seller_id, report_type, status, body, headers, seconds."""
+        """Script a fault; `how` are further fields of `Fault`: times, skip, seller_id, report_type, status, body, …."""
         with self.lock:
             self.faults.add(Fault(operation, str(fault), **how))
 
     def faults_listed(self) -> list[dict[str, Any]]:
-        """The scripted faults, with how many calls each has seen and struck."""
+        """Return the scripted faults; `seen` and `struck` count the calls each matched and was applied to."""
         with self.lock:
             return self.faults.listed()
 
     def clear_faults(self) -> None:
-        """Forget the scripted faults."""
+        """Remove all scripted faults."""
         with self.lock:
             self.faults.clear()
 
@@ -354,10 +363,10 @@ class World(Fulfillment):
         declare_gzip: bool | None = None,
         seller_id: str | None = None,
     ) -> None:
-        """Serve these bytes (a str is base64) for the next report of the type; several calls queue up.
+        """Serve `content` (bytes, or base64 as a str) as the next report of the type; several calls queue up.
 
-        `gzip` compresses them, `declare_gzip` (default: as `gzip`) is what getReportDocument says. Such a report is
-        DONE even inside a cool-down, and does not fill the listings cache.
+        `gzip` compresses it; `declare_gzip` (default: as `gzip`): getReportDocument says that it is compressed. Such a
+        report is DONE even within a cooldown, and is not cached.
         """
         _check_type(report_type)
         plain = base64.b64decode(content, validate=True) if isinstance(content, str) else content
@@ -366,26 +375,25 @@ class World(Fulfillment):
                 Override(
                     compress(plain, 6) if gzip else plain,
                     content_type,
-                    gzip,
                     gzip if declare_gzip is None else declare_gzip,
                     seller_id,
                 )
             )
 
-    # Counting.
+    # Call counts
 
     def count_call(self, operation: str, seller_id: str | None, outcome: str) -> None:
-        """Count one call and how it ended (an HTTP status, or "dropped")."""
+        """Count one call; `outcome` is its HTTP status, or "dropped"."""
         with self.lock:
             self._calls[operation, seller_id, outcome] += 1
 
     def count_report(self, seller_id: str, report_type: str) -> None:
-        """Count one report that createReport made."""
+        """Count one report created by createReport."""
         with self.lock:
             self._reports_created[seller_id, report_type] += 1
 
     def calls(self, seller_id: str | None = None) -> dict[str, Any]:
-        """Counts: `calls` {operation: n}, `outcomes` {operation: {status: n}}, `reports_created` {type: n}."""
+        """Return `calls` {operation: n}, `outcomes` {operation: {status: n}} and `reports_created` {report type: n}."""
         with self.lock:
             calls: Counter[str] = Counter()
             outcomes: dict[str, Counter[str]] = {}
@@ -404,7 +412,7 @@ class World(Fulfillment):
             }
 
     def clear_calls(self) -> None:
-        """Start counting anew."""
+        """Reset all counts to zero."""
         with self.lock:
             self._calls.clear()
             self._reports_created.clear()

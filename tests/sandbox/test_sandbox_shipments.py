@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.merchant.headers import SHIPMENT_COLUMNS
 from sandbox.merchant.order_request import Line, OrderRequest
-from sandbox.merchant.shipping import Shape, make_plan
+from sandbox.merchant.shipping import ShippingScript, plan_shipments
 from sandbox.server.server import Sandbox
 from tests.sandbox.sandbox_client import US, Client
 
@@ -115,15 +115,15 @@ def test_mistakes_of_the_control_are_named(amazon: Sandbox, client: Client) -> N
     order(client, "FR-1")
     amazon.world.plan_order(SELLER, "FR-1", parts=1, never=False)
     amazon.world.ship_now(SELLER)
-    with pytest.raises(ValueError, match="shipped already"):
+    with pytest.raises(ValueError, match="planned already"):
         amazon.world.plan_order(SELLER, "FR-1", parts=2)
-    with pytest.raises(ValueError, match="at least one part"):
+    with pytest.raises(ValueError, match="parts must be at least 1"):
         amazon.world.plan_order(SELLER, "FR-2", parts=0)
     with pytest.raises(ValueError, match="no fulfillment order"):
         amazon.world.ship_now(SELLER, ["FR-2"])
     with pytest.raises(ValueError, match="negative"):
         amazon.world.ship_now(SELLER, reported_minutes_ago=-1)
-    with pytest.raises(ValueError, match="not after"):
+    with pytest.raises(ValueError, match="start must not be after end"):
         amazon.world.seed_shipments(SELLER, US, 1, ago(days=1), ago(days=2))
 
 
@@ -219,33 +219,33 @@ REQUEST = OrderRequest(
     address={"countryCode": "US"},
     lines=(Line("1", "A", 4), Line("2", "B", 1), Line("3", "A", 3)),
 )
-GRANTED = {"1": 4, "2": 1, "3": 2}
+RESERVED = {"1": 4, "2": 1, "3": 2}
 
 
 def test_a_plan_ships_every_unit_once_and_is_always_the_same() -> None:
     seen: Counter[str] = Counter()
     for number in range(400):
-        plan = make_plan(f"1/{number}", REQUEST, GRANTED, Shape())
-        assert plan == make_plan(f"1/{number}", REQUEST, GRANTED, Shape())
+        plan = plan_shipments(f"1/{number}", REQUEST, RESERVED, ShippingScript())
+        assert plan == plan_shipments(f"1/{number}", REQUEST, RESERVED, ShippingScript())
         units: Counter[str] = Counter()
-        for part in plan.parts:
-            assert part.lines
-            for line in part.lines:
-                assert 1 <= line.package <= len(part.packages)
+        for shipment in plan.shipments:
+            assert shipment.lines
+            for line in shipment.lines:
+                assert 1 <= line.package <= len(shipment.packages)
                 units[line.item_id] += line.quantity
-            seen["packages"] += len(part.packages) > 1
-            seen["split"] += any(n > 1 for n in Counter((one.item_id, one.package) for one in part.lines).values())
-        assert units == Counter(GRANTED)
-        seen[f"parts {len(plan.parts)}"] += 1
-        seen["never"] += plan.never
+            seen["packages"] += len(shipment.packages) > 1
+            seen["split"] += any(n > 1 for n in Counter((one.item_id, one.package) for one in shipment.lines).values())
+        assert units == Counter(RESERVED)
+        seen[f"parts {len(plan.shipments)}"] += 1
+        seen["never"] += plan.never_ships
         seen["late"] += plan.late
-        seen["no item id"] += not plan.shipment_item_id
-        assert plan.shipment_id
+        seen["no item id"] += not plan.has_shipment_item_id
+        assert plan.has_shipment_id
     assert min(seen.values()) > 5
     assert {"parts 1", "parts 2", "parts 3", "never", "late", "no item id", "packages", "split"} <= set(seen)
 
 
 def test_only_orders_abroad_lack_the_shipment_id() -> None:
     abroad = OrderRequest("FR", US, "FR", None, "", "Standard", "FillOrKill", "Ship", lines=REQUEST.lines)
-    found = [make_plan(f"1/{number}", abroad, GRANTED, Shape()).shipment_id for number in range(100)]
+    found = [plan_shipments(f"1/{number}", abroad, RESERVED, ShippingScript()).has_shipment_id for number in range(100)]
     assert 20 < sum(found) < 80

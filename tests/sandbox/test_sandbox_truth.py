@@ -115,7 +115,7 @@ def test_the_truth_is_what_the_documents_say(amazon: Sandbox, client: Client, wi
 
 def test_a_refused_sku_has_no_truth_when_only_the_api_could_tell() -> None:
     goods = catalogue(US, listings=200, seed=1)
-    goods.refused = {"FBA-KNOWN-TO-API", "AFN-PLAIN"}
+    goods.refused_skus = {"FBA-KNOWN-TO-API", "AFN-PLAIN"}
     without = truth(goods, include_fbm_quantity=False, fetch_missing_inventory=False)
     found = truth(goods, include_fbm_quantity=False, fetch_missing_inventory=True)
     assert without.keys() - found.keys() == {"FBA-KNOWN-TO-API"}
