@@ -67,13 +67,13 @@ class Call:
             raise unauthorized()
         return self.merchant_or_none
 
-    def take_due_fate(self) -> Fault | None:
-        """Take the scripted fate of the report or feed that this call creates, if one is due.
+    def take_due_fault(self, *, fate: bool = False) -> Fault | None:
+        """Take the scripted fault that is due for this call, or, with `fate`, that of the report or feed it creates.
 
-        It is independent of `fault`: one call can have both, so that a feed whose answer is lost can also end FATAL.
+        The two are independent: one call can have both, so that a feed whose answer is lost can also end FATAL.
         """
         seller_id = self.merchant_or_none.seller_id if self.merchant_or_none else None
-        return self.world.faults.take_due(self.operation.name, seller_id, self.operation.subject(self), fate=True)
+        return self.world.faults.take_due(self.operation.name, seller_id, self.operation.subject(self), fate=fate)
 
     def read_query(self) -> None:
         """Parse the query string into `query`; 400 for a parameter that is unknown or repeated."""

@@ -36,7 +36,7 @@ def create_feed(call: Call) -> Answer:
     if document is None or document.content is None:
         raise invalid_input("The inputFeedDocumentId is not valid: no such document, or nothing was uploaded to it.")
     feed = call.world.feed_desk.create(
-        call.merchant, feed_type, tuple(marketplace_ids), document.content, call.take_due_fate()
+        call.merchant, feed_type, tuple(marketplace_ids), document.content, call.take_due_fault(fate=True)
     )
     return json_answer(202, {"feedId": feed.feed_id})
 

@@ -75,10 +75,10 @@ def get_inventory_summaries(call: Call) -> Answer:
     if since is not None and not now - MAX_START_AGE_SECONDS <= since <= now:
         raise invalid_input("startDateTime must lie within the last 18 months.")
     skus = call.query_list("sellerSkus", max_items=50)
-    single = call.query_text("sellerSku")
-    if skus is not None and single is not None:
+    single_sku = call.query_text("sellerSku")
+    if skus is not None and single_sku is not None:
         raise invalid_input("sellerSkus and sellerSku exclude each other.")
-    requested_skus = [single] if single is not None else skus
+    requested_skus = [single_sku] if single_sku is not None else skus
     if since is not None:
         requested_skus = None
     catalogue = call.merchant.catalogue(marketplace_ids[0])
@@ -87,7 +87,7 @@ def get_inventory_summaries(call: Call) -> Answer:
     parameters = (marketplace_ids[0], since, requested_skus, details)
     token = call.query_text("nextToken")
     if token is None:
-        found = [
+        skus_found = [
             item.sku
             for item in _matching_items(catalogue, requested_skus)
             if item.api_stock is not None and (since is None or item.changed >= since)
@@ -96,10 +96,10 @@ def get_inventory_summaries(call: Call) -> Answer:
         state = pages.read_page_token(call, token)
         if state["parameters"] != parameters:
             raise invalid_input("The parameters differ from those the nextToken was given out for.")
-        found = state["remaining"]
+        skus_found = state["remaining"]
     size = call.world.inventory_page_size
-    page, remaining = found[:size], found[size:]
-    items = [catalogue.items[sku] for sku in page if sku in catalogue.items]
+    page_skus, remaining = skus_found[:size], skus_found[size:]
+    items = [catalogue.items[sku] for sku in page_skus if sku in catalogue.items]
     answer: dict[str, Any] = {
         "payload": {
             "granularity": {"granularityType": "Marketplace", "granularityId": granularity_id},

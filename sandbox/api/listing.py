@@ -54,15 +54,15 @@ def answer_page(
     token = call.query_text("nextToken")
     if token is None:
         filters, size = _filters(call, types)
-        found = find(filters)
+        ids = find(filters)
     else:
         if len(call.query) > 1:
             raise invalid_input("nextToken must be the only parameter.")
         state = pages.read_page_token(call, token)
-        found, size = state["remaining"], state["size"]
-    answer: dict[str, Any] = {name: [show(one) for one in found[:size]]}
-    if found[size:]:
-        answer["nextToken"] = pages.issue_page_token(call, {"remaining": found[size:], "size": size})
+        ids, size = state["remaining"], state["size"]
+    answer: dict[str, Any] = {name: [show(id_) for id_ in ids[:size]]}
+    if ids[size:]:
+        answer["nextToken"] = pages.issue_page_token(call, {"remaining": ids[size:], "size": size})
     return json_answer(200, answer)
 
 

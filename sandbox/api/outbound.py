@@ -119,7 +119,7 @@ def _order(call: Call) -> Order:
 
 def _order_json(order: Order) -> dict[str, Any]:
     request = order.request
-    shown: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "sellerFulfillmentOrderId": request.order_id,
         "marketplaceId": request.marketplace_id,
         "displayableOrderId": request.displayable_id,
@@ -135,7 +135,7 @@ def _order_json(order: Order) -> dict[str, Any]:
         "notificationEmails": list(request.emails),
         "featureConstraints": [],
     }
-    return shown
+    return answer
 
 
 def _iso_z(moment: float) -> str:
@@ -165,7 +165,7 @@ def _items_json(order: Order) -> list[dict[str, Any]]:
 
 
 def _shipments_json(order: Order) -> list[dict[str, Any]]:
-    found = []
+    entries = []
     for shipment in order.plan.shipments if order.plan else []:
         if shipment.shipped_at is None and (
             order.status != "Processing" or order.plan is None or order.plan.never_ships
@@ -191,8 +191,8 @@ def _shipments_json(order: Order) -> list[dict[str, Any]]:
                 {"packageNumber": number, "carrierCode": carrier, "trackingNumber": tracking}
                 for number, (carrier, tracking) in enumerate(shipment.packages, start=1)
             ]
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def get_fulfillment_order(call: Call) -> Answer:
@@ -217,15 +217,15 @@ def list_all_fulfillment_orders(call: Call) -> Answer:
     token = call.query.get("nextToken")
     desk, seller_id = call.world.order_desk, call.merchant.seller_id
     if token:
-        found = pages.read_page_token(call, token)["remaining"]
+        order_ids = pages.read_page_token(call, token)["remaining"]
     else:
         since = now - _DEFAULT_SINCE_SECONDS if since is None else since
-        waited = call.world.clock.waited()
-        listed = [o for o in desk.of_seller(seller_id) if o.updated >= int(since) and o.listed_from <= waited]
-        found = [order.request.order_id for order in sorted(listed, key=lambda order: order.updated)]
-    page, remaining = found[: desk.page_size], found[desk.page_size :]
+        simulated_now = call.world.clock.waited()
+        orders = [o for o in desk.of_seller(seller_id) if o.updated >= int(since) and o.listed_from <= simulated_now]
+        order_ids = [order.request.order_id for order in sorted(orders, key=lambda order: order.updated)]
+    page_ids, remaining = order_ids[: desk.page_size], order_ids[desk.page_size :]
     payload: dict[str, Any] = {
-        "fulfillmentOrders": [_order_json(desk.orders[seller_id, order_id]) for order_id in page]
+        "fulfillmentOrders": [_order_json(desk.orders[seller_id, order_id]) for order_id in page_ids]
     }
     if remaining:
         payload["nextToken"] = pages.issue_page_token(call, {"remaining": remaining})

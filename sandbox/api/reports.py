@@ -35,7 +35,7 @@ def _parse_request(call: Call) -> Request:
 def create_report(call: Call) -> Answer:
     """POST /reports/2021-06-30/reports."""
     request = _parse_request(call)
-    fate = call.take_due_fate()
+    fate = call.take_due_fault(fate=True)
     report = call.world.desk.create(call.merchant, request, fate.fault if fate else None)
     call.world.count_report(report.seller_id, report.report_type)
     return json_answer(202, {"reportId": report.report_id})

@@ -161,42 +161,44 @@ def _line_number(element: etree._Element | None) -> int:
 def _schema_errors(element: etree._Element, rule: ElementRule) -> list[SchemaViolation]:
     """Return every schema violation in an element and its children."""
     line = _line_number(element)
-    found = []
+    violations = []
     for name, value in element.attrib.items():
         declared = rule.tag == "PerUnitDeclaredValue" and name == "currency" and value in CURRENCIES
         if not declared and not str(name).startswith("{http://www.w3.org/2001/XMLSchema-instance}"):
-            found.append(SchemaViolation(f"Attribute {name!s} is not allowed in {rule.tag}.", line))
+            violations.append(SchemaViolation(f"Attribute {name!s} is not allowed in {rule.tag}.", line))
     if rule.tag == "PerUnitDeclaredValue" and "currency" not in element.attrib:
-        found.append(SchemaViolation("PerUnitDeclaredValue needs a currency.", line))
+        violations.append(SchemaViolation("PerUnitDeclaredValue needs a currency.", line))
     if rule is _ANY_ELEMENT:
         return []
     children = list(element.iterchildren(tag=etree.Element))
     if not rule.children:
         if children:
-            found.append(SchemaViolation(f"{rule.tag} cannot have elements in it.", line))
+            violations.append(SchemaViolation(f"{rule.tag} cannot have elements in it.", line))
         elif not re.fullmatch(rule.pattern, _own_text(element), re.DOTALL):
-            found.append(SchemaViolation(f"The value of {rule.tag} is not valid.", line))
-        return found
+            violations.append(SchemaViolation(f"The value of {rule.tag} is not valid.", line))
+        return violations
     if _own_text(element).strip():
-        found.append(SchemaViolation(f"{rule.tag} cannot have text in it.", line))
-    place = 0
+        violations.append(SchemaViolation(f"{rule.tag} cannot have text in it.", line))
+    position = 0
     for expected in rule.children:
         count = 0
         while (
-            place < len(children)
-            and (expected is _ANY_ELEMENT or children[place].tag == expected.tag)
+            position < len(children)
+            and (expected is _ANY_ELEMENT or children[position].tag == expected.tag)
             and (expected.max_count is None or count < expected.max_count)
         ):
-            found += _schema_errors(children[place], expected)
-            count, place = count + 1, place + 1
+            violations += _schema_errors(children[position], expected)
+            count, position = count + 1, position + 1
         if count < expected.min_count:
-            found.append(
+            violations.append(
                 SchemaViolation(f"{expected.tag} is missing in {rule.tag}, or not where the schema has it.", line)
             )
-    if place < len(children):
-        late = children[place]
-        found.append(SchemaViolation(f"{late.tag} is not expected here in {rule.tag}.", _line_number(late)))
-    return found
+    if position < len(children):
+        unexpected = children[position]
+        violations.append(
+            SchemaViolation(f"{unexpected.tag} is not expected here in {rule.tag}.", _line_number(unexpected))
+        )
+    return violations
 
 
 def _own_text(element: etree._Element) -> str:

@@ -25,11 +25,11 @@ Row = dict[str, str]
 def listing_rows(items: Iterable[Item], rendering: Rendering) -> Iterator[Row]:
     """Yield the rows of a listing report, one per offer."""
     for item in items:
-        for place, (channel, quantity) in enumerate(item.offers):
+        for offer_number, (channel, quantity) in enumerate(item.offers):
             yield {
                 "item-name": f"{item.title}\0" if rendering.nul_in_text else item.title,
                 "item-description": f"About {item.title}",
-                "listing-id": f"0815{item.number:07d}{place}",
+                "listing-id": f"0815{item.number:07d}{offer_number}",
                 "seller-sku": item.sku,
                 "price": item.price,
                 "quantity": "" if quantity is None else str(quantity),
@@ -91,16 +91,16 @@ def render(
     droppable = 0
     while droppable < 2 and keys[-1 - droppable] not in REQUIRED_COLUMNS:
         droppable += 1
-    end = "\r\n" if rendering.crlf else "\n"
-    tail = "\t" if rendering.trailing_tab else ""
+    line_end = "\r\n" if rendering.crlf else "\n"
+    row_end = "\t" if rendering.trailing_tab else ""
     lines = ["\t".join((*names, *rendering.headers_only))]
-    for place, row in enumerate(rows, start=1):
+    for row_number, row in enumerate(rows, start=1):
         values = [row[key] if key in row else extra.get(key, "") for key in keys]
-        if droppable and rendering.ragged_every and place % rendering.ragged_every == 0:
+        if droppable and rendering.ragged_every and row_number % rendering.ragged_every == 0:
             del values[-droppable:]
-        lines.append("\t".join(values) + tail)
+        lines.append("\t".join(values) + row_end)
     lines.append("")
-    return rendering.encode(end.join(lines))
+    return rendering.encode(line_end.join(lines))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,8 @@ _CHINESE_UNUSED = "不适用项目"
 def _headers_by_language() -> dict[str, tuple[tuple[str, str], ...]]:
     lines = [line.split("|") for line in _NAMES.strip().splitlines()]
     tables = {"en": tuple((column, column) for column in LISTING_COLUMNS)}
-    for place, language in enumerate(_LANGUAGES, start=1):
-        names = {line[0]: line[place] for line in lines if line[place] != "-"}
+    for column_number, language in enumerate(_LANGUAGES, start=1):
+        names = {line[0]: line[column_number] for line in lines if line[column_number] != "-"}
         if language == "zh":
             names = {column: names.get(column, _CHINESE_UNUSED) for column in LISTING_COLUMNS}
         tables[language] = tuple((column, names[column]) for column in LISTING_COLUMNS if column in names)

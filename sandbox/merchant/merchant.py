@@ -75,14 +75,14 @@ class Catalogue:
         if mode in {"empty", "no_data"}:
             return []
         hidden = self.hidden_skus.get(report_type, frozenset())
-        shown = [
+        included = [
             item
             for item in self.items.values()
             if item.sku not in hidden and (item.offers if report_type == LISTINGS else item.afn)
         ]
         if mode == "zero":
-            return [_zeroed(item) for item in shown]
-        return [replace(item) for item in shown]
+            return [_zeroed(item) for item in included]
+        return [replace(item) for item in included]
 
     def shipment_rows_between(self, start: float, end: float) -> list[dict[str, str]]:
         """Return the shipment rows reported from `start` to `end` (wall times, inclusive)."""
@@ -148,8 +148,8 @@ class Merchant:
 
 
 def _smallest(quantities: Iterable[int | None]) -> int | None:
-    known = [quantity for quantity in quantities if quantity is not None]
-    return min(known) if known else None
+    numbers = [quantity for quantity in quantities if quantity is not None]
+    return min(numbers) if numbers else None
 
 
 def truth(
@@ -171,26 +171,26 @@ def truth(
     for item in catalogue.items_in_report(AFN):
         stored.setdefault(catalogue.rendering(AFN).as_sent(item.sku), []).extend(item.afn)
 
-    found: dict[str, dict[str, Any]] = {}
+    expected: dict[str, dict[str, Any]] = {}
     for sku in dict.fromkeys([*listed, *stored]):
         offers = listed.get(sku, [])
         if not offers and not import_deleted_skus:
             continue
         fbm = _smallest(quantity for channel, quantity in offers if channel == "DEFAULT") or 0
-        by_amazon = [quantity for channel, quantity in offers if channel.startswith("AMAZON_")]
-        by_listing = _smallest(by_amazon)
+        fba_quantities = [quantity for channel, quantity in offers if channel.startswith("AMAZON_")]
+        listed_quantity = _smallest(fba_quantities)
         if sku in stored:
             fba = sum(quantity for condition, quantity in stored[sku] if condition == "SELLABLE")
             source = "afn_report"
-        elif by_listing is not None:
-            fba, source = by_listing, "listings_report"
-        elif not by_amazon:
+        elif listed_quantity is not None:
+            fba, source = listed_quantity, "listings_report"
+        elif not fba_quantities:
             fba, source = 0, "listings_report"
         elif fetch_missing_inventory and sku in catalogue.refused_skus:
             continue
         else:
-            known = catalogue.items[sku].api_stock if fetch_missing_inventory and sku in catalogue.items else None
-            fba, source = (0, "default_zero") if known is None else (known, "fba_api")
+            api_stock = catalogue.items[sku].api_stock if fetch_missing_inventory and sku in catalogue.items else None
+            fba, source = (0, "default_zero") if api_stock is None else (api_stock, "fba_api")
         quantity = fba + (fbm if include_fbm_quantity else 0)
-        found[sku] = {"fba": fba, "fbm": fbm, "quantity": quantity, "source": source}
-    return found
+        expected[sku] = {"fba": fba, "fbm": fbm, "quantity": quantity, "source": source}
+    return expected

@@ -121,55 +121,55 @@ class Refusal:
 
 
 def validate(request: OrderRequest) -> list[Refusal]:
-    """Return every error of a request that can be found without the seller's stock and orders."""
-    found = [Refusal("13010", text) for text in _header_errors(request)]
-    found += [Refusal("13020", text) for text in _address_errors(request)]
+    """Return every error of a request that does not depend on the seller's stock and orders."""
+    errors = [Refusal("13010", text) for text in _header_errors(request)]
+    errors += [Refusal("13020", text) for text in _address_errors(request)]
     for line in request.lines:
         if line.quantity < 1:
-            found.append(Refusal("13030", f"The quantity of Item Id: {line.item_id} must be at least 1.", line.sku))
+            errors.append(Refusal("13030", f"The quantity of Item Id: {line.item_id} must be at least 1.", line.sku))
         if not line.sku:
-            found.append(Refusal("13031", f"The SellerSKU for Item Id: {line.item_id} is missing."))
+            errors.append(Refusal("13031", f"The SellerSKU for Item Id: {line.item_id} is missing."))
         if len(line.gift_message) > 512 or len(line.comment) > 250 or len(line.item_id) > 50:
-            found.append(Refusal("13032", f"A text of Item Id: {line.item_id} is too long.", line.sku))
-    return found
+            errors.append(Refusal("13032", f"A text of Item Id: {line.item_id} is too long.", line.sku))
+    return errors
 
 
 def _header_errors(request: OrderRequest) -> list[str]:
-    found = []
+    errors = []
     if request.speed not in SPEEDS:
-        found.append(f"The shipping speed category {request.speed!r} is not valid.")
+        errors.append(f"The shipping speed category {request.speed!r} is not valid.")
     if request.policy not in POLICIES:
-        found.append(f"The fulfillment policy {request.policy!r} is not valid.")
+        errors.append(f"The fulfillment policy {request.policy!r} is not valid.")
     if request.action not in ACTIONS:
-        found.append(f"The fulfillment action {request.action!r} is not valid.")
+        errors.append(f"The fulfillment action {request.action!r} is not valid.")
     if len(request.displayable_id) > 40 or not re.fullmatch(r"[\x00-\xff]*", request.displayable_id):
-        found.append("The displayable order id must have at most 40 characters of ISO 8859-1.")
+        errors.append("The displayable order id must have at most 40 characters of ISO 8859-1.")
     if len(request.comment) > 750:
-        found.append("The displayable order comment must have at most 750 characters.")
+        errors.append("The displayable order comment must have at most 750 characters.")
     if not 1 <= len(request.lines) <= MAX_LINES:
-        found.append(f"An order must have 1 to {MAX_LINES} items.")
+        errors.append(f"An order must have 1 to {MAX_LINES} items.")
     if sum(line.quantity for line in request.lines) > MAX_UNITS:
-        found.append(f"An order must have at most {MAX_UNITS} units.")
+        errors.append(f"An order must have at most {MAX_UNITS} units.")
     if len({line.item_id for line in request.lines}) != len(request.lines):
-        found.append("The order item ids must be unique within the order.")
-    return found
+        errors.append("The order item ids must be unique within the order.")
+    return errors
 
 
 def _address_errors(request: OrderRequest) -> list[str]:
     address = request.address
-    found = [
+    errors = [
         f"The destination address has no {name}."
         for name in ("name", "addressLine1", "postalCode", "countryCode")
         if not address.get(name, "").strip()
     ]
     country = address.get("countryCode", "")
     if country and country not in _COUNTRIES:
-        return [*found, f"The country code {country!r} of the destination address is not valid."]
+        return [*errors, f"The country code {country!r} of the destination address is not valid."]
     if country != "JP" and not address.get("city", "").strip():
-        found.append("The destination address has no city.")
+        errors.append("The destination address has no city.")
     if country in _STATES and address.get("stateOrRegion", "") not in _STATES[country]:
-        found.append(f"The state or region of the destination address is missing or not valid for {country}.")
-    place = MARKETPLACES[request.marketplace_id]
-    if place.region == "EU" and (place.country == "GB") != (country in _BRITISH):
-        found.append("Orders between the United Kingdom and other countries cannot be fulfilled.")
-    return found
+        errors.append(f"The state or region of the destination address is missing or not valid for {country}.")
+    marketplace = MARKETPLACES[request.marketplace_id]
+    if marketplace.region == "EU" and (marketplace.country == "GB") != (country in _BRITISH):
+        errors.append("Orders between the United Kingdom and other countries cannot be fulfilled.")
+    return errors

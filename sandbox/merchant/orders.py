@@ -83,11 +83,11 @@ def is_fba_item(item: Item) -> bool:
 
 def _reserve(item: Item, quantity: int, now: float) -> None:
     """Remove units from stock, row by row."""
-    left, stock = quantity, []
+    remaining, stock = quantity, []
     for condition, units in item.afn:
-        taken = min(left, units) if condition == "SELLABLE" else 0
+        taken = min(remaining, units) if condition == "SELLABLE" else 0
         stock.append((condition, units - taken))
-        left -= taken
+        remaining -= taken
     item.afn = tuple(stock)
     if item.api_stock is not None:
         item.api_stock = max(0, item.api_stock - quantity)
@@ -118,15 +118,15 @@ class OrderDesk:
         """Count a request for an order and its refusals, which are returned."""
         tally = self.tallies.setdefault((merchant.seller_id, order_id), Tally())
         tally.times_received += 1
-        found = list(refusals)
-        tally.refusals += [refusal.text for refusal in found]
-        return found
+        recorded = list(refusals)
+        tally.refusals += [refusal.text for refusal in recorded]
+        return recorded
 
     def place(self, merchant: Merchant, request: OrderRequest, due: float) -> list[Refusal]:
         """Validate a request and create its order at `due` (simulated seconds); returns the refusals, if any."""
-        found = self.record_request(merchant, request.order_id, self._refusals(merchant, request))
-        if found:
-            return found
+        refusals = self.record_request(merchant, request.order_id, self._refusals(merchant, request))
+        if refusals:
+            return refusals
         key = (merchant.seller_id, request.order_id)
         self.tallies[key].times_created += 1
         now = self.clock.wall_at(due)
@@ -154,20 +154,20 @@ class OrderDesk:
     def _refusals(self, merchant: Merchant, request: OrderRequest) -> list[Refusal]:
         if (merchant.seller_id, request.order_id) in self.orders:
             return [Refusal("13001", f"A fulfillment order with the id {request.order_id} already exists.")]
-        found = validate(request)
+        refusals = validate(request)
         items = merchant.catalogue(request.marketplace_id).items
-        wanted: dict[str, int] = {}
+        quantities: dict[str, int] = {}
         for line in request.lines:
             item = items.get(line.sku)
             if line.sku and (item is None or not is_fba_item(item)):
                 text = f"Value {line.sku} for parameter SellerSKU is invalid. Reason: the SellerSKU for Item Id: "
-                found.append(Refusal("13040", f"{text}{line.item_id} is invalid.", line.sku))
+                refusals.append(Refusal("13040", f"{text}{line.item_id} is invalid.", line.sku))
             elif item is not None:
-                wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
-        short = [sku for sku, quantity in wanted.items() if sellable_units(items[sku]) < quantity]
-        if request.policy != "FillOrKill" and any(sellable_units(items[sku]) for sku in wanted):
-            short = []
-        return found + [Refusal("13050", f"There is not enough sellable stock of {sku}.", sku) for sku in short]
+                quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
+        short_skus = [sku for sku, quantity in quantities.items() if sellable_units(items[sku]) < quantity]
+        if request.policy != "FillOrKill" and any(sellable_units(items[sku]) for sku in quantities):
+            short_skus = []
+        return refusals + [Refusal("13050", f"There is not enough sellable stock of {sku}.", sku) for sku in short_skus]
 
     def cancel(self, merchant: Merchant, order_id: str) -> str | None:
         """Cancel an order; returns None, or the reason why it cannot be cancelled. Idempotent."""
@@ -192,10 +192,10 @@ class OrderDesk:
             return
         items = merchant.catalogue(order.request.marketplace_id).items
         for line in order.request.lines:
-            back = order.reserved[line.item_id] - order.shipped_units(line.item_id)
-            order.reserved[line.item_id] -= back
-            if back and line.sku in items:
-                _restock(items[line.sku], back, now)
+            unshipped = order.reserved[line.item_id] - order.shipped_units(line.item_id)
+            order.reserved[line.item_id] -= unshipped
+            if unshipped and line.sku in items:
+                _restock(items[line.sku], unshipped, now)
 
     def _advance_status(self, order: Order, before: str, after: str, due: float) -> None:
         if order.status == before and not order.status_is_scripted:
@@ -230,7 +230,7 @@ class OrderDesk:
         """Ship one shipment of an order; `shipped` is the wall time at which it leaves."""
         shipment.shipped_at = shipped
         order.updated = max(order.updated, shipped)
-        if all(one.shipped_at is not None for one in self.plan_for(order).shipments):
+        if all(each.shipped_at is not None for each in self.plan_for(order).shipments):
             complete = all(order.reserved[line.item_id] == line.quantity for line in order.request.lines)
             order.status = "Complete" if complete else "CompletePartialled"
         else:
@@ -243,16 +243,16 @@ class OrderDesk:
     def add_report_rows(self, merchant: Merchant, order: Order, shipment: Shipment, reported: float) -> int:
         """Add the rows of a shipment to the shipments report and return their number; `reported` is a wall time."""
         shipment.reported_at = reported
-        made = report_rows(order.amazon_order_id, order.request, order.received, shipment, self.plan_for(order))
-        merchant.catalogue(order.request.marketplace_id).shipment_rows += made
-        return len(made)
+        rows = report_rows(order.amazon_order_id, order.request, order.received, shipment, self.plan_for(order))
+        merchant.catalogue(order.request.marketplace_id).shipment_rows += rows
+        return len(rows)
 
 
 def _restock(item: Item, quantity: int, now: float) -> None:
     stock = dict(enumerate(item.afn))
-    place = next((n for n, (condition, _) in stock.items() if condition == "SELLABLE"), None)
-    if place is not None:
-        stock[place] = ("SELLABLE", stock[place][1] + quantity)
+    index = next((n for n, (condition, _) in stock.items() if condition == "SELLABLE"), None)
+    if index is not None:
+        stock[index] = ("SELLABLE", stock[index][1] + quantity)
         item.afn = tuple(stock.values())
     if item.api_stock is not None:
         item.api_stock += quantity

@@ -122,12 +122,12 @@ def catalogue(
 
     `oddities` False leaves the edge cases out. `changed` is the wall time of the last change of all stock.
     """
-    place = MARKETPLACES[marketplace_id]
-    channel, japan = place.channel, place.country == "JP"
+    marketplace = MARKETPLACES[marketplace_id]
+    channel, is_japan = marketplace.channel, marketplace.country == "JP"
     rng = random.Random(f"{seed}/{marketplace_id}")
     items = {}
     for item in _items(listings, rng, channel, oddities):
         item.changed = changed
         items[item.sku] = item
-    renderings = {SHIPMENTS: Rendering(charset="cp932")} if japan else {}
-    return Catalogue(channel, items, renderings=renderings, has_points_column=japan)
+    renderings = {SHIPMENTS: Rendering(charset="cp932")} if is_japan else {}
+    return Catalogue(channel, items, renderings=renderings, has_points_column=is_japan)

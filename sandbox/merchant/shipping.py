@@ -110,17 +110,19 @@ def _code(rng: random.Random, length: int) -> str:
 
 def _pack(shipment: Shipment, shipment_units: list[Any], rng: random.Random) -> None:
     """Put the units of a shipment into one or two packages; sometimes a package has two equal entries for one line."""
-    wanted = 2 if len(shipment_units) > 1 and rng.random() < 0.3 else 1
-    for _ in range(wanted):
+    packages = 2 if len(shipment_units) > 1 and rng.random() < 0.3 else 1
+    for _ in range(packages):
         carrier = rng.choice(("AMZN_US", "UPS", "FEDEX"))
         shipment.packages.append((carrier, f"TBA{rng.randrange(10**12):012d}"))
-    for package in range(1, wanted + 1):
-        held = shipment_units[package - 1 :: wanted]
-        for line in dict.fromkeys(held):
-            quantity = held.count(line)
+    for package in range(1, packages + 1):
+        package_units = shipment_units[package - 1 :: packages]
+        for line in dict.fromkeys(package_units):
+            quantity = package_units.count(line)
             split = quantity % 2 == 0 and rng.random() < 0.1
-            for piece in (quantity // 2, quantity // 2) if split else (quantity,):
-                shipment.lines.append(ShipmentLine(line.item_id, line.sku, piece, package, f"D{_code(rng, 9)}"))
+            for entry_quantity in (quantity // 2, quantity // 2) if split else (quantity,):
+                shipment.lines.append(
+                    ShipmentLine(line.item_id, line.sku, entry_quantity, package, f"D{_code(rng, 9)}")
+                )
 
 
 def report_rows(
@@ -128,39 +130,39 @@ def report_rows(
 ) -> list[Row]:
     """Return the rows of one shipment for the shipments report."""
     shipped, reported = shipment.shipped_at or 0.0, shipment.reported_at or 0.0
-    place = MARKETPLACES[request.marketplace_id]
+    marketplace = MARKETPLACES[request.marketplace_id]
     numbers = {line.item_id: n for n, line in enumerate(request.lines)}
     address = request.address
-    base = {
+    common = {
         "amazon-order-id": amazon_order_id,
         "merchant-order-id": request.order_id,
         "shipment-id": shipment.shipment_id if plan.has_shipment_id else "",
-        "purchase-date": iso_for_country(min(received, shipped), place.country),
-        "shipment-date": iso_for_country(shipped, place.country),
-        "reporting-date": iso_for_country(reported, place.country),
-        "currency": place.currency,
+        "purchase-date": iso_for_country(min(received, shipped), marketplace.country),
+        "shipment-date": iso_for_country(shipped, marketplace.country),
+        "reporting-date": iso_for_country(reported, marketplace.country),
+        "currency": marketplace.currency,
         "ship-service-level": request.speed,
         "recipient-name": address.get("name", ""),
         "ship-address-1": address.get("addressLine1", ""),
         "ship-address-2": address.get("addressLine2", ""),
-        "ship-city": "--" if place.country == "JP" else address.get("city", ""),
+        "ship-city": "--" if marketplace.country == "JP" else address.get("city", ""),
         "ship-state": address.get("stateOrRegion", ""),
         "ship-postal-code": address.get("postalCode", ""),
         "ship-country": address.get("countryCode", ""),
         "ship-phone-number": address.get("phone", ""),
         "buyer-email": request.emails[0] if request.emails else "",
-        "estimated-arrival-date": iso_for_country(shipped + 2 * DAY, place.country),
+        "estimated-arrival-date": iso_for_country(shipped + 2 * DAY, marketplace.country),
         "fulfillment-center-id": shipment.center,
         "fulfillment-channel": "AFN",
         "sales-channel": "Non-Amazon",
         "points-granted": "0",
         **dict.fromkeys(_ZERO_AMOUNT_COLUMNS, "0.00"),
     }
-    made = []
+    rows = []
     for line in shipment.lines:
         carrier, tracking = shipment.packages[line.package - 1]
-        made.append(
-            base
+        rows.append(
+            common
             | {
                 "shipment-item-id": line.shipment_item_id if plan.has_shipment_item_id else "",
                 "amazon-order-item-id": f"{int(amazon_order_id[4:11]) % 10}{numbers[line.item_id]:04d}{amazon_order_id[-7:]}",
@@ -172,7 +174,7 @@ def report_rows(
                 "tracking-number": tracking,
             }
         )
-    return made
+    return rows
 
 
 _ZERO_AMOUNT_COLUMNS = (

@@ -49,14 +49,14 @@ def actions(world: World) -> dict[tuple[str, str], Action]:
 
 def describe(world: World) -> dict[str, Any]:
     """Return the documentation that GET /control answers with."""
-    listed = {
+    action_docs = {
         f"{method} {path}": {
             "does": (inspect.getdoc(action) or "The sellers and their credentials.").split("\n\n")[0],
             "arguments": str(inspect.signature(action)).partition(" -> ")[0],
         }
         for (method, path), action in actions(world).items()
     }
-    listed["GET /control/truth/{seller_id}/{marketplace_id}"] = {
+    action_docs["GET /control/truth/{seller_id}/{marketplace_id}"] = {
         "does": inspect.getdoc(world.truth) or "",
         "arguments": "?include_fbm_quantity=&fetch_missing_inventory=&import_deleted_skus= (true or false)",
     }
@@ -67,7 +67,7 @@ def describe(world: World) -> dict[str, Any]:
         "fates": {operation: list(fates) for operation, fates in faults.FATES.items()},
         "arguments": inspect.getdoc(faults.Fault) or "",
     }
-    return {"actions": listed, "faults": fault_options, "not_imitated": list(NOT_IMITATED)}
+    return {"actions": action_docs, "faults": fault_options, "not_imitated": list(NOT_IMITATED)}
 
 
 def call_action(action: Action, arguments: dict[str, Any]) -> Any:

@@ -94,6 +94,7 @@ def _check_rate_limit(call: Call) -> None:
 
 
 def _identify_caller(call: Call) -> None:
+    """Set the call's seller from its access token, refresh token or signed URL; SP-API calls need a valid user agent and token."""
     if call.operation.style == "sp-api":
         check_user_agent(call.incoming.headers.get("user-agent"))
         _authenticate(call)
@@ -101,9 +102,6 @@ def _identify_caller(call: Call) -> None:
         lwa.identify_seller(call)
     else:
         storage.identify_seller(call)
-    merchant = call.merchant_or_none
-    seller_id = merchant.seller_id if merchant else None
-    call.fault = call.world.faults.take_due(call.operation.name, seller_id, call.operation.subject(call))
 
 
 def _run(call: Call, resets: int) -> Answer:
@@ -115,6 +113,7 @@ def _run(call: Call, resets: int) -> Answer:
         raise unauthorized()
     with call.world.lock:
         _identify_caller(call)
+        call.fault = call.take_due_fault()
     _inject_fault_before(call)
     with call.world.lock:
         if call.world.resets != resets:

@@ -132,17 +132,17 @@ class FeedDesk:
         feed.status, feed.retained_from = status, due
         feed.ended = max(feed.started or feed.created, self.clock.wall_at(due))
         queue = self._queues[feed.merchant.seller_id, feed.feed_type]
-        first = queue[0] is feed
+        was_first = queue[0] is feed
         queue.remove(feed)
-        if first:
+        if was_first:
             self._schedule_next(queue, due)
 
     # Processing
 
     def _process_messages(self, feed: Feed, due: float) -> None:
-        place = feed.marketplace_ids[0]
+        marketplace_id = feed.marketplace_ids[0]
         try:
-            messages = feed_xml.read(feed.content, feed.feed_type, feed.merchant.seller_id, place)
+            messages = feed_xml.read(feed.content, feed.feed_type, feed.merchant.seller_id, marketplace_id)
         except feed_xml.IllFormedError as error:
             self._reject_document(feed, str(error))
             return
@@ -158,7 +158,9 @@ class FeedDesk:
         results: list[Result] = []
         for message in messages:
             refusals = self._handle_message(feed, message, due)
-            results += [Result(message.message_id, "Error", one.code, one.text, one.sku) for one in refusals]
+            results += [
+                Result(message.message_id, "Error", refusal.code, refusal.text, refusal.sku) for refusal in refusals
+            ]
             if fate == "warnings" and not refusals:
                 text = "The order was accepted; its delivery may take longer than usual."
                 results.append(Result(message.message_id, "Warning", "14001", text))
@@ -176,10 +178,10 @@ class FeedDesk:
     def _handle_message(self, feed: Feed, message: feed_xml.Message, due: float) -> list[Refusal]:
         desk, merchant = self.orders, feed.merchant
         text = "We are unable to process the XML feed because one or more items are invalid. "
-        refusals = [Refusal("6024", text + one) for one in message.schema_errors]
+        refusals = [Refusal("6024", text + error) for error in message.schema_errors]
         if feed.feed_type == feed_xml.CANCEL_FEED:
             reason = None if refusals else desk.cancel(merchant, message.order_id)
-            return refusals + [Refusal("13060", one) for one in (reason,) if one]
+            return [Refusal("13060", reason)] if reason else refusals
         if message.order is None:
             return desk.record_request(merchant, message.order_id, refusals)
         return desk.place(merchant, message.order, due)
@@ -209,7 +211,7 @@ class FeedDesk:
 
     def shown(self, feed: Feed) -> dict[str, Any]:
         """Return a feed as getFeed answers it."""
-        shown: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "feedId": feed.feed_id,
             "feedType": feed.feed_type,
             "marketplaceIds": list(feed.marketplace_ids),
@@ -217,21 +219,17 @@ class FeedDesk:
             "processingStatus": feed.status,
         }
         if feed.started is not None:
-            shown["processingStartTime"] = iso(feed.started)
+            answer["processingStartTime"] = iso(feed.started)
         if feed.ended is not None:
-            shown["processingEndTime"] = iso(feed.ended)
+            answer["processingEndTime"] = iso(feed.ended)
             if feed.result is not None:
-                shown["resultFeedDocumentId"] = feed.result.document_id
-        return shown
+                answer["resultFeedDocumentId"] = feed.result.document_id
+        return answer
 
     def result_document(self, merchant: Merchant, document_id: str) -> Document | None:
         """Return a result document of this seller, or None if there is none or its retention period is over."""
         for feed in self.of_seller(merchant.seller_id):
-            if feed.result is not None and feed.result.document_id == document_id:
+            if feed.result is not None and feed.ended is not None and feed.result.document_id == document_id:
                 is_retained = self.clock.waited() - feed.retained_from < RESULT_RETENTION_SECONDS
-                return (
-                    feed.result
-                    if is_retained and feed.ended is not None and feed.fate_name != "expired_result"
-                    else None
-                )
+                return feed.result if is_retained and feed.fate_name != "expired_result" else None
         return None

@@ -169,27 +169,27 @@ class Fulfillment:
         with self.lock:
             self.merchant(seller_id)
             self.settle()
-            wanted = (
+            orders = (
                 self.order_desk.of_seller(seller_id)
                 if order_ids is None
                 else [self._order(seller_id, order_id) for order_id in order_ids]
             )
-            return {order.request.order_id: self._ship(order, reported, parts) for order in wanted}
+            return {order.request.order_id: self._ship(order, reported, parts) for order in orders}
 
     def _ship(self, order: Order, reported: float, parts: int | None) -> int:
         desk, merchant = self.order_desk, self.merchant(order.seller_id)
-        made, left = 0, parts
+        row_count, shipments_left = 0, parts
         if order.status in OPEN_STATUSES and order.request.action == "Ship" and not desk.plan_for(order).never_ships:
             for shipment in desk.plan_for(order).shipments:
-                if shipment.shipped_at is None and left != 0:
+                if shipment.shipped_at is None and shipments_left != 0:
                     late = 5 * DAY if desk.plan_for(order).late else 0.0
                     desk.ship(order, shipment, reported - late - HOUR)
-                    left = None if left is None else left - 1
+                    shipments_left = None if shipments_left is None else shipments_left - 1
             order.updated = self.clock.wall()
         for shipment in order.departed_shipments():
             if shipment.reported_at is None:
-                made += desk.add_report_rows(merchant, order, shipment, reported)
-        return made
+                row_count += desk.add_report_rows(merchant, order, shipment, reported)
+        return row_count
 
     def seed_shipments(
         self, seller_id: str, marketplace_id: str, n: int, start: str | datetime, end: str | datetime, seed: int = 1
@@ -198,21 +198,23 @@ class Fulfillment:
 
         All rows differ. Some lack the shipment id (cross-border) or the shipment item id, some shipped days before.
         """
-        first, last = (_timestamp(moment) for moment in (start, end))
-        if n < 0 or last < first:
+        first_moment, last_moment = (_timestamp(moment) for moment in (start, end))
+        if n < 0 or last_moment < first_moment:
             raise ValueError("n must not be negative, and start must not be after end")
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
-            catalogue.shipment_rows += consumer_rows(catalogue, marketplace_id, n, first, last, f"{seed}/{seller_id}")
+            catalogue.shipment_rows += consumer_rows(
+                catalogue, marketplace_id, n, first_moment, last_moment, f"{seed}/{seller_id}"
+            )
 
     def fill_in_shipment_item_ids(self, seller_id: str, marketplace_id: str) -> int:
         """Add the missing shipment item ids to the report rows, as later reports may; returns the number of rows changed."""
         with self.lock:
             rows = self._catalogue(seller_id, marketplace_id).shipment_rows
-            empty = [place for place, row in enumerate(rows) if not row.get("shipment-item-id")]
-            for place in empty:
-                rows[place] = rows[place] | {"shipment-item-id": f"Dlate{place:09d}"}
-            return len(empty)
+            missing = [index for index, row in enumerate(rows) if not row.get("shipment-item-id")]
+            for index in missing:
+                rows[index] = rows[index] | {"shipment-item-id": f"Dlate{index:09d}"}
+            return len(missing)
 
     def shipment_truth(
         self,
@@ -228,26 +230,26 @@ class Fulfillment:
         """
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
-            first = 0.0 if start is None else _timestamp(start)
-            sent = catalogue.shipment_rows_between(first, self.clock.wall() if end is None else _timestamp(end))
+            first_moment = 0.0 if start is None else _timestamp(start)
+            rows = catalogue.shipment_rows_between(first_moment, self.clock.wall() if end is None else _timestamp(end))
         orders: dict[str, dict[str, dict[str, Any]]] = {}
-        for row in sent:
+        for row in rows:
             if not row.get("merchant-order-id"):
                 continue
             skus = orders.setdefault(row["merchant-order-id"], {})
-            one = skus.setdefault(
+            totals = skus.setdefault(
                 row["sku"], {"quantity": 0, "tracking_numbers": set(), "carriers": set(), "service_levels": set()}
             )
-            one["quantity"] += int(row["quantity-shipped"])
-            one["tracking_numbers"].add(row["tracking-number"])
-            one["carriers"].add(row["carrier"])
-            one["service_levels"].add(row["ship-service-level"])
+            totals["quantity"] += int(row["quantity-shipped"])
+            totals["tracking_numbers"].add(row["tracking-number"])
+            totals["carriers"].add(row["carrier"])
+            totals["service_levels"].add(row["ship-service-level"])
         for skus in orders.values():
-            for one in skus.values():
-                one.update({name: sorted(value) for name, value in one.items() if isinstance(value, set)})
+            for totals in skus.values():
+                totals.update({name: sorted(value) for name, value in totals.items() if isinstance(value, set)})
         identities = [
             {name: row.get(name, "") for name in _IDENTITY_COLUMNS} | {"quantity": int(row["quantity-shipped"])}
-            for row in sent
+            for row in rows
         ]
         return {"orders": orders, "rows": identities}
 

@@ -198,8 +198,8 @@ class ReportDesk:
             document = cached.document
             report.document = self._add_document(report, document.content, document.declare_gzip, document.content_type)
             return
-        wanted = report.marketplace_ids[:1] if report.report_type == LISTINGS else report.marketplace_ids
-        catalogues = [merchant.catalogue(m) for m in wanted]
+        marketplace_ids = report.marketplace_ids[:1] if report.report_type == LISTINGS else report.marketplace_ids
+        catalogues = [merchant.catalogue(m) for m in marketplace_ids]
         if all(catalogue.modes.get(report.report_type) == "no_data" for catalogue in catalogues):
             report.final_status = "CANCELLED"
             return
@@ -242,7 +242,7 @@ class ReportDesk:
     def shown(self, report: Report) -> dict[str, Any]:
         """Return a report as getReport answers it."""
         status = self.status(report)
-        shown: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "reportType": report.report_type,
             "processingStatus": status,
             "marketplaceIds": list(report.marketplace_ids),
@@ -253,12 +253,12 @@ class ReportDesk:
         }
         now = self.clock.wall()
         if status not in {"IN_QUEUE", "CANCELLED"}:
-            shown["processingStartTime"] = iso(min(now, report.created + self._real_seconds(QUEUE_SHARE)))
+            answer["processingStartTime"] = iso(min(now, report.created + self._real_seconds(QUEUE_SHARE)))
         if status in {"DONE", "FATAL", "CANCELLED"}:
-            shown["processingEndTime"] = iso(min(now, report.created + self._real_seconds(1.0)))
+            answer["processingEndTime"] = iso(min(now, report.created + self._real_seconds(1.0)))
         if status in {"DONE", "FATAL"} and report.document is not None:
-            shown["reportDocumentId"] = report.document.document_id
-        return shown
+            answer["reportDocumentId"] = report.document.document_id
+        return answer
 
     def _real_seconds(self, share: float) -> float:
         return self.processing_seconds * share / self.clock.speed

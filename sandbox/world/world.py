@@ -112,8 +112,8 @@ class World(Fulfillment):
         marketplace. They begin with the edge cases seen in real reports (`oddities` False: ordinary SKUs only).
         """
         with self.lock:
-            wanted = tuple(marketplace_ids)
-            region = region_of(wanted)
+            ids = tuple(marketplace_ids)
+            region = region_of(ids)
             if seller_id in self.merchants:
                 raise ValueError(f"the seller {seller_id} exists already")
             refresh_token = refresh_token or f"Atzr|{secrets.token_urlsafe(32)}"
@@ -129,7 +129,7 @@ class World(Fulfillment):
                 refresh_token,
                 region,
                 store_name or f"Store of {seller_id}",
-                wanted,
+                ids,
                 partial(seeding.catalogue, listings=listings, seed=seed, oddities=oddities, changed=self.clock.wall()),
             )
             return self.credentials(seller_id)
