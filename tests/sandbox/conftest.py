@@ -1,4 +1,4 @@
-"""A sandbox as good as new for each test, and clients for it."""
+"""Fixtures: a sandbox that is reset for each test, and clients for it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from sandbox.server.server import Sandbox
-from tests.sandbox.sandbox_client import US, Client
+from tests.sandbox.client import US, Client
 
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Sandbox]:
-    with Sandbox(listings=200, seed=1, processing_seconds=60) as one:
-        yield one
+    with Sandbox(listings=200, seed=1, processing_seconds=60) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
@@ -23,20 +23,20 @@ def amazon(running: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def client(amazon: Sandbox) -> Iterator[Client]:
-    one = Client(amazon).login()
-    yield one
-    one.session.close()
+    logged_in = Client(amazon).login()
+    yield logged_in
+    logged_in.session.close()
 
 
 @pytest.fixture
 def seller(amazon: Sandbox) -> Iterator[Any]:
-    """Make a further seller; returns his logged-in client."""
-    made: list[Client] = []
+    """A function that adds a seller and returns its client, with an access token."""
+    clients: list[Client] = []
 
     def make(seller_id: str = "A2OTHERSELLER", marketplaces: tuple[str, ...] = (US,), **more: Any) -> Client:
-        made.append(Client(amazon, amazon.world.add_merchant(seller_id, marketplaces, **more)).login())
-        return made[-1]
+        clients.append(Client(amazon, amazon.world.add_merchant(seller_id, marketplaces, **more)).login())
+        return clients[-1]
 
     yield make
-    for one in made:
+    for one in clients:
         one.session.close()

@@ -1,4 +1,4 @@
-"""The oddities a document can be written with."""
+"""Report documents in every charset, language and irregularity that `Rendering` has."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sandbox.merchant.merchant import AFN, LISTINGS
 from sandbox.merchant.rendering import Rendering
 from sandbox.merchant.seed import catalogue
 from sandbox.server.server import Sandbox
-from tests.sandbox.sandbox_client import US, Client
+from tests.sandbox.client import US, Client
 
 ITEMS = list(catalogue(US, listings=200, seed=1).items.values())
 
@@ -35,7 +35,7 @@ def lines(document: bytes, charset: str = "utf-8") -> list[str]:
         ({"charset": "cp932", "declared_charset": ""}, "text/plain", "cp932", "スチームオーブン"),
     ],
 )
-def test_charsets(
+def test_a_document_is_encoded_in_its_charset(
     amazon: Sandbox, client: Client, *, options: dict[str, Any], content_type: str, charset: str, title: str
 ) -> None:
     amazon.world.set_rendering("A1SANDBOXSELLER", US, **options)
@@ -47,7 +47,7 @@ def test_charsets(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_language_names_what_quantities_need(language: str) -> None:
+def test_every_language_has_the_columns_that_quantities_require(language: str) -> None:
     header, *rows = lines(written(language))
     names = header.split("\t")
     assert names == [name for _, name in LISTING_HEADERS[language]]
@@ -58,14 +58,14 @@ def test_every_language_names_what_quantities_need(language: str) -> None:
     assert language == "en" or header != "\t".join(LISTING_COLUMNS)
 
 
-def test_chinese_repeats_names() -> None:
+def test_the_chinese_header_repeats_names() -> None:
     names = lines(written("zh"))[0].split("\t")
     assert len(names) == 29
     assert [place for place, name in enumerate(names) if name == "商品编码"] == [2, 22]
     assert names.count("不适用项目") > 5
 
 
-def test_locales_choose_a_language() -> None:
+def test_the_locale_selects_the_language() -> None:
     assert [language_of(locale) for locale in ("en_US", "en_GB", "de_DE", "ja_JP", "sv_SE")] == [
         "en",
         "en_GB",
@@ -75,13 +75,13 @@ def test_locales_choose_a_language() -> None:
     ]
 
 
-def test_a_cached_locale_wins(amazon: Sandbox, client: Client) -> None:
+def test_a_cached_locale_overrides_the_requested_one(amazon: Sandbox, client: Client) -> None:
     amazon.world.set_rendering("A1SANDBOXSELLER", US, LISTINGS, language="fr", locale_cached=True)
     text = client.text(client.finished(LISTINGS, reportOptions={"preferredReportDocumentLocale": "en_US"}))
     assert text.startswith("nom-produit\t")
 
 
-def test_column_order() -> None:
+def test_columns_can_be_reversed_or_shuffled() -> None:
     plain = lines(written())[1].split("\t")
     assert lines(written(column_order="reversed"))[1].split("\t") == plain[::-1]
     header, first, *_ = lines(written(column_order="shuffled"))
@@ -91,7 +91,7 @@ def test_column_order() -> None:
     )
 
 
-def test_headers_and_fields_that_do_not_match() -> None:
+def test_the_header_can_have_more_or_fewer_fields_than_the_rows() -> None:
     header, *rows = lines(written(headers_only=["Minimum order quantity", "Sell remainder"]))
     assert len(header.split("\t")) == 31
     assert {len(row.split("\t")) for row in rows} == {29}
@@ -100,7 +100,7 @@ def test_headers_and_fields_that_do_not_match() -> None:
     assert all(row.endswith("\t") and len(row.split("\t")) == 30 for row in rows)
 
 
-def test_repeated_missing_and_extra_columns() -> None:
+def test_columns_can_be_repeated_missing_or_extra() -> None:
     names = lines(written(unused_header="not-applicable"))[0].split("\t")
     assert (len(names), names.count("not-applicable")) == (29, 9)
     header, row, *_ = lines(written(missing_columns=["asin1", "price"], extra_columns=["Business Price"]))
@@ -109,13 +109,13 @@ def test_repeated_missing_and_extra_columns() -> None:
     assert dict(zip(names, row.split("\t"), strict=True))["Business Price"] == "extra"
 
 
-def test_ragged_rows_keep_what_is_needed() -> None:
+def test_ragged_rows_keep_the_required_columns() -> None:
     lengths = [len(row.split("\t")) for row in lines(written(ragged_every=3))[1:]]
     assert lengths[:6] == [29, 29, 27, 29, 29, 27]
     assert set(LISTING_COLUMNS[:27]) >= REQUIRED_COLUMNS & set(LISTING_COLUMNS)
 
 
-def test_text_oddities() -> None:
+def test_control_characters_quotes_and_line_ends_are_written_unchanged() -> None:
     document = written()
     assert "\u2028".encode() in document
     assert b"A carriage\rreturn\t" in document
@@ -125,7 +125,7 @@ def test_text_oddities() -> None:
     assert b"\r\n" not in written(crlf=False)
 
 
-def test_afn_reports_stay_english(amazon: Sandbox, client: Client) -> None:
+def test_afn_reports_are_always_in_english(amazon: Sandbox, client: Client) -> None:
     amazon.world.set_rendering("A1SANDBOXSELLER", US, language="de")
     assert client.text(client.finished(AFN)).startswith("seller-sku\t")
 
@@ -134,6 +134,6 @@ def test_afn_reports_stay_english(amazon: Sandbox, client: Client) -> None:
     "options",
     [{"charset": "latin-1"}, {"language": "xx"}, {"column_order": "x"}, {"x": 1}, {"bom": True, "charset": "cp932"}],
 )
-def test_options_that_do_not_exist_are_refused(options: dict[str, Any]) -> None:
+def test_unknown_options_are_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"not one of|unknown|BOM"):
         Rendering().with_options(options)

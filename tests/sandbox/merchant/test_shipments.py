@@ -1,4 +1,4 @@
-"""Orders that leave, the report that tells of them, and the truth a reader must arrive at."""
+"""How orders ship, the shipments report, and the expected result of reading it."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from sandbox.merchant.headers import SHIPMENT_COLUMNS
 from sandbox.merchant.order_request import Line, OrderRequest
 from sandbox.merchant.shipping import ShippingScript, plan_shipments
 from sandbox.server.server import Sandbox
-from tests.sandbox.sandbox_client import US, Client
+from tests.sandbox.client import US, Client
 
 SELLER = "A1SANDBOXSELLER"
 SHIPMENTS = "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL"
@@ -32,7 +32,7 @@ def read(
     return [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
 
 
-def attached(rows: list[dict[str, str]]) -> dict[str, dict[str, int]]:
+def units_by_order(rows: list[dict[str, str]]) -> dict[str, dict[str, int]]:
     found: dict[str, Counter[str]] = {}
     for row in rows:
         if row["merchant-order-id"]:
@@ -45,7 +45,7 @@ def order(client: Client, order_id: str, quantity: int = 1, sku: str = "AFN-PLAI
     assert client.create_order(order_id, items=items).status_code == 200
 
 
-def test_orders_ship_with_time_and_are_reported_later(amazon: Sandbox, client: Client) -> None:
+def test_orders_ship_over_time_and_are_reported_later(amazon: Sandbox, client: Client) -> None:
     for order_id, late in (("SOON", False), ("LATE", True)):
         amazon.world.plan_order(SELLER, order_id, parts=1, never=False, late=late)
         order(client, order_id, 2)
@@ -55,7 +55,7 @@ def test_orders_ship_with_time_and_are_reported_later(amazon: Sandbox, client: C
     assert set(amazon.world.shipment_truth(SELLER, US)["orders"]) == {"SOON"}
     amazon.world.advance(8 * 86400)
     rows = read(client, ago(hours=1), ago(seconds=0))
-    assert attached(rows) == {"SOON": {"AFN-PLAIN": 2}, "LATE": {"AFN-PLAIN": 2}}
+    assert units_by_order(rows) == {"SOON": {"AFN-PLAIN": 2}, "LATE": {"AFN-PLAIN": 2}}
     first = rows[0]
     assert list(first) == list(SHIPMENT_COLUMNS)
     assert first["amazon-order-id"].startswith("S01-")
@@ -70,8 +70,8 @@ def test_ship_now_ships_as_planned(amazon: Sandbox, client: Client) -> None:
     amazon.world.plan_order(SELLER, "FR-3", parts=1, never=False, shipment_item_id=False, shipment_id=False)
     for order_id, quantity in (("FR-1", 5), ("FR-2", 1), ("FR-3", 4)):
         order(client, order_id, quantity)
-    made = amazon.world.ship_now(SELLER, ["FR-1"], parts=1)
-    assert made["FR-1"] >= 1
+    row_counts = amazon.world.ship_now(SELLER, ["FR-1"], parts=1)
+    assert row_counts["FR-1"] >= 1
     part = amazon.world.orders(SELLER)["FR-1"]
     assert (part["status"], 0 < part["shipped"]["AFN-PLAIN"] < 5) == ("Processing", True)
     amazon.world.ship_now(SELLER, reported_minutes_ago=4)
@@ -79,7 +79,7 @@ def test_ship_now_ships_as_planned(amazon: Sandbox, client: Client) -> None:
         "FR-1": ("Complete", 5), "FR-2": ("Received", 0), "FR-3": ("Complete", 4),
     }  # fmt: skip
     rows = read(client, ago(minutes=10), ago(minutes=2))
-    assert attached(rows) == {"FR-1": {"AFN-PLAIN": 5}, "FR-3": {"AFN-PLAIN": 4}}
+    assert units_by_order(rows) == {"FR-1": {"AFN-PLAIN": 5}, "FR-3": {"AFN-PLAIN": 4}}
     assert len({row["shipment-id"] for row in rows if row["merchant-order-id"] == "FR-1"}) == 3
     assert {(row["shipment-id"], row["shipment-item-id"]) for row in rows if row["merchant-order-id"] == "FR-3"} == {
         ("", "")
@@ -90,7 +90,7 @@ def test_ship_now_ships_as_planned(amazon: Sandbox, client: Client) -> None:
     assert amazon.world.ship_now(SELLER) == {"FR-1": 0, "FR-2": 0, "FR-3": 0}
 
 
-def test_the_rest_of_a_part_shipped_by_hand_leaves_with_time(amazon: Sandbox, client: Client) -> None:
+def test_the_remaining_shipments_of_an_order_shipped_in_part_leave_over_time(amazon: Sandbox, client: Client) -> None:
     amazon.world.plan_order(SELLER, "FR-1", parts=2, never=False)
     order(client, "FR-1", 2)
     amazon.world.ship_now(SELLER, parts=1)
@@ -100,7 +100,7 @@ def test_the_rest_of_a_part_shipped_by_hand_leaves_with_time(amazon: Sandbox, cl
     assert truth["orders"]["FR-1"]["AFN-PLAIN"]["quantity"] == 2
 
 
-def test_ship_now_reports_what_waits_for_its_report(amazon: Sandbox, client: Client) -> None:
+def test_ship_now_reports_shipments_that_are_not_reported_yet(amazon: Sandbox, client: Client) -> None:
     amazon.world.plan_order(SELLER, "FR-1", parts=1, never=False, late=True)
     order(client, "FR-1")
     amazon.world.advance(32 * 3600)
@@ -111,7 +111,7 @@ def test_ship_now_reports_what_waits_for_its_report(amazon: Sandbox, client: Cli
     assert len(amazon.world.shipment_truth(SELLER, US)["rows"]) == 1
 
 
-def test_mistakes_of_the_control_are_named(amazon: Sandbox, client: Client) -> None:
+def test_invalid_control_calls_are_rejected_with_a_reason(amazon: Sandbox, client: Client) -> None:
     order(client, "FR-1")
     amazon.world.plan_order(SELLER, "FR-1", parts=1, never=False)
     amazon.world.ship_now(SELLER)
@@ -127,7 +127,7 @@ def test_mistakes_of_the_control_are_named(amazon: Sandbox, client: Client) -> N
         amazon.world.seed_shipments(SELLER, US, 1, ago(days=1), ago(days=2))
 
 
-def test_the_truth_is_what_the_report_says(amazon: Sandbox, client: Client) -> None:
+def test_the_truth_equals_the_shipments_report(amazon: Sandbox, client: Client) -> None:
     for number in range(25):
         amazon.world.set_stock(SELLER, US, f"MCF-{number % 7}", fba=50)
         order(client, f"FR-{number:02d}", 1 + number % 4, f"MCF-{number % 7}")
@@ -136,7 +136,7 @@ def test_the_truth_is_what_the_report_says(amazon: Sandbox, client: Client) -> N
     truth = amazon.world.shipment_truth(SELLER, US)
     rows = read(client, ago(days=20, minutes=1), ago(minutes=2))
     quantities = {i: {sku: one["quantity"] for sku, one in skus.items()} for i, skus in truth["orders"].items()}
-    assert attached(rows) == quantities
+    assert units_by_order(rows) == quantities
     assert 15 < len(quantities) <= 25
 
     def identity(row: dict[str, Any]) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def test_windows_repeat_rows_only_where_they_overlap(amazon: Sandbox, client: Cl
     assert len(truth["rows"]) == sum(both.values())
 
 
-def test_consumer_rows_have_the_known_holes(amazon: Sandbox) -> None:
+def test_consumer_rows_lack_the_values_they_lack_at_amazon(amazon: Sandbox) -> None:
     amazon.world.seed_shipments(SELLER, US, 2000, ago(days=10), ago(minutes=3))
     truth = amazon.world.shipment_truth(SELLER, US)
     rows = truth["rows"]
@@ -185,7 +185,7 @@ def test_consumer_rows_have_the_known_holes(amazon: Sandbox) -> None:
     assert any(delay > timedelta(days=2) for delay in delays)
 
 
-def test_ids_can_be_filled_in_later(amazon: Sandbox, client: Client) -> None:
+def test_missing_ids_can_be_added_later(amazon: Sandbox, client: Client) -> None:
     amazon.world.plan_order(SELLER, "FR-1", never=False, shipment_item_id=False)
     order(client, "FR-1")
     amazon.world.ship_now(SELLER)
@@ -222,7 +222,7 @@ REQUEST = OrderRequest(
 RESERVED = {"1": 4, "2": 1, "3": 2}
 
 
-def test_a_plan_ships_every_unit_once_and_is_always_the_same() -> None:
+def test_a_plan_ships_every_unit_once_and_is_deterministic() -> None:
     seen: Counter[str] = Counter()
     for number in range(400):
         plan = plan_shipments(f"1/{number}", REQUEST, RESERVED, ShippingScript())
@@ -245,7 +245,7 @@ def test_a_plan_ships_every_unit_once_and_is_always_the_same() -> None:
     assert {"parts 1", "parts 2", "parts 3", "never", "late", "no item id", "packages", "split"} <= set(seen)
 
 
-def test_only_orders_abroad_lack_the_shipment_id() -> None:
+def test_only_cross_border_orders_lack_the_shipment_id() -> None:
     abroad = OrderRequest("FR", US, "FR", None, "", "Standard", "FillOrKill", "Ship", lines=REQUEST.lines)
     found = [plan_shipments(f"1/{number}", abroad, RESERVED, ShippingScript()).has_shipment_id for number in range(100)]
     assert 20 < sum(found) < 80

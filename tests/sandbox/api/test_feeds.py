@@ -1,4 +1,4 @@
-"""Feeds from the upload to the processing report, and every fate a feed can have."""
+"""Feeds from the upload to the processing report, and every fate of a feed."""
 
 import gzip
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from sandbox.server.server import Sandbox
-from tests.sandbox.sandbox_client import (
+from tests.sandbox.client import (
     CANCELLATIONS,
     ORDERS,
     US,
@@ -23,7 +23,7 @@ from tests.sandbox.sandbox_client import (
 
 SELLER = "A1SANDBOXSELLER"
 FEEDS = "/feeds/2021-06-30/feeds"
-ILL = "The XML you submitted is ill-formed at the Amazon Envelope XML level at (or near) line "
+ILL_FORMED = "The XML you submitted is ill-formed at the Amazon Envelope XML level at (or near) line "
 
 
 def created_ids(amazon: Sandbox) -> list[str]:
@@ -33,7 +33,7 @@ def created_ids(amazon: Sandbox) -> list[str]:
 # Documents.
 
 
-def test_an_upload_needs_exactly_the_declared_type_and_no_credentials(client: Client) -> None:
+def test_an_upload_requires_the_declared_content_type_and_no_credentials(client: Client) -> None:
     url = client.feed_document()["url"]
     for wrong in ("text/xml", "text/xml;charset=UTF-8", "text/xml; charset=utf-8"):
         answer = client.session.put(url, data=b"x", headers={"Content-Type": wrong}, timeout=10)
@@ -49,8 +49,8 @@ def test_an_upload_needs_exactly_the_declared_type_and_no_credentials(client: Cl
 def test_an_upload_url_expires(amazon: Sandbox, client: Client) -> None:
     url = client.feed_document()["url"]
     amazon.world.expire("urls")
-    late = client.session.put(url, data=b"x", headers={"Content-Type": XML}, timeout=10)
-    assert (late.status_code, "<Message>Request has expired</Message>" in late.text) == (403, True)
+    expired = client.session.put(url, data=b"x", headers={"Content-Type": XML}, timeout=10)
+    assert (expired.status_code, "<Message>Request has expired</Message>" in expired.text) == (403, True)
     amazon.world.add_fault("uploadDocument", "expired_url")
     url = client.feed_document()["url"]
     assert client.session.put(url, data=b"x", headers={"Content-Type": XML}, timeout=10).status_code == 403
@@ -61,22 +61,24 @@ def test_an_upload_url_expires(amazon: Sandbox, client: Client) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"contentType": ""}, {"contentType": 1}, {"contentType": XML, "x": 1}])
-def test_bad_document_requests_are_refused(client: Client, body: Any) -> None:
+def test_invalid_feed_document_requests_are_rejected(client: Client, body: Any) -> None:
     answer = client.call("POST", "/feeds/2021-06-30/documents", json=body)
     assert (answer.status_code, error(answer)["code"]) == (400, "InvalidInput")
 
 
-def test_a_document_must_be_uploaded_and_lives_two_days(amazon: Sandbox, client: Client, seller: Any) -> None:
+def test_a_feed_document_must_be_uploaded_and_expires_after_two_days(
+    amazon: Sandbox, client: Client, seller: Any
+) -> None:
     empty = client.feed_document()["feedDocumentId"]
     assert client.submit(empty).status_code == 400
     assert client.submit("amzn1.nothing").status_code == 400
-    good = client.upload(envelope(order_xml()))
+    document_id = client.upload(envelope(order_xml()))
     other: Client = seller()
-    assert other.submit(good).status_code == 400
+    assert other.submit(document_id).status_code == 400
     amazon.world.advance(2 * 86400 - 60)
-    assert client.submit(good).status_code == 202
+    assert client.submit(document_id).status_code == 202
     amazon.world.advance(120)
-    assert client.submit(good).status_code == 400
+    assert client.submit(document_id).status_code == 400
     assert amazon.world.feed_count == 1
 
 
@@ -101,7 +103,7 @@ def test_a_document_must_be_uploaded_and_lives_two_days(amazon: Sandbox, client:
         ({"colour": "red"}, 400),
     ],
 )
-def test_bad_feeds_are_refused_and_not_made(
+def test_invalid_feeds_are_rejected_and_not_created(
     amazon: Sandbox, client: Client, change: dict[str, Any], status: int
 ) -> None:
     body = {"feedType": ORDERS, "marketplaceIds": [US], "inputFeedDocumentId": client.upload("x")} | change
@@ -110,7 +112,7 @@ def test_bad_feeds_are_refused_and_not_made(
     assert amazon.world.feed_count == 0
 
 
-def test_a_feed_goes_its_way_with_time(amazon: Sandbox, client: Client) -> None:
+def test_a_feed_passes_through_its_statuses_over_time(amazon: Sandbox, client: Client) -> None:
     feed_id = client.submit(client.upload(envelope(order_xml()))).json()["feedId"]
     first = client.feed(feed_id)
     assert (first["processingStatus"], first["feedType"], first["marketplaceIds"]) == ("IN_QUEUE", ORDERS, [US])
@@ -131,14 +133,14 @@ def test_feeds_of_one_type_are_processed_one_after_another(amazon: Sandbox, clie
     ids = [client.submit(client.upload(envelope(order_xml(f"FR-{n}")))).json()["feedId"] for n in range(3)]
     cancelling = client.submit(client.upload("x"), CANCELLATIONS).json()["feedId"]
     other: Client = seller()
-    elsewhere = other.submit(other.upload("x")).json()["feedId"]
+    other_feed = other.submit(other.upload("x")).json()["feedId"]
 
     def states() -> list[str]:
         return [client.feed(feed_id)["processingStatus"] for feed_id in (*ids, cancelling)]
 
     amazon.world.advance(60)
     assert states() == ["DONE", "IN_PROGRESS", "IN_QUEUE", "DONE"]
-    assert other.feed(elsewhere)["processingStatus"] == "DONE"
+    assert other.feed(other_feed)["processingStatus"] == "DONE"
     amazon.world.advance(50)
     assert states() == ["DONE", "DONE", "IN_PROGRESS", "DONE"]
     amazon.world.advance(86400)
@@ -149,7 +151,7 @@ def test_feeds_of_one_type_are_processed_one_after_another(amazon: Sandbox, clie
     assert [feed["sellerId"] for feed in amazon.world.feeds()] == ["A2OTHERSELLER", *[SELLER] * 4]
 
 
-def test_only_a_feed_in_the_queue_is_cancelled(amazon: Sandbox, client: Client) -> None:
+def test_only_a_queued_feed_can_be_cancelled(amazon: Sandbox, client: Client) -> None:
     ids = [client.submit(client.upload(envelope(order_xml(f"FR-{n}")))).json()["feedId"] for n in range(3)]
     amazon.world.advance(15)
     assert client.call("DELETE", f"{FEEDS}/{ids[0]}").status_code == 400
@@ -169,7 +171,7 @@ def test_the_first_in_the_queue_can_be_cancelled(amazon: Sandbox, client: Client
     assert [client.feed(feed_id)["processingStatus"] for feed_id in ids] == ["CANCELLED", "DONE"]
 
 
-def test_feeds_are_listed(amazon: Sandbox, client: Client) -> None:
+def test_feeds_are_listed_filtered_and_paged(amazon: Sandbox, client: Client) -> None:
     ids = [client.submit(client.upload("x")).json()["feedId"] for _ in range(3)]
     there = client.submit(client.upload("x"), ORDERS, "A2EUQ1WTGCTBG2").json()["feedId"]
     cancelling = client.submit(client.upload("x"), CANCELLATIONS).json()["feedId"]
@@ -197,17 +199,17 @@ def test_feeds_are_listed(amazon: Sandbox, client: Client) -> None:
         assert listed(**query).status_code == 400
 
 
-def test_createfeed_is_one_per_two_minutes(amazon: Sandbox, client: Client) -> None:
+def test_createfeed_is_limited_to_a_burst_of_15_and_one_per_two_minutes(amazon: Sandbox, client: Client) -> None:
     document = client.upload("x")
     assert [client.submit(document).status_code for _ in range(16)] == [202] * 15 + [429]
     amazon.world.advance(121)
     assert [client.submit(document).status_code for _ in range(2)] == [202, 429]
 
 
-# What becomes of the messages.
+# Messages.
 
 
-def test_each_message_is_judged_by_itself(amazon: Sandbox, client: Client) -> None:
+def test_each_message_is_accepted_or_rejected_independently(amazon: Sandbox, client: Client) -> None:
     amazon.world.set_stock(SELLER, US, "FEW", fba=3)
     report = client.processed(
         envelope(
@@ -247,7 +249,7 @@ def test_each_message_is_judged_by_itself(amazon: Sandbox, client: Client) -> No
     assert amazon.world.truth(SELLER, US)["AFN-BOTH"]["fba"] == 8
 
 
-def test_an_order_sent_twice_is_seen(amazon: Sandbox, client: Client) -> None:
+def test_every_request_for_an_order_id_is_counted(amazon: Sandbox, client: Client) -> None:
     document = client.upload(envelope(order_xml("FR-1")))
     for _ in range(2):
         client.submit(document)
@@ -311,7 +313,9 @@ ORDER = order_xml("FR-1")
         (ORDER.replace("<MerchantSKU>AFN-PLAIN</MerchantSKU>", ""), "SellerSKU for Item Id: 1 is missing"),
     ],
 )
-def test_a_bad_message_is_an_error_and_stops_no_other(amazon: Sandbox, client: Client, payload: str, part: str) -> None:
+def test_an_invalid_message_is_an_error_and_does_not_affect_others(
+    amazon: Sandbox, client: Client, payload: str, part: str
+) -> None:
     assert payload != ORDER
     report = client.processed(envelope(payload, order_xml("FR-2")))
     assert report["counts"] == (2, 1, 1, 0)
@@ -330,16 +334,16 @@ def test_a_bad_message_is_an_error_and_stops_no_other(amazon: Sandbox, client: C
         {"CountryCode": "FR", "StateOrRegion": None, "City": "Orléans", "PostalCode": "45000", "PhoneNumber": "0"},
     ],
 )
-def test_good_addresses(amazon: Sandbox, client: Client, address: dict[str, str | None]) -> None:
+def test_valid_addresses_are_accepted(amazon: Sandbox, client: Client, address: dict[str, str | None]) -> None:
     assert client.processed(envelope(order_xml("FR-1", **address)))["counts"] == (1, 1, 0, 0)
     city = amazon.world.orders(SELLER)["FR-1"]["address"].get("city")
     assert city == address.get("City", "Seattle")
 
 
-def test_orders_do_not_go_between_britain_and_the_rest(seller: Any) -> None:
+def test_orders_between_the_uk_and_the_eu_are_rejected(seller: Any) -> None:
     german: Client = seller("A2EU", ("A1PA6795UKMFR9", "A1F83G8C2ARO7P"))
-    place = {"StateOrRegion": None, "CountryCode": "GB"}
-    document = envelope(order_xml("FR-1", **place), seller="A2EU")
+    address = {"StateOrRegion": None, "CountryCode": "GB"}
+    document = envelope(order_xml("FR-1", **address), seller="A2EU")
     assert german.processed(document, marketplace_id="A1PA6795UKMFR9")["counts"] == (1, 0, 1, 0)
     assert german.processed(document, marketplace_id="A1F83G8C2ARO7P")["counts"] == (1, 1, 0, 0)
 
@@ -370,15 +374,15 @@ def test_orders_do_not_go_between_britain_and_the_rest(seller: Any) -> None:
         envelope(order_xml("Caf\N{LATIN SMALL LETTER E WITH ACUTE}")).encode("latin-1"),
     ],
 )
-def test_a_bad_envelope_condemns_the_whole_document(amazon: Sandbox, client: Client, document: str | bytes) -> None:
+def test_an_invalid_envelope_rejects_the_whole_document(amazon: Sandbox, client: Client, document: str | bytes) -> None:
     report = client.processed(document)
     assert report["counts"] == (0, 0, 1, 0)
     ((number, code, _, text, _),) = report["results"]
-    assert (number, code, text.startswith(ILL)) == (0, "Error", True)
+    assert (number, code, text.startswith(ILL_FORMED)) == (0, "Error", True)
     assert amazon.world.orders(SELLER) == {}
 
 
-def test_full_documents_are_read(amazon: Sandbox, client: Client) -> None:
+def test_every_element_of_a_feed_document_is_read(amazon: Sandbox, client: Client) -> None:
     order = order_xml(
         "FR-1",
         head="<FulfillmentPolicy>FillOrKill</FulfillmentPolicy><FulfillmentMethod>Consumer</FulfillmentMethod>"
@@ -405,7 +409,7 @@ def test_full_documents_are_read(amazon: Sandbox, client: Client) -> None:
     assert shown["fulfillmentOrderItems"][0]["giftMessage"] == "Hi"
 
 
-def test_cancellations_by_feed(amazon: Sandbox, client: Client) -> None:
+def test_a_feed_can_cancel_orders(amazon: Sandbox, client: Client) -> None:
     client.processed(envelope(order_xml("FR-1"), order_xml("FR-2")))
     amazon.world.set_order_status(SELLER, "FR-2", "Processing")
     kind = "FulfillmentOrderCancellationRequest"
@@ -424,8 +428,8 @@ def test_cancellations_by_feed(amazon: Sandbox, client: Client) -> None:
 # Fates.
 
 
-def fated(amazon: Sandbox, client: Client, fault: str, **how: Any) -> dict[str, Any]:
-    """The feed of four orders after a scripted fate; the third order is one that Amazon refuses."""
+def feed_with_fate(amazon: Sandbox, client: Client, fault: str, **how: Any) -> dict[str, Any]:
+    """Submit a feed of four orders with a fate and return it when processed; the third order is invalid."""
     amazon.world.add_fault("createFeed", fault, **how)
     messages = [order_xml(f"FR-{n}", (("NOBODY" if n == 3 else "AFN-PLAIN", 1),)) for n in range(1, 5)]
     feed_id = client.submit(client.upload(envelope(*messages))).json()["feedId"]
@@ -439,25 +443,27 @@ def result_bytes(client: Client, feed: dict[str, Any]) -> tuple[bytes, bool]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "made"),
+    ("fault", "created"),
     [("fatal_none", []), ("fatal_some", ["FR-1"]), ("fatal_all", ["FR-1", "FR-2", "FR-4"]), ("cancelled", [])],
 )
-def test_feeds_can_end_badly(amazon: Sandbox, client: Client, fault: str, made: list[str]) -> None:
-    feed = fated(amazon, client, fault)
+def test_feeds_can_be_scripted_to_end_fatal_or_cancelled(
+    amazon: Sandbox, client: Client, fault: str, created: list[str]
+) -> None:
+    feed = feed_with_fate(amazon, client, fault)
     assert feed["processingStatus"] == ("CANCELLED" if fault == "cancelled" else "FATAL")
     assert "resultFeedDocumentId" not in feed
-    assert created_ids(amazon) == made
+    assert created_ids(amazon) == created
     assert amazon.world.feeds(SELLER)[0]["fate"] == fault
 
 
-def test_a_fatal_feed_can_leave_a_document(amazon: Sandbox, client: Client) -> None:
-    feed = fated(amazon, client, "fatal_all", with_document=True)
+def test_a_fatal_feed_can_have_a_result_document(amazon: Sandbox, client: Client) -> None:
+    feed = feed_with_fate(amazon, client, "fatal_all", with_document=True)
     assert feed["processingStatus"] == "FATAL"
     assert b"errorDetails" in result_bytes(client, feed)[0]
 
 
 @pytest.mark.parametrize(
-    ("fault", "counts", "codes", "made"),
+    ("fault", "counts", "codes", "created"),
     [
         ("message_zero", (0, 0, 1, 0), [(0, "Error")], 0),
         ("message_zero_some", (4, 3, 1, 0), [(3, "Error"), (0, "Error")], 3),
@@ -467,31 +473,33 @@ def test_a_fatal_feed_can_leave_a_document(amazon: Sandbox, client: Client) -> N
         ("plain_result", (4, 3, 1, 0), [(3, "Error")], 3),
     ],
 )
-def test_reports_can_be_odd(
-    amazon: Sandbox, client: Client, fault: str, counts: tuple[int, ...], codes: list[tuple[int, str]], made: int
+def test_processing_reports_can_be_scripted_to_be_irregular(
+    amazon: Sandbox, client: Client, fault: str, counts: tuple[int, ...], codes: list[tuple[int, str]], created: int
 ) -> None:
-    feed = fated(amazon, client, fault)
+    feed = feed_with_fate(amazon, client, fault)
     assert feed["processingStatus"] == "DONE"
     content, compressed = result_bytes(client, feed)
     assert compressed == (fault != "plain_result")
     report = read_report(gzip.decompress(content) if compressed else content)
     assert report["counts"] == counts
     assert [result[:2] for result in report["results"]] == codes
-    assert len(created_ids(amazon)) == made
+    assert len(created_ids(amazon)) == created
 
 
-def test_results_can_be_missing_expired_or_unreadable(amazon: Sandbox, client: Client) -> None:
-    feed = fated(amazon, client, "missing_result")
+def test_results_can_be_scripted_to_be_missing_expired_or_unreadable(amazon: Sandbox, client: Client) -> None:
+    feed = feed_with_fate(amazon, client, "missing_result")
     assert (feed["processingStatus"], "resultFeedDocumentId" in feed) == ("DONE", False)
-    feed = fated(amazon, client, "expired_result")
+    feed = feed_with_fate(amazon, client, "expired_result")
     assert client.feed_result(feed).status_code == 404
-    feed = fated(amazon, client, "unreadable_result")
+    feed = feed_with_fate(amazon, client, "unreadable_result")
     with pytest.raises(SyntaxError):
         read_report(gzip.decompress(result_bytes(client, feed)[0]))
 
 
-def test_results_are_kept_for_28_days_and_are_the_sellers_own(amazon: Sandbox, client: Client, seller: Any) -> None:
-    feed = fated(amazon, client, "gzip_result")
+def test_results_are_retained_for_28_days_and_visible_to_their_seller_only(
+    amazon: Sandbox, client: Client, seller: Any
+) -> None:
+    feed = feed_with_fate(amazon, client, "gzip_result")
     other: Client = seller()
     assert other.feed_result(feed).status_code == 404
     encoded = client.call(
@@ -511,7 +519,9 @@ def test_results_are_kept_for_28_days_and_are_the_sellers_own(amazon: Sandbox, c
 
 
 @pytest.mark.parametrize(("fault", "feeds"), [("reset_before", 0), ("reset_after", 1), ("error_after", 1), ("500", 0)])
-def test_answers_of_createfeed_are_lost(amazon: Sandbox, client: Client, fault: str, feeds: int) -> None:
+def test_createfeed_answers_can_be_lost_before_or_after_the_feed_is_created(
+    amazon: Sandbox, client: Client, fault: str, feeds: int
+) -> None:
     document = client.upload(envelope(order_xml()))
     amazon.world.add_fault("createFeed", fault, report_type=ORDERS)
     if fault.startswith("reset"):
@@ -524,7 +534,7 @@ def test_answers_of_createfeed_are_lost(amazon: Sandbox, client: Client, fault: 
     assert len(amazon.world.orders(SELLER)) == feeds
 
 
-def test_a_lost_feed_can_end_badly_too(amazon: Sandbox, client: Client) -> None:
+def test_a_feed_whose_answer_is_lost_can_also_have_a_fate(amazon: Sandbox, client: Client) -> None:
     amazon.world.add_fault("createFeed", "fatal_none")
     amazon.world.add_fault("createFeed", "500")
     amazon.world.add_fault("createFeed", "error_after")
@@ -537,8 +547,8 @@ def test_a_lost_feed_can_end_badly_too(amazon: Sandbox, client: Client) -> None:
     "operation",
     ["createFeedDocument", "uploadDocument", "createFeed", "getFeed", "getFeeds", "cancelFeed", "getFeedDocument"],
 )
-def test_every_operation_can_fail(amazon: Sandbox, client: Client, operation: str) -> None:
-    feed = fated(amazon, client, "gzip_result")
+def test_every_feeds_operation_can_be_scripted_to_fail(amazon: Sandbox, client: Client, operation: str) -> None:
+    feed = feed_with_fate(amazon, client, "gzip_result")
     amazon.world.add_fault(operation, 503)
     document = client.feed_document() if operation == "uploadDocument" else {"url": ""}
     call = {
@@ -568,6 +578,8 @@ def test_every_operation_can_fail(amazon: Sandbox, client: Client, operation: st
         ("createFeed", "warnings", {"with_document": True}),
     ],
 )
-def test_impossible_fates_are_refused(amazon: Sandbox, operation: str, fault: str, how: dict[str, Any]) -> None:
+def test_fates_that_an_operation_cannot_have_are_rejected(
+    amazon: Sandbox, operation: str, fault: str, how: dict[str, Any]
+) -> None:
     with pytest.raises(ValueError, match=r"belongs to|no access token"):
         amazon.world.add_fault(operation, fault, **how)

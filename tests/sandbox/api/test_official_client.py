@@ -1,4 +1,4 @@
-"""Amazon's official client drives the sandbox, and its models read the answers."""
+"""Amazon's official Python client calls the sandbox, and its models parse the answers."""
 
 import gzip
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from spapi import (
 
 from sandbox.server.server import Sandbox
 from sandbox.world.world import DEFAULT_MERCHANT
-from tests.sandbox.sandbox_client import ORDERS, US, XML, envelope, order_body, order_xml, read_report
+from tests.sandbox.client import ORDERS, US, XML, envelope, order_body, order_xml, read_report
 
 AFN = "GET_AFN_INVENTORY_DATA"
 # The required fields of Amazon's models (reports_2021-06-30, fbaInventory, sellers).
@@ -69,8 +69,8 @@ REQUIRED = {
 }
 
 
-def check(model: Any) -> Any:
-    """Every required field is there."""
+def check_required(model: Any) -> Any:
+    """Assert that every required field has a value; returns the model."""
     for name in REQUIRED[type(model).__name__]:
         assert getattr(model, name) is not None, name
     return model
@@ -94,18 +94,20 @@ def test_reports_from_request_to_document(amazon: Sandbox, api_client: Any) -> N
     )
     assert status == 202
     assert headers["x-amzn-RateLimit-Limit"] == "0.0167"
-    waiting = check(reports.get_report(created.report_id))
+    waiting = check_required(reports.get_report(created.report_id))
     assert (waiting.processing_status, waiting.report_type) == ("IN_QUEUE", AFN)
     amazon.world.advance(60)
-    done = check(reports.get_report(created.report_id))
+    done = check_required(reports.get_report(created.report_id))
     assert done.processing_status == "DONE"
     assert done.processing_end_time.tzinfo is not None
 
-    document = check(reports.get_report_document(done.report_document_id))
+    document = check_required(reports.get_report_document(done.report_document_id))
     assert document.compression_algorithm == "GZIP"
     content = gzip.decompress(requests.get(document.url, timeout=10).content)
     assert content.startswith(b"seller-sku\t")
-    document = check(reports.get_report_document(done.report_document_id, enable_content_encoding_url_header=True))
+    document = check_required(
+        reports.get_report_document(done.report_document_id, enable_content_encoding_url_header=True)
+    )
     assert requests.get(document.url, timeout=10).content == content
 
 
@@ -120,7 +122,7 @@ def test_reports_are_listed_and_cancelled(amazon: Sandbox, api_client: Any) -> N
         page_size=2,
         created_since=datetime.now(UTC) - timedelta(days=1),
     )
-    assert [check(report).report_id for report in page.reports] == ids[:0:-1]
+    assert [check_required(report).report_id for report in page.reports] == ids[:0:-1]
     (last,) = reports.get_reports(next_token=page.next_token).reports
     assert (last.report_id, last.processing_status) == (ids[0], "CANCELLED")
 
@@ -129,7 +131,7 @@ def test_inventory_summaries(api_client: Any) -> None:
     answer = FbaInventoryApi(api_client).get_inventory_summaries(
         "Marketplace", US, [US], details=True, seller_skus=["AFN-BOTH", "FBA-KNOWN-TO-API"]
     )
-    check(answer.payload.granularity)
+    check_required(answer.payload.granularity)
     quantities = {s.seller_sku: s.inventory_details.fulfillable_quantity for s in answer.payload.inventory_summaries}
     assert quantities == {"AFN-BOTH": 9, "FBA-KNOWN-TO-API": 13}
     first = answer.payload.inventory_summaries[0]
@@ -139,7 +141,7 @@ def test_inventory_summaries(api_client: Any) -> None:
     assert first.fn_sku
 
 
-def test_a_sku_with_a_comma_is_asked_alone(api_client: Any) -> None:
+def test_a_sku_with_a_comma_must_be_sent_alone(api_client: Any) -> None:
     inventory = FbaInventoryApi(api_client)
     together = inventory.get_inventory_summaries("Marketplace", US, [US], details=True, seller_skus=["COMMA,ONE"])
     assert together.payload.inventory_summaries == []
@@ -149,29 +151,35 @@ def test_a_sku_with_a_comma_is_asked_alone(api_client: Any) -> None:
 
 def test_participations(api_client: Any) -> None:
     payload = SellersApi(api_client).get_marketplace_participations().payload
-    assert [check(entry.marketplace).id for entry in payload] == list(DEFAULT_MERCHANT.marketplace_ids)
-    assert all(check(entry.participation).is_participating for entry in payload)
+    assert [check_required(entry.marketplace).id for entry in payload] == list(DEFAULT_MERCHANT.marketplace_ids)
+    assert all(check_required(entry.participation).is_participating for entry in payload)
     assert all(entry.store_name for entry in payload)
 
 
 def test_feeds_from_upload_to_result(amazon: Sandbox, api_client: Any) -> None:
     feeds = FeedsApi(api_client)
-    place, status, _ = feeds.create_feed_document_with_http_info({"contentType": XML})
+    upload_target, status, _ = feeds.create_feed_document_with_http_info({"contentType": XML})
     assert status == 201
-    check(place)
-    upload = requests.put(place.url, data=envelope(order_xml()).encode(), headers={"Content-Type": XML}, timeout=10)
+    check_required(upload_target)
+    upload = requests.put(
+        upload_target.url, data=envelope(order_xml()).encode(), headers={"Content-Type": XML}, timeout=10
+    )
     assert upload.status_code == 200
     created, status, headers = feeds.create_feed_with_http_info(
-        {"feedType": ORDERS, "marketplaceIds": [US], "inputFeedDocumentId": place.feed_document_id}
+        {"feedType": ORDERS, "marketplaceIds": [US], "inputFeedDocumentId": upload_target.feed_document_id}
     )
     assert (status, headers["x-amzn-RateLimit-Limit"]) == (202, "0.0083")
-    waiting = check(feeds.get_feed(created.feed_id))
-    assert (waiting.processing_status, waiting.feed_type, waiting.marketplace_ids) == ("IN_QUEUE", ORDERS, [US])
+    waiting = check_required(feeds.get_feed(created.feed_id))
+    assert (waiting.processing_status, waiting.feed_type, waiting.marketplace_ids) == (
+        "IN_QUEUE",
+        ORDERS,
+        [US],
+    )
     amazon.world.advance(60)
-    done = check(feeds.get_feed(created.feed_id))
+    done = check_required(feeds.get_feed(created.feed_id))
     assert done.processing_status == "DONE"
     assert done.processing_end_time.tzinfo is not None
-    document = check(feeds.get_feed_document(done.result_feed_document_id))
+    document = check_required(feeds.get_feed_document(done.result_feed_document_id))
     assert document.compression_algorithm == "GZIP"
     content = gzip.decompress(requests.get(document.url, timeout=10).content)
     assert read_report(content)["counts"] == (1, 1, 0, 0)
@@ -179,9 +187,13 @@ def test_feeds_from_upload_to_result(amazon: Sandbox, api_client: Any) -> None:
 
 def test_feeds_are_listed_and_cancelled(api_client: Any) -> None:
     feeds = FeedsApi(api_client)
-    place = feeds.create_feed_document({"contentType": XML})
-    requests.put(place.url, data=b"x", headers={"Content-Type": XML}, timeout=10)
-    body = {"feedType": ORDERS, "marketplaceIds": [US], "inputFeedDocumentId": place.feed_document_id}
+    upload_target = feeds.create_feed_document({"contentType": XML})
+    requests.put(upload_target.url, data=b"x", headers={"Content-Type": XML}, timeout=10)
+    body = {
+        "feedType": ORDERS,
+        "marketplaceIds": [US],
+        "inputFeedDocumentId": upload_target.feed_document_id,
+    }
     ids = [feeds.create_feed(body).feed_id for _ in range(3)]
     assert feeds.cancel_feed(ids[1]) is None
     page = feeds.get_feeds(
@@ -191,7 +203,7 @@ def test_feeds_are_listed_and_cancelled(api_client: Any) -> None:
         page_size=2,
         created_since=datetime.now(UTC) - timedelta(days=1),
     )
-    assert [check(feed).feed_id for feed in page.feeds] == [ids[2], ids[1]]
+    assert [check_required(feed).feed_id for feed in page.feeds] == [ids[2], ids[1]]
     (last,) = feeds.get_feeds(next_token=page.next_token).feeds
     assert last.feed_id == ids[0]
 
@@ -205,7 +217,8 @@ def test_fulfillment_orders(amazon: Sandbox, api_client: Any) -> None:
     first = outbound.list_all_fulfillment_orders(query_start_date="2026-01-01T00:00:00Z").payload
     second = outbound.list_all_fulfillment_orders(next_token=first.next_token).payload
     listed = [
-        check(order).seller_fulfillment_order_id for order in (*first.fulfillment_orders, *second.fulfillment_orders)
+        check_required(order).seller_fulfillment_order_id
+        for order in (*first.fulfillment_orders, *second.fulfillment_orders)
     ]
     assert (listed, second.next_token) == (["FR-1", "FR-2"], None)
     outbound.cancel_fulfillment_order("FR-2")
@@ -213,15 +226,15 @@ def test_fulfillment_orders(amazon: Sandbox, api_client: Any) -> None:
     amazon.world.plan_order(DEFAULT_MERCHANT.seller_id, "FR-1", never=False)
     amazon.world.ship_now(DEFAULT_MERCHANT.seller_id, ["FR-1"])
     payload = outbound.get_fulfillment_order("FR-1").payload
-    assert check(payload.fulfillment_order).fulfillment_order_status == "Complete"
-    assert [check(item).quantity for item in payload.fulfillment_order_items] == [1]
+    assert check_required(payload.fulfillment_order).fulfillment_order_status == "Complete"
+    assert [check_required(item).quantity for item in payload.fulfillment_order_items] == [1]
     (shipment,) = payload.fulfillment_shipments
-    assert check(shipment).fulfillment_shipment_status == "SHIPPED"
-    assert [check(item).seller_sku for item in shipment.fulfillment_shipment_item] == ["AFN-PLAIN"]
-    assert [check(package).tracking_number for package in shipment.fulfillment_shipment_package]
+    assert check_required(shipment).fulfillment_shipment_status == "SHIPPED"
+    assert [check_required(item).seller_sku for item in shipment.fulfillment_shipment_item] == ["AFN-PLAIN"]
+    assert [check_required(package).tracking_number for package in shipment.fulfillment_shipment_package]
 
 
-def test_refusals_arrive_as_api_exceptions(amazon: Sandbox, api_client: Any) -> None:
+def test_error_answers_raise_api_exceptions(amazon: Sandbox, api_client: Any) -> None:
     reports = ReportsApi(api_client)
     with pytest.raises(ApiException) as caught:
         reports.get_report("1")

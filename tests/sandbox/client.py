@@ -1,4 +1,4 @@
-"""A small client that speaks to the sandbox as a careful application does."""
+"""An HTTP client for the sandbox, and builders of the documents that tests send."""
 
 import gzip
 from typing import Any
@@ -19,7 +19,7 @@ USER_AGENT = "Test App/1.0 (Language=Python/3.11)"
 
 
 class Client:
-    """Calls of one seller."""
+    """An HTTP client with the credentials of one seller."""
 
     def __init__(self, amazon: Sandbox, credentials: dict[str, Any] | None = None) -> None:
         self.amazon = amazon
@@ -41,9 +41,11 @@ class Client:
         self.headers["x-amz-access-token"] = self.token().json()["access_token"]
         return self
 
-    def call(self, method: str, path: str, **how: Any) -> requests.Response:
-        headers = {name: value for name, value in (self.headers | how.pop("headers", {})).items() if value is not None}
-        return self.session.request(method, f"{self.amazon.url}{path}", headers=headers, timeout=10, **how)
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        headers = {
+            name: value for name, value in (self.headers | options.pop("headers", {})).items() if value is not None
+        }
+        return self.session.request(method, f"{self.amazon.url}{path}", headers=headers, timeout=10, **options)
 
     def create(self, report_type: str, marketplaces: tuple[str, ...] = (US,), **more: Any) -> requests.Response:
         body = {"reportType": report_type, "marketplaceIds": list(marketplaces), **more}
@@ -55,7 +57,7 @@ class Client:
         return answer.json()
 
     def finished(self, report_type: str, marketplaces: tuple[str, ...] = (US,), **more: Any) -> dict[str, Any]:
-        """Ask for a report, let its processing time pass, and return what getReport says."""
+        """Request a report, skip its processing time, and return the answer of getReport."""
         created = self.create(report_type, marketplaces, **more)
         assert created.status_code == 202, created.text
         self.amazon.world.advance(self.amazon.world.desk.processing_seconds)
@@ -101,7 +103,7 @@ class Client:
         return self.call("GET", f"/feeds/2021-06-30/documents/{feed['resultFeedDocumentId']}")
 
     def processed(self, content: str | bytes, feed_type: str = ORDERS, marketplace_id: str = US) -> dict[str, Any]:
-        """Send a feed, let it be processed, and return its processing report as `read_report` reads it."""
+        """Submit a feed, skip its processing time, and return its processing report, parsed by `read_report`."""
         created = self.submit(self.upload(content), feed_type, marketplace_id)
         assert created.status_code == 202, created.text
         self.amazon.world.advance(self.amazon.world.desk.processing_seconds)
@@ -119,7 +121,7 @@ class Client:
 
 
 def read_report(content: bytes) -> dict[str, Any]:
-    """Counts (processed, successful, errors, warnings) and results (message id, code, message code, text, sku)."""
+    """Return counts (processed, successful, errors, warnings) and results (message id, code, message code, text, sku)."""
     report = ElementTree.fromstring(content).find("Message/ProcessingReport")
     assert report is not None
     summary = ("MessagesProcessed", "MessagesSuccessful", "MessagesWithError", "MessagesWithWarning")
@@ -159,7 +161,7 @@ def order_xml(
     head: str = "",
     **address: str | None,
 ) -> str:
-    """A FulfillmentOrderRequest; `head` goes before the address, a None leaves an element out."""
+    """A FulfillmentOrderRequest; `head` is inserted before the address, None leaves an element out."""
 
     def elements(texts: dict[str, str | None]) -> str:
         return "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in texts.items() if text is not None)

@@ -1,4 +1,4 @@
-"""The truth is worked out from the items; here it is checked by hand, and against what the reports and API say."""
+"""`truth`, which is computed from the items, against expected values and against what reports and API return."""
 
 from itertools import product
 from typing import Any
@@ -9,12 +9,12 @@ from sandbox.merchant.merchant import AFN, LISTINGS, Catalogue, truth
 from sandbox.merchant.seed import catalogue
 from sandbox.server.server import Sandbox
 from sandbox.world.world import World
-from tests.sandbox.sandbox_client import US, Client
+from tests.sandbox.client import US, Client
 
 SELLER = "A1SANDBOXSELLER"
 
-# sku: fba and source without and with the API, fbm
-BY_HAND: dict[str, tuple[int, str, int, str, int]] = {
+# sku: fba and source without the API, fba and source with the API, fbm
+EXPECTED: dict[str, tuple[int, str, int, str, int]] = {
     "AFN-PLAIN": (17, "afn_report", 17, "afn_report", 0),
     "AFN-BOTH": (9, "afn_report", 9, "afn_report", 0),
     "AFN-TWICE": (11, "afn_report", 11, "afn_report", 0),
@@ -49,20 +49,20 @@ BY_HAND: dict[str, tuple[int, str, int, str, int]] = {
 
 
 @pytest.mark.parametrize(("fbm", "api"), list(product([False, True], repeat=2)))
-def test_the_truth_by_hand(fbm: bool, api: bool) -> None:
+def test_the_truth_equals_quantities_worked_out_by_hand(fbm: bool, api: bool) -> None:
     found = truth(catalogue(US, listings=200, seed=1), include_fbm_quantity=fbm, fetch_missing_inventory=api)
-    for sku, (fba_without, source_without, fba_with, source_with, fbm_quantity) in BY_HAND.items():
+    for sku, (fba_without, source_without, fba_with, source_with, fbm_quantity) in EXPECTED.items():
         fba, source = (fba_with, source_with) if api else (fba_without, source_without)
         expected = {"fba": fba, "fbm": fbm_quantity, "quantity": fba + fbm_quantity * fbm, "source": source}
         assert found[sku] == expected, sku
 
 
-def test_deleted_skus_may_be_left_out() -> None:
-    goods = catalogue(US, listings=200, seed=1)
+def test_deleted_skus_can_be_left_out() -> None:
+    generated = catalogue(US, listings=200, seed=1)
     flags = {"include_fbm_quantity": False, "fetch_missing_inventory": False}
-    everything, listed = truth(goods, **flags), truth(goods, **flags, import_deleted_skus=False)
+    everything, listed = truth(generated, **flags), truth(generated, **flags, import_deleted_skus=False)
     left_out = everything.keys() - listed.keys()
-    assert left_out == {sku for sku, item in goods.items.items() if not item.offers}
+    assert left_out == {sku for sku, item in generated.items.items() if not item.offers}
     assert "AFN-NOT-LISTED" in left_out
 
 
@@ -72,13 +72,13 @@ def _rows(text: str) -> list[dict[str, str]]:
     return [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
 
 
-def _least(values: list[str]) -> int | None:
+def _smallest(values: list[str]) -> int | None:
     numbers = [int(value) for value in values if value != ""]
     return min(numbers) if numbers else None
 
 
 def _read(client: Client, *, with_api: bool) -> dict[str, tuple[int, int]]:
-    """(fba, fbm) by SKU, from the documents and the API alone: a second, naive reading of DESIGN's rules."""
+    """Return {sku: (fba, fbm)} from the reports and the API alone: a second, independent implementation of the rules."""
     listings = _rows(client.text(client.finished(LISTINGS)))
     stored: dict[str, int] = {}
     for row in _rows(client.text(client.finished(AFN))):
@@ -86,20 +86,20 @@ def _read(client: Client, *, with_api: bool) -> dict[str, tuple[int, int]]:
         stored[row["seller-sku"]] = stored.get(row["seller-sku"], 0) + sellable
     found = {}
     for sku in {row["seller-sku"] for row in listings} | stored.keys():
-        mine = [row for row in listings if row["seller-sku"] == sku]
-        by_amazon = [row["quantity"] for row in mine if row["fulfillment-channel"].startswith("AMAZON_")]
-        fba = stored.get(sku, _least(by_amazon))
-        if fba is None and by_amazon and with_api:
+        rows = [row for row in listings if row["seller-sku"] == sku]
+        fba_quantities = [row["quantity"] for row in rows if row["fulfillment-channel"].startswith("AMAZON_")]
+        fba = stored.get(sku, _smallest(fba_quantities))
+        if fba is None and fba_quantities and with_api:
             client.amazon.world.advance(1)
             answer = client.summaries(sellerSku=sku).json()["payload"]["inventorySummaries"]
             fba = answer[0]["inventoryDetails"]["fulfillableQuantity"] if answer else None
-        fbm = _least([row["quantity"] for row in mine if row["fulfillment-channel"] == "DEFAULT"])
+        fbm = _smallest([row["quantity"] for row in rows if row["fulfillment-channel"] == "DEFAULT"])
         found[sku] = (fba or 0, fbm or 0)
     return found
 
 
 @pytest.mark.parametrize("with_api", [False, True])
-def test_the_truth_is_what_the_documents_say(amazon: Sandbox, client: Client, with_api: bool) -> None:
+def test_the_truth_equals_what_reports_and_api_return(amazon: Sandbox, client: Client, with_api: bool) -> None:
     amazon.world.shape_report(SELLER, US, AFN, hide=["AFN-BOTH"])
     amazon.world.shape_report(SELLER, US, LISTINGS, hide=["REPEATED-EQUAL"])
     for sku, stock in (("00123", {"fba": 5}), ("123", {"fbm": 6}), ("BRAND-NEW", {"fbm": 7, "fba": 8})):
@@ -113,15 +113,15 @@ def test_the_truth_is_what_the_documents_say(amazon: Sandbox, client: Client, wi
     assert not {"REPEATED-EQUAL", "AFN-ZERO"} & expected.keys()
 
 
-def test_a_refused_sku_has_no_truth_when_only_the_api_could_tell() -> None:
-    goods = catalogue(US, listings=200, seed=1)
-    goods.refused_skus = {"FBA-KNOWN-TO-API", "AFN-PLAIN"}
-    without = truth(goods, include_fbm_quantity=False, fetch_missing_inventory=False)
-    found = truth(goods, include_fbm_quantity=False, fetch_missing_inventory=True)
+def test_a_refused_sku_is_left_out_if_only_the_api_has_its_quantity() -> None:
+    generated = catalogue(US, listings=200, seed=1)
+    generated.refused_skus = {"FBA-KNOWN-TO-API", "AFN-PLAIN"}
+    without = truth(generated, include_fbm_quantity=False, fetch_missing_inventory=False)
+    found = truth(generated, include_fbm_quantity=False, fetch_missing_inventory=True)
     assert without.keys() - found.keys() == {"FBA-KNOWN-TO-API"}
 
 
-def test_skus_are_keyed_as_the_charset_can_say_them() -> None:
+def test_skus_are_keyed_as_they_read_after_encoding() -> None:
     world = World(listings=200, processing_seconds=0)
     try:
         world.set_rendering(SELLER, US, LISTINGS, charset="cp1252")
@@ -133,9 +133,9 @@ def test_skus_are_keyed_as_the_charset_can_say_them() -> None:
     assert found["ÜNÏCÖDE-é"]["fba"] == 51
 
 
-def test_a_seed_makes_the_same_merchant_again() -> None:
-    def quantities(goods: Catalogue) -> dict[str, Any]:
-        return {sku: (item.offers, item.afn, item.api_stock) for sku, item in goods.items.items()}
+def test_equal_seeds_generate_equal_merchants() -> None:
+    def quantities(generated: Catalogue) -> dict[str, Any]:
+        return {sku: (item.offers, item.afn, item.api_stock) for sku, item in generated.items.items()}
 
     first = quantities(catalogue(US, listings=300, seed=1))
     assert first == quantities(catalogue(US, listings=300, seed=1))

@@ -14,19 +14,19 @@ import requests
 from sandbox import NOT_IMITATED
 from sandbox.server.server import Sandbox
 from sandbox.world.world import DEFAULT_MERCHANT
-from tests.sandbox.sandbox_client import US, Client, envelope, order_xml
+from tests.sandbox.client import US, Client, envelope, order_xml
 
 AFN = "GET_AFN_INVENTORY_DATA"
 SELLER = DEFAULT_MERCHANT.seller_id
 
 
-def control(amazon: Sandbox, method: str, path: str, **how: Any) -> Any:
-    answer = requests.request(method, f"{amazon.url}/control{path}", timeout=10, **how)
+def control(amazon: Sandbox, method: str, path: str, **options: Any) -> Any:
+    answer = requests.request(method, f"{amazon.url}/control{path}", timeout=10, **options)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def test_it_documents_itself(amazon: Sandbox) -> None:
+def test_the_control_api_documents_itself(amazon: Sandbox) -> None:
     document = control(amazon, "GET", "")
     assert document["not_imitated"] == list(NOT_IMITATED)
     assert "POST /control/faults" in document["actions"]
@@ -37,13 +37,13 @@ def test_it_documents_itself(amazon: Sandbox) -> None:
 
 
 def test_merchants_stock_and_truth(amazon: Sandbox) -> None:
-    made = control(amazon, "POST", "/merchants", json={"seller_id": "A9", "marketplace_ids": [US], "listings": 10})
-    assert made["region"] == "NA"
-    assert Client(amazon, made).token().status_code == 200
+    merchant = control(amazon, "POST", "/merchants", json={"seller_id": "A9", "marketplace_ids": [US], "listings": 10})
+    assert merchant["region"] == "NA"
+    assert Client(amazon, merchant).token().status_code == 200
     control(amazon, "POST", "/stock", json={"seller_id": "A9", "marketplace_id": US, "sku": "X,1", "fba": 4, "fbm": 2})
     truth = control(amazon, "GET", f"/truth/A9/{US}", params={"include_fbm_quantity": "true"})
     assert truth["X,1"] == {"fba": 4, "fbm": 2, "quantity": 6, "source": "afn_report"}
-    assert [one["seller_id"] for one in control(amazon, "GET", "/merchants")] == [SELLER, "A9"]
+    assert [seller["seller_id"] for seller in control(amazon, "GET", "/merchants")] == [SELLER, "A9"]
 
 
 def test_clock_faults_documents_and_counts(amazon: Sandbox, client: Client) -> None:
@@ -65,10 +65,12 @@ def test_clock_faults_documents_and_counts(amazon: Sandbox, client: Client) -> N
 
 
 def test_rendering_shape_and_refused_skus(amazon: Sandbox, client: Client) -> None:
-    place = {"seller_id": SELLER, "marketplace_id": US}
-    control(amazon, "POST", "/rendering", json={**place, "report_type": AFN, "crlf": False, "extra_columns": ["x"]})
-    control(amazon, "POST", "/report-shape", json={**place, "report_type": AFN, "hide": ["AFN-PLAIN"]})
-    control(amazon, "POST", "/refused-skus", json={**place, "skus": ["AFN-BOTH"]})
+    marketplace = {"seller_id": SELLER, "marketplace_id": US}
+    control(
+        amazon, "POST", "/rendering", json={**marketplace, "report_type": AFN, "crlf": False, "extra_columns": ["x"]}
+    )
+    control(amazon, "POST", "/report-shape", json={**marketplace, "report_type": AFN, "hide": ["AFN-PLAIN"]})
+    control(amazon, "POST", "/refused-skus", json={**marketplace, "skus": ["AFN-BOTH"]})
     text = client.text(client.finished(AFN))
     assert "\r\n" not in text
     assert text.split("\n")[0].endswith("\tx")
@@ -77,7 +79,7 @@ def test_rendering_shape_and_refused_skus(amazon: Sandbox, client: Client) -> No
 
 
 def test_orders_feeds_and_shipments(amazon: Sandbox, client: Client) -> None:
-    place = {"seller_id": SELLER, "marketplace_id": US}
+    marketplace = {"seller_id": SELLER, "marketplace_id": US}
     control(amazon, "POST", "/orders/plan", json={"seller_id": SELLER, "order_id": "FR-1", "parts": 1, "never": False})
     control(amazon, "POST", "/orders/listing", json={"page_size": 5, "delay": 0})
     client.processed(envelope(order_xml("FR-1"), order_xml("FR-2"), order_xml("FR-2")))
@@ -89,15 +91,17 @@ def test_orders_feeds_and_shipments(amazon: Sandbox, client: Client) -> None:
     shipped = control(amazon, "POST", "/ship", json={"seller_id": SELLER, "reported_minutes_ago": 3})
     assert shipped == {"FR-1": 1, "FR-2": 0}
     window = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02"}
-    control(amazon, "POST", "/shipments/seed", json={**place, "n": 7, **window})
-    truth = control(amazon, "GET", "/shipments/truth", params=place)
+    control(amazon, "POST", "/shipments/seed", json={**marketplace, "n": 7, **window})
+    truth = control(amazon, "GET", "/shipments/truth", params=marketplace)
     assert (truth["orders"]["FR-1"]["AFN-PLAIN"]["quantity"], len(truth["rows"])) == (1, 8)
-    assert len(control(amazon, "GET", "/shipments/truth", params={**place, **window})["rows"]) == 7
-    control(amazon, "POST", "/shipments/fill-in", json=place)
-    assert all(row["shipment-item-id"] for row in control(amazon, "GET", "/shipments/truth", params=place)["rows"])
+    assert len(control(amazon, "GET", "/shipments/truth", params={**marketplace, **window})["rows"]) == 7
+    control(amazon, "POST", "/shipments/fill-in", json=marketplace)
+    assert all(
+        row["shipment-item-id"] for row in control(amazon, "GET", "/shipments/truth", params=marketplace)["rows"]
+    )
 
 
-def test_reset_goes_back_to_the_start(amazon: Sandbox, client: Client, seller: Any) -> None:
+def test_reset_restores_the_initial_state(amazon: Sandbox, client: Client, seller: Any) -> None:
     before = amazon.world.truth(SELLER, US)
     seller()
     amazon.world.set_stock(SELLER, US, "00123", fba=1)
@@ -135,26 +139,26 @@ def test_reset_goes_back_to_the_start(amazon: Sandbox, client: Client, seller: A
         ("/reset", [1]),
     ],
 )
-def test_mistakes_are_named(amazon: Sandbox, path: str, body: Any) -> None:
+def test_invalid_control_calls_are_rejected_with_a_reason(amazon: Sandbox, path: str, body: Any) -> None:
     answer = requests.post(f"{amazon.url}/control{path}", json=body, timeout=10)
     assert answer.status_code == 400
     assert answer.json()["error"]
 
 
-def test_an_unknown_seller_has_no_truth(amazon: Sandbox) -> None:
+def test_the_truth_of_an_unknown_seller_is_rejected(amazon: Sandbox) -> None:
     assert requests.get(f"{amazon.url}/control/truth/A0/{US}", timeout=10).status_code == 400
     bad = requests.get(f"{amazon.url}/control/truth/{SELLER}/{US}?include_fbm_quantity=1", timeout=10)
     assert bad.status_code == 400
 
 
-def test_sellers_can_share_a_client_and_keep_their_tokens(amazon: Sandbox, client: Client, seller: Any) -> None:
+def test_sellers_of_one_application_have_separate_tokens(amazon: Sandbox, client: Client, seller: Any) -> None:
     other: Client = seller()
     assert other.credentials["client_id"] == client.credentials["client_id"]
     assert other.credentials["client_secret"] == client.credentials["client_secret"]
     assert other.finished(AFN)["processingStatus"] == client.finished(AFN)["processingStatus"] == "DONE"
 
 
-def test_started_again_it_gives_out_other_ids_than_before(amazon: Sandbox, client: Client) -> None:
+def test_ids_are_not_reused_after_a_restart(amazon: Sandbox, client: Client) -> None:
     def ids() -> set[str]:
         feed = client.submit(client.upload(envelope(order_xml()))).json()["feedId"]
         return {client.create(AFN).json()["reportId"], feed}
@@ -165,19 +169,19 @@ def test_started_again_it_gives_out_other_ids_than_before(amazon: Sandbox, clien
     assert not before & ids()
 
 
-def test_speed_shortens_waiting(amazon: Sandbox, client: Client) -> None:
+def test_speed_shortens_processing(amazon: Sandbox, client: Client) -> None:
     amazon.world.set_clock(speed=1e6)
     report_id = client.create(AFN).json()["reportId"]
     assert client.report(report_id)["processingStatus"] == "DONE"
     assert client.finished(AFN)["processingStatus"] == "DONE"
 
 
-def test_a_taken_port_is_an_error(amazon: Sandbox) -> None:
+def test_a_port_in_use_is_an_error(amazon: Sandbox) -> None:
     with pytest.raises(OSError, match="in use"):
         Sandbox(port=int(amazon.url.rpartition(":")[2]))
 
 
-def test_it_can_listen_on_every_address() -> None:
+def test_the_sandbox_can_listen_on_all_interfaces() -> None:
     with Sandbox(listings=1, host="0.0.0.0") as everywhere:
         assert everywhere.url.startswith("http://127.0.0.1:")
         assert requests.get(f"{everywhere.url}/control", timeout=10).status_code == 200
@@ -187,7 +191,7 @@ def test_it_can_listen_on_every_address() -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_line(stop: signal.Signals) -> None:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-m", "sandbox", "--host", "127.0.0.1", "--port", "0", "--listings", "5"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

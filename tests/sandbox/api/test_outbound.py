@@ -1,4 +1,4 @@
-"""Fulfillment orders through the Fulfillment Outbound API, their stock and their states."""
+"""Fulfillment Outbound API: fulfillment orders, the stock they reserve, and their statuses."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from sandbox.server.server import Sandbox
-from tests.sandbox.sandbox_client import OUTBOUND, US, Client, error, order_body
+from tests.sandbox.client import OUTBOUND, US, Client, error, order_body
 
 SELLER = "A1SANDBOXSELLER"
 
@@ -25,7 +25,7 @@ def listed(client: Client, **query: str) -> list[str]:
     return [order["sellerFulfillmentOrderId"] for order in payload["fulfillmentOrders"]]
 
 
-def test_an_order_is_made_once(amazon: Sandbox, client: Client) -> None:
+def test_an_order_id_creates_one_order(amazon: Sandbox, client: Client) -> None:
     first = client.create_order("FR-1")
     assert (first.status_code, first.json()) == (200, {})
     again = client.create_order("FR-1", items=[line("AFN-BOTH", 1)])
@@ -70,7 +70,7 @@ def test_an_order_is_made_once(amazon: Sandbox, client: Client) -> None:
         {"items": [line("AFN-PLAIN", 1) | {"giftMessage": "G" * 513}]},
     ],
 )
-def test_bad_orders_are_refused(amazon: Sandbox, client: Client, changes: dict[str, Any]) -> None:
+def test_invalid_orders_are_rejected(amazon: Sandbox, client: Client, changes: dict[str, Any]) -> None:
     answer = client.create_order("FR-1", **changes)
     assert (answer.status_code, error(answer)["code"]) == (400, "InvalidInput")
     assert all(order["times_created"] == 0 for order in amazon.world.orders(SELLER).values())
@@ -86,7 +86,7 @@ def test_marketplaces_are_checked(client: Client) -> None:
     assert client.create_order("FR-1", marketplaceId="A2EUQ1WTGCTBG2").status_code == 200
 
 
-def test_stock_is_reserved_and_given_back(amazon: Sandbox, client: Client) -> None:
+def test_orders_reserve_stock_and_release_it_when_cancelled(amazon: Sandbox, client: Client) -> None:
     client.create_order("FR-1", items=[line("AFN-TWICE", 7), line("FBA-KNOWN-TO-API", 3, "2")])
 
     def stock() -> tuple[int, int]:
@@ -105,7 +105,7 @@ def test_stock_is_reserved_and_given_back(amazon: Sandbox, client: Client) -> No
     assert other["sellerSku"] == "FBA-KNOWN-TO-API"
 
 
-def test_what_is_not_in_stock_is_unfulfillable_if_the_policy_allows(amazon: Sandbox, client: Client) -> None:
+def test_units_not_in_stock_are_unfulfillable_if_the_policy_allows(amazon: Sandbox, client: Client) -> None:
     items = [line("AFN-BOTH", 12), line("AFN-ZERO", 1, "2")]
     assert client.create_order("FR-1", items=items).status_code == 400
     assert client.create_order("FR-1", items=items[1:], fulfillmentPolicy="FillAll").status_code == 400
@@ -118,7 +118,7 @@ def test_what_is_not_in_stock_is_unfulfillable_if_the_policy_allows(amazon: Sand
     assert amazon.world.orders(SELLER)["FR-1"]["shipped"] == {"AFN-BOTH": 9, "AFN-ZERO": 0}
 
 
-def test_an_order_goes_its_way_with_time(amazon: Sandbox, client: Client) -> None:
+def test_an_order_passes_through_its_statuses_over_time(amazon: Sandbox, client: Client) -> None:
     amazon.world.plan_order(SELLER, "FR-1", parts=2, never=False)
     client.create_order("FR-1", items=[line("AFN-PLAIN", 5)])
     assert status(client, "FR-1") == "Received"
@@ -140,7 +140,7 @@ def test_an_order_goes_its_way_with_time(amazon: Sandbox, client: Client) -> Non
     }
 
 
-def test_orders_on_hold_and_orders_that_never_ship_stay(amazon: Sandbox, client: Client) -> None:
+def test_orders_on_hold_and_orders_that_never_ship_do_not_progress(amazon: Sandbox, client: Client) -> None:
     amazon.world.plan_order(SELLER, "FR-2", never=True)
     client.create_order("FR-1", fulfillmentAction="Hold")
     client.create_order("FR-2")
@@ -150,7 +150,7 @@ def test_orders_on_hold_and_orders_that_never_ship_stay(amazon: Sandbox, client:
     assert client.order("FR-2").json()["payload"]["fulfillmentShipments"] == []
 
 
-def test_cancelling_is_possible_up_to_planning_and_repeatable(amazon: Sandbox, client: Client) -> None:
+def test_cancelling_is_possible_up_to_planning_and_idempotent(amazon: Sandbox, client: Client) -> None:
     client.create_order("FR-1")
     client.create_order("FR-2")
     amazon.world.advance(700)
@@ -165,7 +165,7 @@ def test_cancelling_is_possible_up_to_planning_and_repeatable(amazon: Sandbox, c
 
 
 @pytest.mark.parametrize("wanted", ["New", "Invalid", "Unfulfillable", "CompletePartialled"])
-def test_a_scripted_status_stays(amazon: Sandbox, client: Client, wanted: str) -> None:
+def test_a_scripted_status_does_not_change_over_time(amazon: Sandbox, client: Client, wanted: str) -> None:
     client.create_order("FR-1")
     amazon.world.set_order_status(SELLER, "FR-1", wanted)
     amazon.world.advance(30 * 86400)
@@ -176,7 +176,7 @@ def test_a_scripted_status_stays(amazon: Sandbox, client: Client, wanted: str) -
         amazon.world.set_order_status(SELLER, "FR-2", wanted)
 
 
-def test_unknown_orders_and_odd_ids(client: Client, seller: Any) -> None:
+def test_unknown_orders_are_not_found_and_ids_with_spaces_are_forbidden(client: Client, seller: Any) -> None:
     client.create_order("FR-1")
     client.create_order("FR+1")
     client.create_order("FR 1")
@@ -214,7 +214,7 @@ def test_orders_are_listed_by_their_last_update(amazon: Sandbox, client: Client,
     assert len(listed(client, queryStartDate=(datetime.now(UTC) - timedelta(days=4)).isoformat())) == 5
 
 
-def test_a_list_can_be_late(amazon: Sandbox, client: Client) -> None:
+def test_new_orders_can_be_listed_with_a_delay(amazon: Sandbox, client: Client) -> None:
     amazon.world.set_order_listing(delay=300)
     client.create_order("FR-1")
     assert (listed(client), status(client, "FR-1")) == ([], "Received")
@@ -234,7 +234,9 @@ def test_a_list_can_be_late(amazon: Sandbox, client: Client) -> None:
         ("PUT", f"{OUTBOUND}/FR-1/cancel", "cancelFulfillmentOrder"),
     ],
 )
-def test_every_operation_can_fail(amazon: Sandbox, client: Client, method: str, path: str, operation: str) -> None:
+def test_every_outbound_operation_can_be_scripted_to_fail(
+    amazon: Sandbox, client: Client, method: str, path: str, operation: str
+) -> None:
     client.create_order("FR-1")
     subject = None if operation == "listAllFulfillmentOrders" else "FR-1" if method != "POST" else "FR-2"
     amazon.world.add_fault(operation, 500, report_type=subject)

@@ -1,4 +1,4 @@
-"""Tokens, user agents, rates and headers."""
+"""Access tokens, user agents, rate limits and response headers."""
 
 import time
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.server.server import Sandbox
 from sandbox.world.faults import OPERATIONS as FAULTABLE
-from tests.sandbox.sandbox_client import Client, error
+from tests.sandbox.client import Client, error
 
 PARTICIPATIONS = "/sellers/v1/marketplaceParticipations"
 EXPIRED = "The access token you provided has expired."
@@ -15,7 +15,7 @@ INVALID = "The access token you provided is revoked, malformed or invalid."
 MISSING = "Access token is missing in the request header."
 
 
-def test_a_token_comes_as_login_with_amazon_gives_it(amazon: Sandbox, client: Client) -> None:
+def test_a_token_answer_has_the_format_of_login_with_amazon(amazon: Sandbox, client: Client) -> None:
     answer = client.token()
     assert answer.status_code == 200
     body = answer.json()
@@ -41,7 +41,7 @@ def test_a_token_comes_as_login_with_amazon_gives_it(amazon: Sandbox, client: Cl
         ({"audience": "x"}, 400, "invalid_request"),
     ],
 )
-def test_login_with_amazon_refuses_in_its_own_shape(
+def test_token_errors_have_the_format_of_login_with_amazon(
     client: Client, changes: dict[str, str], status: int, code: str
 ) -> None:
     answer = client.token(**changes)
@@ -50,7 +50,7 @@ def test_login_with_amazon_refuses_in_its_own_shape(
     assert "errors" not in answer.json()
 
 
-def test_a_token_request_must_be_a_form(client: Client) -> None:
+def test_a_token_request_must_be_form_encoded(client: Client) -> None:
     answer = client.session.post(client.amazon.token_url, json={"grant_type": "refresh_token"}, timeout=10)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
@@ -61,7 +61,7 @@ def test_a_refresh_token_belongs_to_one_application(client: Client, seller: obje
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
 
 
-def test_a_grantless_token_speaks_for_no_seller(client: Client) -> None:
+def test_a_grantless_token_has_no_access_to_a_seller(client: Client) -> None:
     scope = "sellingpartnerapi::notifications"
     answer = client.token(grant_type="client_credentials", refresh_token="", scope=scope)
     assert answer.status_code == 200
@@ -69,7 +69,7 @@ def test_a_grantless_token_speaks_for_no_seller(client: Client) -> None:
     assert (refused.status_code, error(refused)["details"]) == (403, "")
 
 
-def test_calls_without_a_good_token_are_refused(amazon: Sandbox, client: Client) -> None:
+def test_calls_without_a_valid_token_are_rejected(amazon: Sandbox, client: Client) -> None:
     for token, details in ((None, MISSING), ("Atza|guessed", INVALID)):
         answer = client.call("GET", PARTICIPATIONS, headers={"x-amz-access-token": token})
         assert answer.status_code == 403
@@ -110,7 +110,7 @@ def test_new_credentials_replace_the_old_ones(amazon: Sandbox, client: Client) -
         "A" * 472 + "/1 (Language=Python/3.11.12)",
     ],
 )
-def test_user_agents_in_amazons_format_pass(client: Client, user_agent: str) -> None:
+def test_user_agents_in_amazons_format_are_accepted(client: Client, user_agent: str) -> None:
     assert len(user_agent) <= 500
     assert client.call("GET", PARTICIPATIONS, headers={"user-agent": user_agent}).status_code == 200
 
@@ -131,7 +131,7 @@ def test_user_agents_in_amazons_format_pass(client: Client, user_agent: str) -> 
         "",
     ],
 )
-def test_other_user_agents_are_refused(client: Client, user_agent: str) -> None:
+def test_other_user_agents_are_rejected(client: Client, user_agent: str) -> None:
     answer = client.call("GET", PARTICIPATIONS, headers={"user-agent": user_agent})
     assert (answer.status_code, error(answer)["code"]) == (400, "InvalidInput")
 
@@ -139,18 +139,18 @@ def test_other_user_agents_are_refused(client: Client, user_agent: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/reports/2021-06-30/unknown", "/orders/v0/orders", "/feeds/2021-06-30/schedules"]
 )
-def test_an_unknown_path_looks_forbidden(client: Client, path: str) -> None:
+def test_an_unknown_path_is_forbidden(client: Client, path: str) -> None:
     for headers in ({}, {"x-amz-access-token": None, "user-agent": "curl"}):
         answer = client.call("GET", path, headers=headers)
         assert (answer.status_code, error(answer)["code"], error(answer)["details"]) == (403, "Unauthorized", "")
 
 
-def test_a_wrong_method_looks_forbidden(client: Client) -> None:
+def test_a_wrong_method_is_forbidden(client: Client) -> None:
     assert client.call("PUT", "/reports/2021-06-30/reports").status_code == 403
 
 
-def test_bursts_run_out_and_refill(amazon: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.monotonic()  # it stands still: a quota of two a second is full again before a slow machine asks
+def test_a_burst_is_used_up_and_refills(amazon: Sandbox, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()  # a fixed time: else a slow machine lets the bucket of two per second refill between calls
     monkeypatch.setattr("sandbox.clock.time", SimpleNamespace(monotonic=lambda: now, time=time.time))
     answers = [client.summaries(sellerSkus="AFN-PLAIN") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -166,25 +166,25 @@ def test_bursts_run_out_and_refill(amazon: Sandbox, client: Client, monkeypatch:
     assert client.summaries(sellerSkus="AFN-PLAIN").status_code == 200
 
 
-def test_each_seller_and_operation_has_a_bucket_of_its_own(client: Client, seller: object) -> None:
+def test_each_seller_and_operation_has_its_own_bucket(client: Client, seller: object) -> None:
     while client.summaries().status_code == 200:
         pass
     assert client.call("GET", PARTICIPATIONS).status_code == 200
     assert seller().summaries().status_code == 200  # type: ignore[operator]
 
 
-def test_speed_shows_in_the_rate_header(amazon: Sandbox, client: Client) -> None:
+def test_the_clock_speed_raises_the_rate_header(amazon: Sandbox, client: Client) -> None:
     amazon.world.set_clock(speed=100)
     answer = client.create("GET_AFN_INVENTORY_DATA")
     assert answer.headers["x-amzn-RateLimit-Limit"] == "1.67"
 
 
-def test_a_refused_request_shows_the_rate_too(client: Client) -> None:
+def test_a_rejected_request_has_the_rate_header(client: Client) -> None:
     answer = client.create("GET_NOTHING")
     assert (answer.status_code, answer.headers["x-amzn-RateLimit-Limit"]) == (400, "0.0167")
 
 
-def test_participations_name_the_sellers_marketplaces(client: Client, seller: object) -> None:
+def test_participations_list_the_sellers_marketplaces(client: Client, seller: object) -> None:
     payload = client.call("GET", PARTICIPATIONS).json()["payload"]
     assert [entry["marketplace"]["countryCode"] for entry in payload] == ["US", "CA", "MX"]
     japan = seller("A3JAPAN", ("A1VC38T7YXB528",))  # type: ignore[operator]
@@ -194,7 +194,7 @@ def test_participations_name_the_sellers_marketplaces(client: Client, seller: ob
     assert client.call("GET", PARTICIPATIONS, params={"x": "1"}).status_code == 400
 
 
-def test_there_are_no_fulfillment_orders(client: Client) -> None:
+def test_a_new_seller_has_no_fulfillment_orders(client: Client) -> None:
     path = "/fba/outbound/2020-07-01/fulfillmentOrders"
     answer = client.call("GET", path, params={"queryStartDate": "2026-01-01T00:00:00Z"})
     assert (answer.status_code, answer.json()) == (200, {"payload": {"fulfillmentOrders": []}})
@@ -202,7 +202,7 @@ def test_there_are_no_fulfillment_orders(client: Client) -> None:
         assert client.call("GET", path, params=query).status_code == 400
 
 
-def test_every_operation_can_be_given_a_fault() -> None:
+def test_every_operation_accepts_faults() -> None:
     from sandbox.server.app import OPERATIONS
 
     assert sorted(FAULTABLE) == sorted(operation.name for operation in OPERATIONS)

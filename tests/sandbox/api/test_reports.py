@@ -1,4 +1,4 @@
-"""Reports from createReport to the bytes of the document."""
+"""Reports from createReport to the bytes of the document, with cooldown, cache and overrides."""
 
 import gzip
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.server.server import Sandbox
-from tests.sandbox.sandbox_client import US, Client, error
+from tests.sandbox.client import US, Client, error
 
 LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
 AFN = "GET_AFN_INVENTORY_DATA"
@@ -20,7 +20,7 @@ def ago(**delta: float) -> str:
     return (datetime.now(UTC) - timedelta(**delta)).isoformat()
 
 
-def test_a_report_goes_its_way_with_time(amazon: Sandbox, client: Client) -> None:
+def test_a_report_passes_through_its_statuses_over_time(amazon: Sandbox, client: Client) -> None:
     report_id = client.create(AFN).json()["reportId"]
     first = client.report(report_id)
     assert first["processingStatus"] == "IN_QUEUE"
@@ -68,7 +68,7 @@ def test_a_report_goes_its_way_with_time(amazon: Sandbox, client: Client) -> Non
         [1],
     ],
 )
-def test_bad_requests_are_refused_and_make_no_report(amazon: Sandbox, client: Client, body: Any) -> None:
+def test_invalid_requests_are_rejected_and_create_no_report(amazon: Sandbox, client: Client, body: Any) -> None:
     answer = client.call("POST", "/reports/2021-06-30/reports", json=body)
     assert (answer.status_code, error(answer)["code"]) == (400, "InvalidInput")
     assert amazon.world.calls()["reports_created"] == {}
@@ -80,7 +80,7 @@ def test_the_body_must_be_json(client: Client) -> None:
     assert client.call("POST", path, data="{}", headers={"content-type": "text/plain"}).status_code == 415
 
 
-def test_marketplaces_of_others_are_forbidden(client: Client) -> None:
+def test_marketplaces_where_the_seller_does_not_sell_are_forbidden(client: Client) -> None:
     answer = client.create(AFN, (DE,))
     assert answer.status_code == 403
     assert error(answer)["details"] == "The marketplaces you provided are not valid for region."
@@ -98,7 +98,7 @@ def test_reports_and_documents_belong_to_their_seller(client: Client, seller: An
     assert other.finished(LISTINGS)["reportId"] == mine["reportId"]
 
 
-def test_a_document_is_not_there_before_its_report_is_done(amazon: Sandbox, client: Client) -> None:
+def test_a_document_does_not_exist_before_its_report_is_done(amazon: Sandbox, client: Client) -> None:
     client.create(AFN)
     (document_id,) = amazon.world.desk.documents
     assert client.document(document_id).status_code == 404
@@ -106,7 +106,7 @@ def test_a_document_is_not_there_before_its_report_is_done(amazon: Sandbox, clie
     assert client.document(document_id).status_code == 200
 
 
-def test_fba_reports_asked_too_soon_are_cancelled_without_a_reason(amazon: Sandbox, client: Client) -> None:
+def test_fba_reports_within_the_cooldown_are_cancelled_without_a_reason(amazon: Sandbox, client: Client) -> None:
     assert client.finished(AFN)["processingStatus"] == "DONE"
     again = client.finished(AFN)
     assert again["processingStatus"] == "CANCELLED"
@@ -118,7 +118,7 @@ def test_fba_reports_asked_too_soon_are_cancelled_without_a_reason(amazon: Sandb
     assert amazon.world.calls()["reports_created"] == {AFN: 5}
 
 
-def test_a_cancelled_report_starts_no_cool_down(amazon: Sandbox, client: Client) -> None:
+def test_a_cancelled_report_starts_no_cooldown(amazon: Sandbox, client: Client) -> None:
     report_id = client.create(AFN).json()["reportId"]
     cancelled = client.call("DELETE", f"/reports/2021-06-30/reports/{report_id}")
     assert cancelled.status_code == 200
@@ -144,20 +144,20 @@ def test_listings_are_cached_for_an_hour_whatever_the_locale(amazon: Sandbox, cl
     assert "\t999\t" in third
 
 
-def test_only_the_first_marketplace_counts_for_listings(amazon: Sandbox, client: Client) -> None:
+def test_a_listing_report_uses_only_the_first_marketplace(amazon: Sandbox, client: Client) -> None:
     both = client.text(client.finished(LISTINGS, (CA, US)))
     alone = client.text(client.finished(LISTINGS, (CA,)))
     assert both == alone
     assert client.text(client.finished(LISTINGS, (US,))) != alone
 
 
-def test_an_empty_merchant_has_nothing_to_report(seller: Any) -> None:
+def test_reports_of_a_merchant_without_skus_are_cancelled(seller: Any) -> None:
     empty: Client = seller(listings=0)
     for report_type in (LISTINGS, AFN, SHIPMENTS):
         assert empty.finished(report_type)["processingStatus"] == "CANCELLED"
 
 
-def test_shipments_come_from_the_window_they_were_reported_in(amazon: Sandbox, client: Client) -> None:
+def test_a_shipments_report_has_the_rows_reported_in_its_window(amazon: Sandbox, client: Client) -> None:
     seller_id = client.credentials["seller_id"]
     window = {"dataStartTime": ago(days=2), "dataEndTime": ago(days=1)}
     assert client.finished(SHIPMENTS, **window)["processingStatus"] == "CANCELLED"
@@ -227,7 +227,7 @@ def test_reports_are_filtered(amazon: Sandbox, client: Client) -> None:
         {"nextToken": "made-up"},
     ],
 )
-def test_bad_queries_are_refused(client: Client, query: dict[str, Any]) -> None:
+def test_invalid_queries_are_rejected(client: Client, query: dict[str, Any]) -> None:
     answer = client.call("GET", "/reports/2021-06-30/reports", params=query)
     assert (answer.status_code, error(answer)["code"]) == (400, "InvalidInput")
 
@@ -253,13 +253,13 @@ def test_a_document_url_is_presigned_for_five_minutes(amazon: Sandbox, client: C
     bare = client.session.get(url.partition("?")[0], timeout=10)
     assert (bare.status_code, "<Code>AccessDenied</Code>" in bare.text) == (403, True)
     amazon.world.expire("urls")
-    late = client.session.get(url, timeout=10)
-    assert (late.status_code, "Request has expired" in late.text) == (403, True)
-    assert late.headers["Content-Type"] == "application/xml"
+    expired = client.session.get(url, timeout=10)
+    assert (expired.status_code, "Request has expired" in expired.text) == (403, True)
+    assert expired.headers["Content-Type"] == "application/xml"
     assert client.download(done).status_code == 200
 
 
-def test_a_document_can_unzip_itself(client: Client) -> None:
+def test_a_document_can_be_served_with_content_encoding(client: Client) -> None:
     done = client.finished(AFN)
     answer = client.document(done["reportDocumentId"], "?enableContentEncodingUrlHeader=true").json()
     assert answer["compressionAlgorithm"] == "GZIP"
@@ -270,7 +270,7 @@ def test_a_document_can_unzip_itself(client: Client) -> None:
     assert client.document("amzn1.spdoc.1.4.nothing").status_code == 404
 
 
-def test_documents_can_be_uncompressed_or_said_to_be(amazon: Sandbox, client: Client) -> None:
+def test_documents_can_be_uncompressed(amazon: Sandbox, client: Client) -> None:
     seller_id = client.credentials["seller_id"]
     amazon.world.set_rendering(seller_id, US, AFN, gzip=False, declare_gzip=False)
     done = client.finished(AFN)
@@ -278,7 +278,7 @@ def test_documents_can_be_uncompressed_or_said_to_be(amazon: Sandbox, client: Cl
     assert client.download(done).content.startswith(b"seller-sku\t")
 
 
-def test_the_next_documents_can_be_replaced(amazon: Sandbox, client: Client) -> None:
+def test_the_content_of_the_next_reports_can_be_overridden(amazon: Sandbox, client: Client) -> None:
     amazon.world.override_document(AFN, b"one\n", content_type="text/plain", gzip=False)
     amazon.world.override_document(AFN, "dHdvCg==", gzip=True, declare_gzip=False)
     first, second, third = client.finished(AFN), client.finished(AFN), client.finished(AFN)
@@ -289,7 +289,7 @@ def test_the_next_documents_can_be_replaced(amazon: Sandbox, client: Client) -> 
     assert third["processingStatus"] == "CANCELLED"
 
 
-def test_reports_can_be_bent(amazon: Sandbox, client: Client) -> None:
+def test_reports_can_be_scripted_to_lack_skus_quantities_or_rows(amazon: Sandbox, client: Client) -> None:
     seller_id = client.credentials["seller_id"]
 
     def afn() -> dict[str, Any]:

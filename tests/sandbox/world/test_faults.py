@@ -1,4 +1,4 @@
-"""Scripted faults: what the caller sees, and what took effect."""
+"""Scripted faults: the answer the client gets, and whether the operation took effect."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from sandbox.server.server import Sandbox
-from tests.sandbox.sandbox_client import US, Client, error
+from tests.sandbox.client import US, Client, error
 
 AFN = "GET_AFN_INVENTORY_DATA"
 LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
@@ -25,7 +25,7 @@ def created(amazon: Sandbox) -> int:
 @pytest.mark.parametrize(
     ("fault", "code"), [("429", "QuotaExceeded"), ("500", "InternalFailure"), ("503", "ServiceUnavailable")]
 )
-def test_an_error_before_the_effect(amazon: Sandbox, client: Client, fault: str, code: str) -> None:
+def test_an_error_before_the_operation_takes_effect(amazon: Sandbox, client: Client, fault: str, code: str) -> None:
     amazon.world.add_fault("createReport", fault)
     answer = client.create(AFN)
     assert (answer.status_code, error(answer)["code"]) == (int(fault), code)
@@ -35,7 +35,7 @@ def test_an_error_before_the_effect(amazon: Sandbox, client: Client, fault: str,
     assert client.create(AFN).status_code == 202
 
 
-def test_an_error_after_the_effect(amazon: Sandbox, client: Client) -> None:
+def test_an_error_after_the_operation_took_effect(amazon: Sandbox, client: Client) -> None:
     amazon.world.add_fault("createReport", "error_after")
     amazon.world.add_fault("createReport", "error_after", status=503)
     assert [client.create(AFN).status_code for _ in range(3)] == [500, 503, 202]
@@ -43,7 +43,9 @@ def test_an_error_after_the_effect(amazon: Sandbox, client: Client) -> None:
 
 
 @pytest.mark.parametrize(("fault", "reports"), [("reset_before", 0), ("reset_after", 1)])
-def test_a_lost_answer(amazon: Sandbox, client: Client, fault: str, reports: int) -> None:
+def test_a_connection_reset_before_or_after_the_operation(
+    amazon: Sandbox, client: Client, fault: str, reports: int
+) -> None:
     amazon.world.add_fault("createReport", fault)
     with pytest.raises(requests.ConnectionError):
         client.create(AFN)
@@ -52,7 +54,7 @@ def test_a_lost_answer(amazon: Sandbox, client: Client, fault: str, reports: int
     assert client.create(LISTINGS).status_code == 202
 
 
-def test_skip_and_times(amazon: Sandbox, client: Client) -> None:
+def test_skip_and_times_select_the_calls(amazon: Sandbox, client: Client) -> None:
     amazon.world.add_fault("getReport", 500, skip=1, times=2)
     report_id = client.create(AFN).json()["reportId"]
     path = f"/reports/2021-06-30/reports/{report_id}"
@@ -65,7 +67,7 @@ def test_skip_and_times(amazon: Sandbox, client: Client) -> None:
     assert client.call("GET", path).status_code == 200
 
 
-def test_a_fault_can_be_for_one_seller_or_type(amazon: Sandbox, client: Client, seller: Any) -> None:
+def test_a_fault_can_be_restricted_to_a_seller_and_type(amazon: Sandbox, client: Client, seller: Any) -> None:
     other: Client = seller()
     amazon.world.add_fault("createReport", 500, seller_id="A2OTHERSELLER", report_type=AFN)
     assert client.create(AFN).status_code == 202
@@ -81,7 +83,7 @@ def test_an_expired_token_stays_expired(amazon: Sandbox, client: Client) -> None
     assert client.login().create(AFN).status_code == 202
 
 
-def test_the_token_endpoint_fails_in_its_own_words(amazon: Sandbox, client: Client) -> None:
+def test_faults_of_the_token_endpoint_have_its_error_format(amazon: Sandbox, client: Client) -> None:
     amazon.world.add_fault("token", 503)
     amazon.world.add_fault("token", "error_after", seller_id="A1SANDBOXSELLER")
     answers = [client.token() for _ in range(3)]
@@ -89,7 +91,7 @@ def test_the_token_endpoint_fails_in_its_own_words(amazon: Sandbox, client: Clie
     assert [answer.json()["error"] for answer in answers[:2]] == ["temporarily_unavailable", "server_error"]
 
 
-def test_reports_can_end_badly(amazon: Sandbox, client: Client) -> None:
+def test_reports_can_be_scripted_to_end_fatal_or_cancelled(amazon: Sandbox, client: Client) -> None:
     for fault in ("fatal", "fatal_with_document", "cancelled"):
         amazon.world.add_fault("createReport", fault)
     fatal = client.finished(AFN)
@@ -106,7 +108,7 @@ def test_reports_can_end_badly(amazon: Sandbox, client: Client) -> None:
     assert client.finished(AFN)["processingStatus"] == "DONE"
 
 
-def test_downloads_can_expire_break_off_or_fail(amazon: Sandbox, client: Client) -> None:
+def test_downloads_can_expire_be_truncated_or_fail(amazon: Sandbox, client: Client) -> None:
     done = client.finished(AFN)
     amazon.world.add_fault("downloadDocument", "expired_url", report_type=AFN)
     url = client.document(done["reportDocumentId"]).json()["url"]
@@ -121,7 +123,7 @@ def test_downloads_can_expire_break_off_or_fail(amazon: Sandbox, client: Client)
     assert client.text(done).startswith("seller-sku")
 
 
-def test_an_answer_can_be_scripted_in_full(amazon: Sandbox, client: Client) -> None:
+def test_an_answer_can_be_scripted_completely(amazon: Sandbox, client: Client) -> None:
     body = {"errors": [{"code": "Odd", "message": "odd"}]}
     amazon.world.add_fault("createReport", "status", status=418, body=body, headers={"Retry-After": "7"})
     amazon.world.add_fault("createReport", "status", status=502, body="<html>Bad gateway</html>")
@@ -133,7 +135,7 @@ def test_an_answer_can_be_scripted_in_full(amazon: Sandbox, client: Client) -> N
 
 
 class Delay:
-    """How long a delayed call is to be late, and the moment when that time is over, which a test decides."""
+    """Replaces `time` in the sandbox: records the delay of a call, and ends it when the test sets `over`."""
 
     def __init__(self) -> None:
         self.begun, self.over = threading.Event(), threading.Event()
@@ -147,14 +149,14 @@ class Delay:
 
 @pytest.fixture
 def delay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Delay]:
-    one = Delay()
-    monkeypatch.setattr("sandbox.server.gate.time", one)
-    yield one
-    one.over.set()
+    replacement = Delay()
+    monkeypatch.setattr("sandbox.server.gate.time", replacement)
+    yield replacement
+    replacement.over.set()
 
 
-def give_up_early(client: Client, delay: Delay) -> None:
-    """Ask for a report and do not wait for the answer."""
+def disconnect_early(client: Client, delay: Delay) -> None:
+    """Request a report and disconnect during the delay."""
     connection = HTTPConnection(client.amazon.url.removeprefix("http://"))
     body = json.dumps({"reportType": AFN, "marketplaceIds": [US]})
     connection.request(
@@ -165,18 +167,20 @@ def give_up_early(client: Client, delay: Delay) -> None:
     assert delay.seconds == 0.3
 
 
-def test_a_delayed_call_takes_effect_after_the_caller_gave_up(amazon: Sandbox, client: Client, delay: Delay) -> None:
+def test_a_delayed_call_takes_effect_after_the_client_disconnected(
+    amazon: Sandbox, client: Client, delay: Delay
+) -> None:
     amazon.world.add_fault("createReport", "delay", seconds=0.3)
-    give_up_early(client, delay)
+    disconnect_early(client, delay)
     assert created(amazon) == 0
     delay.over.set()
     amazon.settle()
     assert created(amazon) == 1
 
 
-def test_a_delayed_call_does_nothing_after_a_reset(amazon: Sandbox, client: Client, delay: Delay) -> None:
+def test_a_delayed_call_has_no_effect_after_a_reset(amazon: Sandbox, client: Client, delay: Delay) -> None:
     amazon.world.add_fault("createReport", "delay", seconds=0.3)
-    give_up_early(client, delay)
+    disconnect_early(client, delay)
     amazon.world.reset()
     delay.over.set()
     amazon.settle()
@@ -195,6 +199,8 @@ def test_a_delayed_call_does_nothing_after_a_reset(amazon: Sandbox, client: Clie
         ("token", "expired_token", {}),
     ],
 )
-def test_impossible_faults_are_refused(amazon: Sandbox, operation: str, fault: str, how: dict[str, Any]) -> None:
+def test_faults_that_an_operation_cannot_have_are_rejected(
+    amazon: Sandbox, operation: str, fault: str, how: dict[str, Any]
+) -> None:
     with pytest.raises(ValueError, match=operation if fault != "418" and not how else "fault"):
         amazon.world.add_fault(operation, fault, **how)
