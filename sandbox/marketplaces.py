@@ -56,7 +56,7 @@ MARKETPLACES = {
 
 
 def region_of(marketplace_ids: tuple[str, ...]) -> str:
-    """Return the region (NA, EU or FE) of the marketplaces; ValueError for an unknown id or if they have none in common."""
+    """Return the common region (NA, EU, FE) of marketplaces; ValueError if there is none or an id is unknown."""
     unknown = [m for m in marketplace_ids if m not in MARKETPLACES]
     if unknown:
         raise ValueError(f"unknown marketplaces: {', '.join(unknown)}")

@@ -33,9 +33,9 @@ class IncomingRequest:
 class Operation:
     """One of Amazon's operations.
 
-    `method` and `path` are its route, `query` the allowed query parameters, `rate` (requests per second; None: no limit)
-    and `burst` its usage plan, `style` the format of its errors. `subject` returns what `Fault.report_type` is compared
-    with: the type of the report or feed, or the id of the fulfillment order.
+    `method` and `path` are its route, `query` the allowed query parameters, `rate` (requests per second; None: no
+    limit) and `burst` its usage plan, `style` the format of its errors. `subject` returns what `Fault.report_type` is
+    compared with: the type of the report or feed, or the id of the fulfillment order.
     """
 
     name: str

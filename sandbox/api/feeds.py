@@ -81,7 +81,7 @@ def get_feeds(call: Call) -> Answer:
 
 
 def get_feed_document(call: Call) -> Answer:
-    """GET /feeds/2021-06-30/documents/{feedDocumentId}: results are kept for 28 days; the URL expires in five minutes."""
+    """GET /feeds/2021-06-30/documents/{feedDocumentId}: results are kept 28 days, the URL expires in five minutes."""
     with_content_encoding = call.query_boolean("enableContentEncodingUrlHeader")
     document_id = call.incoming.path_params["feedDocumentId"]
     document = call.world.feed_desk.result_document(call.merchant, document_id)

@@ -59,8 +59,8 @@ def _matching_items(catalogue: Catalogue, requested_skus: list[str] | None) -> l
 def get_inventory_summaries(call: Call) -> Answer:
     """GET /fba/inventory/v1/summaries.
 
-    sellerSkus is split at every comma, so a SKU that contains a comma must be sent as sellerSku. startDateTime makes the
-    SKUs ignored. All parameters must be repeated with each nextToken.
+    sellerSkus is split at every comma, so a SKU that contains a comma must be sent as sellerSku. startDateTime makes
+    the SKUs ignored. All parameters must be repeated with each nextToken.
     """
     if call.query_text("granularityType", required=True) != "Marketplace":
         raise invalid_input("granularityType must be Marketplace.")

@@ -50,7 +50,7 @@ class IllFormedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ElementRule:
-    """The schema of one element: how often it may occur, and the pattern of its text or the sequence of its children."""
+    """The schema of one element: how often it may occur, and the pattern of its text or its sequence of children."""
 
     tag: str
     min_count: int = 1

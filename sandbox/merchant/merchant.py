@@ -97,8 +97,8 @@ class Catalogue:
     def set_stock(self, sku: str, *, fba: int | None, fbm: int | None, api: int | None, now: float) -> Item:
         """Change the stock of a SKU, created if it does not exist, and return it; None leaves a quantity unchanged.
 
-        `fba` becomes the quantity of its only SELLABLE row (UNSELLABLE rows stay) and of the FBA Inventory API, `fbm` that
-        of its only merchant-fulfilled listing row, `api` that of the FBA Inventory API alone. `now` is wall time.
+        `fba` becomes the quantity of its only SELLABLE row (UNSELLABLE rows stay) and of the FBA Inventory API, `fbm`
+        that of its only merchant-fulfilled listing row, `api` that of the FBA Inventory API alone. `now` is wall time.
         """
         item = self.items.get(sku) or Item(sku, len(self.items) + 1, f"Item {sku}")
         if fba is not None:

@@ -96,7 +96,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A requested order; `address` has the field names of the Fulfillment Outbound API, `displayable_date` is wall time."""
+    """A requested order; `address` has the Fulfillment Outbound API's field names, `displayable_date` is wall time."""
 
     order_id: str
     marketplace_id: str

@@ -30,8 +30,8 @@ OPEN_STATUSES = CANCELLABLE_STATUSES | {"Processing"}
 class Order:
     """An accepted order.
 
-    `received` and `updated` are wall times. `reserved` is the number of units in stock for each line (by item id);
-    the rest is unfulfillable. `status_is_scripted`: a test set its status, so time no longer changes it. `listed_from`: the
+    `received` and `updated` are wall times. `reserved` is the number of units in stock for each line (by item id); the
+    rest is unfulfillable. `status_is_scripted`: a test set its status, so time no longer changes it. `listed_from`: the
     simulated second from which listAllFulfillmentOrders has it.
     """
 

@@ -21,7 +21,8 @@ class Rendering:
     - `column_order`: documented, reversed or shuffled.
     - `unused_header`: one name for every column that has no values (a repeated header).
     - `headers_only`: names at the end of the header for which the rows have no field.
-    - `missing_columns`: documented columns to leave out. `extra_columns`: undocumented columns with a value in every row.
+    - `missing_columns`: documented columns to leave out. `extra_columns`: undocumented columns with a value in every
+      row.
     - `trailing_tab`: each row except the header ends with a tab. `crlf`: lines end with CR LF instead of LF.
     - `ragged_every`: every n-th row lacks up to two trailing fields, none of them required for quantities; 0: no row.
     - `nul_in_text`: titles contain a NUL character.

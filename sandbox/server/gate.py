@@ -38,8 +38,8 @@ UNKNOWN = Operation("unknown", "*", "/{path:path}", _refuse)
 def check_user_agent(user_agent: str | None) -> None:
     r"""Raise 400 unless the header has Amazon's documented format and at most 500 characters.
 
-    A backslash escapes `\ / ( ) = ;`. Amazon is known to enforce the length only; the sandbox enforces the format too, so
-    that a wrong one is found before Amazon starts to reject it.
+    A backslash escapes `\ / ( ) = ;`. Amazon is known to enforce the length only; the sandbox enforces the format too,
+    so that a wrong one is found before Amazon starts to reject it.
     """
     if not user_agent:
         raise invalid_input("The user-agent header is missing.")
@@ -94,7 +94,7 @@ def _check_rate_limit(call: Call) -> None:
 
 
 def _identify_caller(call: Call) -> None:
-    """Set the call's seller from its access token, refresh token or signed URL; SP-API calls need a valid user agent and token."""
+    """Set the call's seller from its access token, refresh token or signed URL; check user agent and access token."""
     if call.operation.style == "sp-api":
         check_user_agent(call.incoming.headers.get("user-agent"))
         _authenticate(call)
@@ -107,7 +107,8 @@ def _identify_caller(call: Call) -> None:
 def _run(call: Call, resets: int) -> Answer:
     """Run the operation, then apply a scripted fault that loses its answer after it took effect.
 
-    `resets` is the world's number of resets when the call arrived; if it was reset during a delay, the call has no effect.
+    `resets` is the world's number of resets when the call arrived; if it was reset during a delay, the call has no
+    effect.
     """
     if call.operation is UNKNOWN:
         raise unauthorized()

@@ -43,7 +43,7 @@ class Connections:
         return TrackingProtocol
 
     def reset(self, scope: Scope) -> None:
-        """Reset the TCP connection of an ASGI scope (RST instead of FIN), so that the client gets a connection error."""
+        """Reset the TCP connection of an ASGI scope (RST, not FIN), so that the client gets a connection error."""
         transport = self._transports[tuple(scope["client"])]
         connection: Any = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -53,8 +53,8 @@ class Connections:
 class Sandbox:
     """A sandbox that listens while the `with` block runs.
 
-    `url` is its base address, `token_url` its token endpoint, `world` its state. `host` is the IPv4 address to listen on;
-    with 0.0.0.0, `url` has 127.0.0.1. `port` 0 means any free port; OSError if the port is in use. For the other
+    `url` is its base address, `token_url` its token endpoint, `world` its state. `host` is the IPv4 address to listen
+    on; with 0.0.0.0, `url` has 127.0.0.1. `port` 0 means any free port; OSError if the port is in use. For the other
     arguments see `World`.
     """
 
@@ -69,7 +69,7 @@ class Sandbox:
     ) -> None:
         self.world = World(listings=listings, seed=seed, speed=speed, processing_seconds=processing_seconds)
         connections = Connections()
-        # asyncio sets TCP_NODELAY only if the socket's protocol is IPPROTO_TCP; without it, each answer takes 40 ms more.
+        # asyncio sets TCP_NODELAY only if the protocol is IPPROTO_TCP; without it, each answer takes 40 ms more.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

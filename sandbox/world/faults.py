@@ -70,8 +70,8 @@ class Fault:
     It skips the first `skip` matching calls, then applies to `times` calls (None: to all that follow). `seller_id` and
     `report_type` (the type of the report or feed, or the id of the fulfillment order) restrict the calls it matches.
 
-    Options of single faults: `status`, `body` (JSON, or a text sent unchanged) and `headers` for `status`; `seconds` for
-    `delay`; `status` (default 500) for `error_after`; `with_document` (the feed has a result document that gives a
+    Options of single faults: `status`, `body` (JSON, or a text sent unchanged) and `headers` for `status`; `seconds`
+    for `delay`; `status` (default 500) for `error_after`; `with_document` (the feed has a result document that gives a
     reason) for the feed's `fatal_…`. `seen` and `struck` count the calls that it matched and that it was applied to.
 
     A fate decides how the report or feed that a call creates ends; every other fault affects the call itself. One call

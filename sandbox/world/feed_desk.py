@@ -1,4 +1,4 @@
-"""Feed processing: one queue per seller and feed type, one feed at a time, each with a processing report as its result."""
+"""Feed processing: one queue per seller and feed type, one feed at a time, and a processing report for each."""
 
 import gzip
 import secrets
@@ -34,8 +34,9 @@ class InputDocument:
 class Feed:
     """A feed.
 
-    `created`, `started` and `ended` are wall times. `asked_at` (when createFeed was called) and `retained_from` (when the
-    retention of the result began) are simulated seconds. `fate` is the scripted fault that decides how the feed ends.
+    `created`, `started` and `ended` are wall times. `asked_at` (when createFeed was called) and `retained_from` (when
+    the retention of the result began) are simulated seconds. `fate` is the scripted fault that decides how the feed
+    ends.
     """
 
     feed_id: str

@@ -55,7 +55,7 @@ class Fulfillment:
         return len(self.feed_desk.feeds)
 
     def feeds(self, seller_id: str | None = None) -> list[dict[str, Any]]:
-        """Return the feeds of a seller (None: of all), newest first, as getFeed answers, with seller, order ids and fate."""
+        """Return a seller's feeds (None: all), newest first, as getFeed answers, with seller, order ids and fate."""
         with self.lock:
             self.settle()
             return [
@@ -72,8 +72,8 @@ class Fulfillment:
         """Return every order id that was submitted, accepted or not, with its state.
 
         `{order id: {times_received, times_created, refusals, status, marketplace_id, items, shipped, address, …}}`.
-        `times_received` counts the feed messages and createFulfillmentOrder calls with this id. `items` and `shipped` are
-        {sku: units}. For an id that was never accepted, `status` is None and `items` is empty.
+        `times_received` counts the feed messages and createFulfillmentOrder calls with this id. `items` and `shipped`
+        are {sku: units}. For an id that was never accepted, `status` is None and `items` is empty.
         """
         with self.lock:
             self.merchant(seller_id)
@@ -194,9 +194,10 @@ class Fulfillment:
     def seed_shipments(
         self, seller_id: str, marketplace_id: str, n: int, start: str | datetime, end: str | datetime, seed: int = 1
     ) -> None:
-        """Add `n` report rows of orders by Amazon's own customers, reported from `start` to `end` (ISO 8601, default UTC).
+        """Add `n` report rows of orders by Amazon's customers, reported from `start` to `end` (ISO 8601).
 
-        All rows differ. Some lack the shipment id (cross-border) or the shipment item id, some shipped days before.
+        Times without an offset are in UTC. All rows differ. Some lack the shipment id (cross-border) or the shipment
+        item id, some shipped days before.
         """
         first_moment, last_moment = (_timestamp(moment) for moment in (start, end))
         if n < 0 or last_moment < first_moment:
@@ -208,7 +209,7 @@ class Fulfillment:
             )
 
     def fill_in_shipment_item_ids(self, seller_id: str, marketplace_id: str) -> int:
-        """Add the missing shipment item ids to the report rows, as later reports may; returns the number of rows changed."""
+        """Add missing shipment item ids to report rows, as later reports may; returns the number of rows changed."""
         with self.lock:
             rows = self._catalogue(seller_id, marketplace_id).shipment_rows
             missing = [index for index, row in enumerate(rows) if not row.get("shipment-item-id")]

@@ -38,9 +38,9 @@ class Document:
 class Report:
     """A report and the status it will end with, which is determined when it is created.
 
-    `created` (whole seconds, as in answers and filters), `start` and `end` are wall times. `asked_at` (when createReport
-    was called) and `content_time` (when the content was current; earlier if it comes from the cache) are simulated
-    seconds. `cacheable`: later listing reports may reuse its content.
+    `created` (whole seconds, as in answers and filters), `start` and `end` are wall times. `asked_at` (when
+    createReport was called) and `content_time` (when the content was current; earlier if it comes from the cache) are
+    simulated seconds. `cacheable`: later listing reports may reuse its content.
     """
 
     report_id: str
@@ -87,7 +87,8 @@ class Request:
 class ReportDesk:
     """All reports and documents. Not thread-safe: callers hold the world's lock.
 
-    `processing_seconds` is how long a report takes, in simulated seconds. `reports` are keyed by (seller id, report id).
+    `processing_seconds` is how long a report takes, in simulated seconds. `reports` are keyed by (seller id, report
+    id).
     """
 
     def __init__(self, clock: Clock, processing_seconds: float) -> None:

@@ -47,9 +47,9 @@ DEFAULT_MERCHANT = Credentials(
 class World(Fulfillment):
     """The complete state of one simulated Amazon. Every method is thread-safe.
 
-    `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and how
-    all orders ship. `speed` is in simulated seconds per real second. `processing_seconds` is how long a report or feed
-    takes, in simulated seconds.
+    `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and
+    how all orders ship. `speed` is in simulated seconds per real second. `processing_seconds` is how long a report or
+    feed takes, in simulated seconds.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class World(Fulfillment):
         self.desk.close()
 
     def reset(self) -> None:
-        """Return to the initial state: the default merchant only; no tokens, reports, feeds, orders, faults or counts."""
+        """Return to the initial state: only the default merchant; no tokens, reports, feeds, orders, faults, counts."""
         with self.lock:
             self.desk.close()
             self.resets += 1
@@ -150,7 +150,7 @@ class World(Fulfillment):
     def change_credentials(
         self, seller_id: str, refresh_token: str | None = None, client_secret: str | None = None
     ) -> dict[str, Any]:
-        """Replace a seller's refresh token, client secret or both, and return its credentials; the old ones are rejected."""
+        """Replace a seller's refresh token and/or client secret and return its credentials; old ones are rejected."""
         with self.lock:
             merchant = self.merchant(seller_id)
             if refresh_token is not None:
@@ -179,7 +179,7 @@ class World(Fulfillment):
         fetch_missing_inventory: bool = False,
         import_deleted_skus: bool = True,
     ) -> dict[str, dict[str, Any]]:
-        """Return the quantities that a first run with an empty pool must load: `{sku: {fba, fbm, quantity, source}}`."""
+        """Return the quantities a first run with an empty pool must load: `{sku: {fba, fbm, quantity, source}}`."""
         with self.lock:
             return truth(
                 self._catalogue(seller_id, marketplace_id),
@@ -319,7 +319,7 @@ class World(Fulfillment):
         self.set_clock(advance=seconds)
 
     def expire(self, what: str, seller_id: str | None = None) -> None:
-        """Expire all access tokens ("tokens"), signed URLs ("urls") or nextTokens ("page_tokens"), of one seller or all."""
+        """Expire access tokens ("tokens"), signed URLs ("urls") or nextTokens ("page_tokens") of one seller or all."""
         with self.lock:
             if what == "tokens":
                 for token in self.tokens.values():

@@ -121,7 +121,7 @@ class Client:
 
 
 def read_report(content: bytes) -> dict[str, Any]:
-    """Return counts (processed, successful, errors, warnings) and results (message id, code, message code, text, sku)."""
+    """Return status, transaction id, counts (processed, successful, errors, warnings) and results as tuples."""
     report = ElementTree.fromstring(content).find("Message/ProcessingReport")
     assert report is not None
     summary = ("MessagesProcessed", "MessagesSuccessful", "MessagesWithError", "MessagesWithWarning")

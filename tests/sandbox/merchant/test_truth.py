@@ -78,7 +78,7 @@ def _smallest(values: list[str]) -> int | None:
 
 
 def _read(client: Client, *, with_api: bool) -> dict[str, tuple[int, int]]:
-    """Return {sku: (fba, fbm)} from the reports and the API alone: a second, independent implementation of the rules."""
+    """Return {sku: (fba, fbm)} from the reports and the API alone: a second implementation of the rules."""
     listings = _rows(client.text(client.finished(LISTINGS)))
     stored: dict[str, int] = {}
     for row in _rows(client.text(client.finished(AFN))):
