@@ -30,25 +30,25 @@ def finished(wait: Any) -> str:
         try:
             return str(step())
         except TaskDeferred as deferred:
-            step = partial(wait.wake, CONTEXT, asyncio.run(event(deferred.trigger)))
+            step = partial(wait.work_after_wait, CONTEXT, asyncio.run(event(deferred.trigger)))
 
 
 def read_report(task: dict[str, Any]) -> float:
     """From the request to the committed rows: raw copy, parsed copy, ledger, rejected lines; returns the seconds."""
     from fba_operators.amazon.hook import SellingPartnerHook
     from fba_operators.errors import UnavailableError
-    from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
+    from fba_operators.operators import RequestReportOperator, WaitForReportOperator
     from fba_operators.reports.ledger import ReportLedger
-    from fba_operators.reports.load_report import copy_rows, load_report
+    from fba_operators.reports.load import copy_rows, load_report
     from fba_operators.reports.report_types import REPORT_TYPES
     from fba_operators.warehouse.database import Warehouse
 
     began, store, warehouse = time.perf_counter(), task["store"], Warehouse()  # after the imports, as in the others
     ask = RequestReportOperator(task_id="ask", conn_id=store, report_type=task["report_type"])
     try:
-        report_id = ask.act(CONTEXT)
+        report_id = ask.work(CONTEXT)
     except UnavailableError:
-        report_id = ask.act(CONTEXT)  # Airflow's retry
+        report_id = ask.work(CONTEXT)  # Airflow's retry
     report_id = finished(WaitForReportOperator(task_id="wait", conn_id=store, report_id=report_id))
     hook, ledger = SellingPartnerHook(store), ReportLedger(warehouse, store)
     report = load_report(hook, ledger, report_id, REPORT_TYPES[task["report_type"]], max_rejected_share=1.0)

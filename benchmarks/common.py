@@ -125,8 +125,8 @@ def bench(module: str) -> Iterator[Bench]:
 
 def read_documents_from(folder: Path) -> None:
     """In a worker: let downloads come from the folder, in the chunks a download would bring."""
-    from fba_operators.amazon.client import CHUNK, Download
     from fba_operators.amazon.hook import SellingPartnerHook
+    from fba_operators.amazon.transport import CHUNK, Download
 
     def from_disk(hook: SellingPartnerHook, document_id: str) -> Download:
         file = (folder / document_id).open("rb")

@@ -47,7 +47,7 @@ def run_dag(dag_id: str, conf: dict[str, Any] | None = None) -> str:
 
     from fba_operators.amazon import trigger as triggers
 
-    triggers.SOONEST = 0.05
+    triggers.MIN_POLL_INTERVAL = 0.05
     made = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
     return str(made.test(run_conf=conf or {}).state)
 
@@ -125,13 +125,13 @@ def measure_asking_and_waiting() -> None:
 def reuse(on: Stage) -> None:
     """Print how many reports Amazon made where one is enough."""
     from fba_operators.errors import LostAnswerError
-    from fba_operators.operators.reports import RequestReportOperator
+    from fba_operators.operators import RequestReportOperator
 
     world, report_type = on.amazon.world, "GET_AFN_INVENTORY_DATA"
 
     def ask() -> str:
         task = RequestReportOperator(task_id="ask", conn_id=on.stores[0], report_type=report_type)
-        return task.act(no_context())
+        return task.work(no_context())
 
     def cool_down() -> None:
         world.advance(1900)
@@ -179,7 +179,7 @@ def waiting(on: Stage) -> None:
         now += seconds
         world.advance(seconds)
 
-    triggers.SOONEST = 2.0
+    triggers.MIN_POLL_INTERVAL = 2.0
     setattr(triggers, "time", SimpleNamespace(time=lambda: now))  # noqa: B010
     setattr(triggers, "asyncio", SimpleNamespace(sleep=sleep, get_running_loop=asyncio.get_running_loop))  # noqa: B010
     hook = SellingPartnerHook(on.stores[0])

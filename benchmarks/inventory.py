@@ -94,12 +94,12 @@ def afn(n: int) -> Iterator[str]:
 def work(folder: Path, listings_report_id: str, afn_report_id: str) -> None:
     """Be the worker process: merge two reports, print what it took."""
     import fba_operators.inventory.update_pool  # noqa: F401 - the task imports it when it begins, which is not what is measured
-    from fba_operators.operators.inventory import MergeInventoryOperator
+    from fba_operators.operators import MergeInventoryOperator
 
     read_documents_from(folder)
     merge = MergeInventoryOperator(task_id="merge", listings_report_id=listings_report_id, afn_report_id=afn_report_id)
     context: Any = {"run_id": "benchmark", "outlet_events": None}
-    report_cost(lambda: merge.act(context))
+    report_cost(lambda: merge.work(context))
 
 
 def main(sizes: tuple[int, ...]) -> None:

@@ -68,12 +68,12 @@ def shipments(n: int) -> Iterator[str]:
 def work(folder: Path, report_id: str) -> None:
     """Be the worker process: load one report, print what it took."""
     import fba_operators.shipments.load_rows  # noqa: F401 - the task imports it when it begins, which is not what is measured
-    from fba_operators.operators.shipments import LoadShipmentsOperator
+    from fba_operators.operators import LoadShipmentsOperator
 
     read_documents_from(folder)
     load = LoadShipmentsOperator(task_id="load", report_id=report_id)
     context: Any = {"run_id": "benchmark", "outlet_events": None}
-    report_cost(lambda: dict(load.act(context)["counts"]))
+    report_cost(lambda: dict(load.work(context)["counts"]))
 
 
 def main(sizes: tuple[int, ...]) -> None:

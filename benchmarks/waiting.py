@@ -208,7 +208,7 @@ def deferred() -> Any:
     """The DAG whose tasks are put into Airflow's database as deferred."""
     from airflow.sdk import dag
 
-    from fba_operators.operators.reports import WaitForReportOperator
+    from fba_operators.operators import WaitForReportOperator
 
     @dag(dag_id="deferred", schedule=None)
     def made() -> None:
@@ -368,7 +368,7 @@ def poked() -> Any:
 
     @task.sensor(mode="poke", poke_interval=INTERVAL, timeout=7200)
     def done(conn_id: str, report_id: str) -> bool:
-        return bool(SellingPartnerHook(conn_id).get_report(report_id)["processingStatus"] == "DONE")
+        return bool(SellingPartnerHook(conn_id).get_report(report_id).processing_status == "DONE")
 
     @dag(dag_id="poked", schedule=None)
     def made() -> None:

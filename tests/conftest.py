@@ -92,7 +92,7 @@ def amazon(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask the sandbox, which needs no mercy, ten times a second."""
-    monkeypatch.setattr("fba_operators.amazon.trigger.SOONEST", 0.1)
+    monkeypatch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.1)
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def shop(warehouse_url, amazon, monkeypatch):
     """A merchant with requests, and an Amazon that is quick; see :class:`tests.sending.Merchant`."""
     from tests.sending import Merchant
 
-    monkeypatch.setattr("fba_operators.amazon.client.PATIENCE", 0.0)  # short faults are tried again at once
-    monkeypatch.setattr("fba_operators.amazon.trigger.SOONEST", 0.005)
+    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)  # short faults are tried again at once
+    monkeypatch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
     amazon.world.set_clock(processing_seconds=0.01)
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         yield merchant

@@ -18,7 +18,7 @@ def context(run_id: str = "test", **params: Any) -> Any:
     return {
         "run_id": run_id,
         "params": params,
-        "dag_run": SimpleNamespace(run_type="manual", run_id=run_id),
+        "dag_run": SimpleNamespace(run_type="manual", run_id=run_id, conf=None),
         "ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), pushed=pushed),
         "outlet_events": None,
     }
@@ -33,7 +33,7 @@ def run(operator: Any, ctx: Any = None, *, on_wait: Any = None) -> Any:
             return step()
         except TaskDeferred as deferred:
             event = wait_inline(deferred.trigger, on_wait)
-            step = lambda event=event: operator.resume(ctx, event=event)  # noqa: E731
+            step = lambda event=event: operator.execute_complete(ctx, event=event)  # noqa: E731
     raise AssertionError("the task defers for ever")
 
 
@@ -54,3 +54,15 @@ def wait_inline(trigger: Any, on_wait: Any = None) -> Any:
         raise AssertionError("the trigger ended without an event")
 
     return asyncio.run(first())
+
+
+def register(dag: Any) -> None:
+    """Write the DAG into Airflow's database, as its DAG processor does."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.settings import AIRFLOW_HOME  # noqa: F401 - settings must be read before the bundles are
+
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(dag_folder="/dev/null")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)

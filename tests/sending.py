@@ -13,8 +13,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from devstack.airflow import store_connection
-from fba_operators.operators.base import AmazonRetryPolicy
-from fba_operators.operators.fulfillment import (
+from fba_operators.operators import (
+    AmazonRetryPolicy,
     ClaimRequestsOperator,
     RecordFeedOperator,
     SettleFeedsOperator,
@@ -158,7 +158,7 @@ class Merchant:
     def context(self, run_type: str = "manual") -> Any:
         """What the tasks of a new run get from Airflow."""
         ctx = context(f"run-{next(self.runs)}")
-        ctx["dag_run"] = SimpleNamespace(run_type=run_type, run_id=ctx["run_id"])
+        ctx["dag_run"] = SimpleNamespace(run_type=run_type, run_id=ctx["run_id"], conf=None)
         return ctx
 
     def task(self, operator: Any, ctx: Any, *, attempts: int = 1, on_wait: Any = None) -> Any:

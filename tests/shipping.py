@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from fba_operators.operators.shipments import LoadShipmentsOperator
+from fba_operators.operators import LoadShipmentsOperator
 from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
 from fba_operators.warehouse.database import Warehouse
 
@@ -88,7 +88,7 @@ class Reports:
         import uuid
         import zlib
 
-        from fba_operators.warehouse.database import encrypt
+        from fba_operators.warehouse.encryption import encrypt
 
         self.count += 1
         report_id = str(60_000_000_000 + self.count)

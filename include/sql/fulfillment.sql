@@ -3,7 +3,7 @@
 SELECT pg_advisory_xact_lock(hashtext('fba.feed'), hashtext(%(store)s))
 
 -- name: lock_pending
--- One page of the pending requests, in the order in which they came; those somebody is just writing are left for later.
+-- One page of the pending requests, oldest first; those locked by another transaction are left for later.
 SELECT fr_number, created_at, shipping_method, ship_to_name, ship_to_address_1, ship_to_address_2, ship_to_city, ship_to_state,
        ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone, order_comment, cancel_requested_at
 FROM fba.fulfillment_request
@@ -17,8 +17,8 @@ FOR UPDATE SKIP LOCKED
 SELECT fr_number, status FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
 
 -- name: of_no_store
--- Requests of stores that stores.yaml does not name: no run would ever look at them. Who wrote them is told in the row.
-WITH told AS (
+-- Requests of stores that are not in stores.yaml: no run ever processes them. Their rows say so.
+WITH marked AS (
     UPDATE fba.fulfillment_request SET waiting_reason = %(reason)s
     WHERE store <> ALL(%(known)s) AND status = 'pending' AND waiting_reason IS DISTINCT FROM %(reason)s
 )
@@ -34,15 +34,19 @@ WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) ORDER BY fr_number, lin
 SELECT sku, quantity FROM fba.global_inventory_pool WHERE store = %(store)s AND sku = ANY(%(skus)s)
 
 -- name: afn_stock
-SELECT seller_sku, coalesce(sum(quantity_available::numeric) FILTER (
-    WHERE upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '^[0-9]{1,18}$'), 0)::bigint
+SELECT seller_sku AS sku, coalesce(sum(quantity_available::numeric) FILTER (
+    WHERE upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '^[0-9]{1,18}$'), 0)::bigint AS quantity
 FROM fba.amazon_afn_inventory_report WHERE store = %(store)s AND seller_sku = ANY(%(skus)s) GROUP BY seller_sku
 
 -- name: inventory_as_of
-SELECT max(started_at) FROM fba.run WHERE dag_id = 'fba_get_inventory' AND store = %(store)s AND outcome = 'success'
+-- When the newest reports that made the pool were asked for: the older of the two.
+SELECT CASE WHEN count(*) = cardinality(%(report_types)s) THEN min(newest) END AS as_of FROM (
+    SELECT max(requested_at) AS newest FROM fba.report
+    WHERE store = %(store)s AND report_type = ANY(%(report_types)s) AND applied_at IS NOT NULL GROUP BY report_type
+) AS applied
 
 -- name: used_elsewhere
-SELECT fr_number, min(store) FROM fba.fulfillment_request
+SELECT fr_number, min(store) AS store FROM fba.fulfillment_request
 WHERE seller_id = %(seller_id)s AND store <> %(store)s AND fr_number = ANY(%(numbers)s) GROUP BY fr_number
 
 -- name: set_waiting
@@ -92,28 +96,28 @@ ORDER BY m.message_id
 -- name: lock_feed
 SELECT * FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL FOR UPDATE
 
--- name: note_upload
+-- name: record_upload
 UPDATE fba.feed SET document_id = %(document_id)s, uploaded_at = clock_timestamp()
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND submit_started_at IS NULL
 RETURNING 1
 
--- name: begin_submit
+-- name: record_intent
 UPDATE fba.feed SET submit_started_at = clock_timestamp(), status = 'SUBMITTING'
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND uploaded_at IS NOT NULL
   AND submit_started_at IS NULL
 RETURNING document_id
 
--- name: take_back_submit
--- Amazon made nothing; only who began may say so.
+-- name: withdraw_intent
+-- Amazon made nothing; only the task that recorded the intent may withdraw it.
 UPDATE fba.feed SET submit_started_at = NULL, status = 'CLAIMED'
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND feed_id IS NULL AND status = 'SUBMITTING'
 
--- name: note_submitted
+-- name: record_submitted
 UPDATE fba.feed SET feed_id = %(feed_id)s, submitted_at = clock_timestamp(),
     status = CASE WHEN settled_at IS NULL THEN 'IN_QUEUE' ELSE status END
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND feed_id IS NULL
 
--- name: note_state
+-- name: record_state
 UPDATE fba.feed SET
     status = %(status)s,
     result_document_id = coalesce(%(result_document_id)s, result_document_id),
@@ -124,12 +128,12 @@ WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL
 UPDATE fba.feed SET settled_at = clock_timestamp(), status = coalesce(%(status)s, status)
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL
 
--- name: note_judged
+-- name: record_judged
 UPDATE fba.feed SET judged_at = clock_timestamp(), finished_at = coalesce(finished_at, clock_timestamp()),
     result_document = %(result_document)s
 WHERE store = %(store)s AND claim_id = %(claim_id)s
 
--- name: note_results
+-- name: record_results
 UPDATE fba.feed_message AS m SET result_code = new.result_code, message_code = new.message_code, description = new.description
 FROM fba.feed AS f, unnest(%(message_ids)s::integer[], %(result_codes)s::text[], %(message_codes)s::text[], %(descriptions)s::text[])
     AS new (message_id, result_code, message_code, description)
@@ -137,7 +141,7 @@ WHERE f.store = %(store)s AND f.claim_id = %(claim_id)s
   AND m.store = f.store AND m.document_id = f.document_id AND m.message_id = new.message_id
 
 -- name: move
--- Requests from one status to another; those that have left the first meanwhile stay as they are.
+-- Requests from one status to another; those that have left the first in the meantime stay as they are.
 UPDATE fba.fulfillment_request AS r SET
     status = new.status, status_reason = new.reason,
     amazon_order_status = coalesce(new.order_status, r.amazon_order_status),
@@ -147,44 +151,28 @@ FROM unnest(%(numbers)s::text[], %(statuses)s::text[], %(reasons)s::text[], %(or
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = ANY(%(moved_from)s::text[])
 RETURNING r.fr_number, r.status
 
--- name: note_absent
+-- name: record_absent
 UPDATE fba.fulfillment_request SET absent_since = CASE WHEN %(absent)s THEN clock_timestamp() END
 WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown'
 
 -- name: count_stuck
--- Unknown, and in no feed that is still to be settled: nothing looks for them any more.
+-- Unknown, and in no feed that is still to be settled: no run looks them up any more.
 SELECT count(*) FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.status = 'unknown' AND NOT EXISTS (
     SELECT FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id)
     WHERE f.settled_at IS NULL AND m.store = r.store AND m.fr_number = r.fr_number)
 
--- name: note_attempt
+-- name: record_attempt
 UPDATE fba.fulfillment_request SET attempts = attempts + 1, absent_since = NULL
 WHERE store = %(store)s AND fr_number = %(number)s AND status = 'unknown'
 
 -- name: to_cancel
--- A refusal is asked about again by every run, but not for ever.
+-- After a refusal every run asks again, for three days.
 SELECT fr_number, status, seller_id FROM fba.fulfillment_request
 WHERE store = %(store)s AND status IN ('accepted', 'unknown')
   AND cancel_requested_at IS NOT NULL
   AND greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days'
 ORDER BY cancel_requested_at, fr_number
 
--- name: note_refusal
+-- name: record_not_cancelled
 UPDATE fba.fulfillment_request SET status_reason = %(reason)s
 WHERE store = %(store)s AND fr_number = %(fr_number)s AND status IN ('accepted', 'unknown')
-
--- name: purge_results
-UPDATE fba.feed SET result_document = NULL
-WHERE store = %(store)s AND result_document IS NOT NULL AND settled_at < clock_timestamp() - make_interval(days => %(days)s)
-
--- name: note_run
--- Every task adds its sentence and its counts; the last one says how it ended. What a failed attempt said is replaced.
-INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed, attention)
-VALUES (%(dag_id)s, %(run_id)s, %(store)s, nullif(%(told)s, ''), %(outcome)s::text, CASE WHEN %(outcome)s::text IS NOT NULL THEN clock_timestamp() END,
-        %(rows_in)s, %(rows_rejected)s, %(rows_changed)s, %(attention)s)
-ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
-    summary = CASE WHEN r.outcome = 'failed' THEN excluded.summary ELSE nullif(concat_ws(' ', r.summary, excluded.summary), '') END,
-    outcome = excluded.outcome, finished_at = excluded.finished_at, failure = NULL,
-    attention = fba.add_counts(r.attention, excluded.attention),
-    rows_in = r.rows_in + excluded.rows_in, rows_rejected = r.rows_rejected + excluded.rows_rejected,
-    rows_changed = r.rows_changed + excluded.rows_changed

@@ -1,4 +1,4 @@
--- name: lock_store
+-- name: lock_pool
 -- Held until the connection closes: merges of one store run one after another.
 SELECT pg_advisory_lock(hashtext('fba.global_inventory_pool'), hashtext(%(store)s))
 

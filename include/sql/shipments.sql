@@ -1,5 +1,5 @@
 -- name: lock_report
--- One task at a time brings a report in; others that use the same report wait, and find it done.
+-- One task at a time loads a report; others that use the same report wait, and find it loaded.
 SELECT pg_advisory_xact_lock(hashtext('fba.report_document ' || %(store)s), hashtext(%(report_id)s))
 
 -- name: lock_store
@@ -22,7 +22,7 @@ CREATE TEMPORARY TABLE staged (
 COPY staged ({columns}) FROM STDIN
 
 -- name: unreadable_times
--- A time that is blank is not said; one that is no ISO 8601 must not be guessed at (Postgres would take 1/2/2026, or "now").
+-- A blank time is unknown; one that is not ISO 8601 must not be guessed (Postgres would accept 1/2/2026, or "now").
 WITH wrong AS (
     SELECT line_number, {readable_ship_date} AS has_ship_date FROM staged WHERE NOT ({all_readable})
 ), gone AS (
@@ -34,7 +34,7 @@ WITH wrong AS (
 SELECT line_number, sku FROM gone
 
 -- name: drop_repeats
--- The same row twice in one report, told by its id: the last one counts.
+-- The same row twice in one report, recognised by its id: the last one counts.
 DELETE FROM staged USING (
     SELECT shipment_item_id, max(line_number) AS last FROM staged WHERE shipment_item_id <> ''
     GROUP BY shipment_item_id HAVING count(*) > 1
@@ -42,7 +42,7 @@ DELETE FROM staged USING (
 WHERE staged.shipment_item_id = again.shipment_item_id AND staged.line_number <> again.last
 
 -- name: name_rows
--- Rows without an id: a hash of what tells them apart, and their ordinal among equal ones in this report.
+-- Rows without an id: a hash of what distinguishes them, and their ordinal among equal ones in this report.
 UPDATE staged SET key_without_id = encode(sha256(convert_to(named.name || E'\t' || named.n, 'UTF8')), 'hex')
 FROM (
     SELECT line_number, name, row_number() OVER (PARTITION BY name ORDER BY line_number) AS n
@@ -55,7 +55,7 @@ FROM (
 WHERE named.line_number = staged.line_number
 
 -- name: drop_known_by_id
--- A row without an id says nothing new where its order item, shipment and tracking number are known with one.
+-- A row without an id is redundant where its order item, shipment and tracking number are known with one.
 DELETE FROM staged AS s USING (
     SELECT amazon_order_id, fba.shipment_group(amazon_order_id, amazon_order_item_id, sku, shipment_id, tracking_number,
                                                shipment_date::timestamptz) AS name
@@ -88,7 +88,7 @@ DELETE FROM fba.shipment_item AS i USING replaced WHERE i.store = replaced.store
 ANALYZE staged (line_number, item_key, key_without_id, amazon_order_id, shipment_item_id, merchant_order_id)
 
 -- name: insert_new_items
--- The same rows as insert_new, before it: told apart by what the parsed copy does not have yet.
+-- The same rows as insert_new, and before it: those that the parsed copy does not have yet.
 INSERT INTO fba.shipment_item (store, item_key, order_id, merchant_order_id, fr_number, sku, quantity, carrier,
                                service_level, tracking_number, ship_date, shipment_id, report_requested_at)
 SELECT {store}, s.item_key, s.amazon_order_id, nullif(s.merchant_order_id, ''),
@@ -109,8 +109,8 @@ WHERE NOT EXISTS (
 )
 
 -- name: update_changed
--- Only what a later report says otherwise. Rows are not touched to note that a report confirmed them, so whether one
--- asked for after ours has done so is told by the windows of those applied.
+-- Only rows in which a later report differs. A row that a report confirms is not touched, so whether a report asked for
+-- after ours has confirmed it follows from the windows of the reports applied.
 UPDATE fba.amazon_fulfilled_shipments_report AS p SET
     report_id = {report_id}, report_requested_at = {requested_at}, line_number = s.line_number, {assignments}
 FROM staged AS s
@@ -138,7 +138,7 @@ UPDATE fba.shipment_item AS i SET
 FROM w WHERE i.store = w.store AND i.item_key = w.item_key
 
 -- name: attach_late_requests
--- A request that was written down only after Amazon had shipped it.
+-- A request that was inserted only after Amazon had shipped it.
 UPDATE fba.shipment_item AS i SET fr_number = r.fr_number FROM fba.fulfillment_request AS r
 WHERE i.store = %(store)s AND i.fr_number IS NULL AND i.merchant_order_id IS NOT NULL
   AND r.store = i.store AND r.fr_number = i.merchant_order_id
@@ -174,11 +174,11 @@ SELECT count(*) FROM fba.amazon_fulfilled_shipments_report
 WHERE store = %(store)s AND coalesce(reporting_date, shipment_date) BETWEEN %(data_start)s AND %(data_end)s
 
 -- name: lock_follow_up
--- Held until the connection closes; where another run asks already, this one need not.
-SELECT pg_try_advisory_lock(hashtext('fba.follow_up'), hashtext(%(store)s))
+-- Held until the connection closes; where another run looks orders up already, this one need not.
+SELECT pg_try_advisory_lock(hashtext('fba.follow_up'), hashtext(%(store)s)) AS locked
 
 -- name: to_follow_up
--- Accepted a day ago or longer, not all shipped, not asked about within a day, and sent by the seller who is asked.
+-- Accepted a day ago or longer, not all shipped, not looked up within a day, and sent by this seller.
 SELECT r.fr_number FROM fba.fulfillment_request AS r
 WHERE r.store = %(store)s AND r.status = 'accepted' AND coalesce(r.seller_id, %(seller_id)s) = %(seller_id)s
   AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < clock_timestamp() - interval '24 hours'
@@ -187,8 +187,8 @@ WHERE r.store = %(store)s AND r.status = 'accepted' AND coalesce(r.seller_id, %(
   AND EXISTS (SELECT FROM fba.fulfillment_progress AS p WHERE p.store = r.store AND p.fr_number = r.fr_number AND p.open > 0)
 ORDER BY r.amazon_order_asked_at NULLS FIRST, r.fr_number LIMIT %(most)s
 
--- name: note_order_status
-UPDATE fba.fulfillment_request SET amazon_order_status = coalesce(%(told)s, amazon_order_status), amazon_order_asked_at = clock_timestamp(),
+-- name: record_order_status
+UPDATE fba.fulfillment_request SET amazon_order_status = coalesce(%(order_status)s, amazon_order_status), amazon_order_asked_at = clock_timestamp(),
     status = coalesce(%(status)s, status), status_reason = coalesce(%(reason)s, status_reason)
 WHERE store = %(store)s AND fr_number = %(fr_number)s AND status = 'accepted'
 

@@ -4,23 +4,24 @@ SellingPartnerError
 ├── ConfigurationError   fix the deployment: Fernet key, stores.yaml, params
 ├── CredentialsError     fix the connection: client, secret, refresh token, role, region
 ├── RequestRefusedError  fix the request: Amazon answered 4xx
-├── DecisionNeededError  ask a person: the data is there, but writing it could be wrong
+├── DecisionNeededError  ask a person: the data has arrived, but writing it could be wrong
 ├── ThrottledError       wait: Amazon's quota or a cool-down; says until when
 ├── UnavailableError     try again: network, 5xx, a cut download
-│   └── LostAnswerError  look before trying again: the call may have had its effect
+│   └── LostAnswerError  reconcile before trying again: the call may have had its effect
 └── DocumentError        a report document cannot be used: damaged (try again) or unreadable (ask a person)
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 
 class SellingPartnerError(Exception):
     """Something went wrong between us and Amazon.
 
-    :param message: what happened and what to do in our own words and counts, without secrets or personal data
-    :param detail: what Amazon or a document said, or names of SKUs and requests; goes into logs, not into notifications
+    :param message: what happened and what to do, in our own words and counts, without secrets or personal data
+    :param detail: Amazon's or a document's own words, or SKUs and FR numbers; goes into logs, not into notifications
     :param operation: Amazon's operation, e.g. ``createReport``
     :param status: HTTP status, when there was an answer
     :param code: Amazon's error code, e.g. ``InvalidInput``
@@ -49,9 +50,9 @@ class SellingPartnerError(Exception):
             f"Amazon request id {request_id}" if request_id else None,
         ]
         known = ", ".join(fact for fact in facts if fact)
-        facts_told = f" ({known})" if known else ""
-        self.brief = message + facts_told
-        super().__init__(self.message + facts_told)
+        suffix = f" ({known})" if known else ""
+        self.brief = message + suffix
+        super().__init__(self.message + suffix)
 
 
 class ConfigurationError(SellingPartnerError):
@@ -75,19 +76,18 @@ class UnavailableError(SellingPartnerError):
 
 
 class LostAnswerError(UnavailableError):
-    """A call that must not be repeated blindly got no clear answer."""
+    """A call that is not idempotent got no clear answer; it may have had its effect."""
 
 
 class ThrottledError(SellingPartnerError):
     """Amazon's quota is used up, or a cool-down runs.
 
-    :param until: when asking again makes sense (UTC)
+    :param until: when the call may be made again (UTC)
+    :param facts: those of :class:`SellingPartnerError`
     """
 
-    def __init__(
-        self, message: str, *, until: datetime, operation: str | None = None, request_id: str | None = None
-    ) -> None:
-        super().__init__(message, operation=operation, request_id=request_id)
+    def __init__(self, message: str, *, until: datetime, **facts: Any) -> None:
+        super().__init__(message, **facts)
         self.until = until
 
 
@@ -100,7 +100,7 @@ class DamagedDocumentError(DocumentError, UnavailableError):
 
 
 class UnreadableDocumentError(DocumentError, DecisionNeededError):
-    """The document arrived whole and is not the report we know; downloading it again gives the same."""
+    """The document arrived complete and is not the expected report; downloading it again gives the same."""
 
 
 class EmptyDocumentError(UnreadableDocumentError):

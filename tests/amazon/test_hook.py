@@ -11,8 +11,9 @@ from airflow.sdk import Connection
 from cryptography.fernet import Fernet
 
 from devstack.airflow import store_connection, warehouse_connection
-from fba_operators.amazon.client import amazon_time, user_agent, without_tokens
+from fba_operators.amazon.client import amazon_time, without_tokens
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.transport import user_agent
 from fba_operators.errors import (
     ConfigurationError,
     CredentialsError,
@@ -59,7 +60,7 @@ def test_without_a_fernet_key_nothing_is_stored(amazon, warehouse, warehouse_url
     class NoKey:
         is_encrypted = False
 
-    monkeypatch.setattr("fba_operators.warehouse.database.get_fernet", NoKey)
+    monkeypatch.setattr("fba_operators.warehouse.encryption.get_fernet", NoKey)
     with pytest.raises(ConfigurationError, match="FERNET_KEY"):
         SellingPartnerHook().access_token()
     with psycopg.connect(warehouse_url) as db:
@@ -119,7 +120,7 @@ def test_a_connection_without_fields_says_which(amazon, monkeypatch):
 def test_an_extra_that_is_no_object_is_a_missing_one(extra):
     connection = Connection(conn_id="amazon_us", conn_type="amazon_sp_api", login="l", password="p", extra=extra)
     with pytest.raises(ConfigurationError, match="lacks refresh_token, seller_id, marketplace_id"):
-        _ = SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection}).connection
+        _ = SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection}).credentials
 
 
 def test_a_role_that_is_missing_is_explained(amazon, warehouse):
@@ -136,7 +137,7 @@ def test_a_fault_that_passes_is_waited_out(amazon, warehouse):
     report_id = hook.create_report(AFN)
     for fault in ("503", "reset_before", "429"):
         amazon.world.add_fault(operation="getReport", fault=fault)
-    assert hook.get_report(report_id)["reportId"] == report_id
+    assert hook.get_report(report_id).report_id == report_id
     assert hook.calls["getReport"] == 4
 
 
@@ -203,12 +204,14 @@ def test_get_reports_reads_every_page(amazon, warehouse):
     ids = {hook.create_report("GET_MERCHANT_LISTINGS_ALL_DATA") for _ in range(3)}
     since = datetime.now(UTC) - timedelta(hours=1)
     found = list(hook.get_reports("GET_MERCHANT_LISTINGS_ALL_DATA", created_since=since))
-    assert {report["reportId"] for report in found} == ids
+    assert {report.report_id for report in found} == ids
 
 
 def test_a_cut_download_is_an_error_that_shows_no_url(amazon, warehouse):
     with pytest.raises(UnavailableError) as caught:
-        SellingPartnerHook()._opened("http://127.0.0.1:9/document?X-Amz-Signature=secret", "report document")
+        SellingPartnerHook().client.transport.open_download(
+            "http://127.0.0.1:9/document?X-Amz-Signature=secret", "report document"
+        )
     assert "secret" not in str(caught.value)
     assert "secret" not in str(caught.value.__cause__)
 

@@ -94,7 +94,7 @@ def test_two_stores_one_failing_the_other_complete_and_the_run_red(
 def test_a_slow_report_is_left_to_the_next_run_which_asks_for_no_other(amazon, warehouse_url, sql, monkeypatch):
     import dags.fba_get_inventory as module
 
-    monkeypatch.setattr(module, "SHORTER_THAN_THE_SCHEDULE", timedelta(seconds=1))
+    monkeypatch.setattr(module, "WAIT_IN_THIS_RUN", timedelta(seconds=1))
     amazon.world.set_clock(processing_seconds=1000)
     run = module.fba_get_inventory().test()
     assert run.state == "success"
@@ -119,7 +119,7 @@ def test_a_backfill_run_is_skipped(amazon, dag, warehouse_url):
 
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from fba_operators.operators.run import PrepareRunOperator
+    from fba_operators.operators import PrepareRunOperator
     from tests.helpers import context
 
     ctx = context()

@@ -60,7 +60,7 @@ def test_one_run_attaches_what_was_shipped_and_tells_of_no_person(
     ).fetchone()
     assert (outcome, rows) == ("success", changed)
     assert f"{rows} rows in 2 reports: {rows} new" in summary
-    assert "1 overdue: FR-2" in summary
+    assert "1 accepted request overdue: FR-2" in summary
     told = amazon.world.calls()["calls"]
     assert {name: calls[name] for name in ("createReport", "getFulfillmentOrder")} == {
         "createReport": told["createReport"],
@@ -107,11 +107,11 @@ def test_one_store_failing_leaves_the_other_complete_and_the_run_red(
     told = {store: (outcome, text) for store, outcome, text in sql("SELECT store, outcome, summary FROM fba.run")}
     assert told["amazon_us"] == (
         "success",
-        "1 rows in 1 reports: 1 new, 0 updated, 0 repeated; 1 rows whose SKU is not in the pool.",
+        "1 row in 1 report: 1 new, 0 updated, 0 repeated.\n1 row with a SKU that is not in the pool.",
     )
     assert told["amazon_other"][0] == "failed"
-    assert "1 of 1 windows not loaded" in told["amazon_other"][1]
-    assert re.search(r"FATAL.*[^.]\. 0 rows in 0 reports", told["amazon_other"][1])
+    assert "1 of 1 window not loaded" in told["amazon_other"][1]
+    assert re.search(r"FATAL.*[^.]\.\n0 rows in 0 reports", told["amazon_other"][1])
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_airflows_own_backfill_makes_the_windows_of_its_dates(dag, airflow_sql, 
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    from fba_operators.operators.shipments import windows_of_run
-    from tests.helpers import context
+    from fba_operators.operators import PlanWindowsOperator
+    from tests.helpers import context, register
 
     last = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
     first = last - timedelta(days=60)
@@ -169,9 +169,11 @@ def test_airflows_own_backfill_makes_the_windows_of_its_dates(dag, airflow_sql, 
         ends = []
         for each in runs:
             assert each.run_type == "backfill"
-            ctx = context(lookback_days=(each.conf or {}).get("lookback_days"))
+            ctx = context()
             ctx["dag_run"] = each
-            (window,) = windows_of_run(ctx, [STORE])
+            lookback_days = (each.conf or {}).get("lookback_days")
+            plan = PlanWindowsOperator(task_id="windows", stores=[STORE], lookback_days=lookback_days)
+            (window,) = plan.execute(ctx)
             start, end = (datetime.fromisoformat(window[key]) for key in ("start", "end"))
             assert end == each.data_interval_end
             assert end - start == timedelta(days=days)
@@ -184,18 +186,6 @@ def test_airflows_own_backfill_makes_the_windows_of_its_dates(dag, airflow_sql, 
         airflow_sql("DELETE FROM dag_run WHERE backfill_id = %s", backfill.id)
         airflow_sql("DELETE FROM backfill_dag_run WHERE backfill_id = %s", backfill.id)
         airflow_sql("DELETE FROM backfill WHERE id = %s", backfill.id)
-
-
-def register(dag):
-    """Write the DAG into Airflow's database, as its DAG processor does."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    from airflow.settings import AIRFLOW_HOME  # noqa: F401 - settings must be read before the bundles are
-
-    DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder="/dev/null")
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
 
 
 def test_the_dag_is_what_the_contract_says(dag):

@@ -26,7 +26,7 @@ def dag():
 
 @pytest.fixture
 def shop(warehouse_url, amazon, monkeypatch):
-    monkeypatch.setattr("fba_operators.amazon.client.PATIENCE", 0.0)
+    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         yield merchant
 
@@ -106,7 +106,7 @@ def test_requests_that_name_no_store_of_stores_yaml_are_told(shop, dag):
     shop.add("FR-3")
     assert dag.test().state == "success"
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "rejected", "FR-3": "accepted"}
-    assert "stores.yaml names no store of this id" in shop.get("FR-1").waiting_reason
+    assert "stores.yaml has no store of this id" in shop.get("FR-1").waiting_reason
     rows = "SELECT store, outcome, attention FROM fba.run ORDER BY store"
     assert shop.sql(rows) == [("(none)", "skipped", {"of_no_store": 1}), ("amazon_us", "success", {})]
     shop.sql("UPDATE fba.fulfillment_request SET status = 'invalid' WHERE fr_number = 'FR-1'")

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from jinja2 import Environment
 from psycopg import sql
 
-from fba_operators.operators.base import AmazonRetryPolicy
+from fba_operators.operators import AmazonRetryPolicy
 from fba_operators.settings.stores_file import load_stores
 from sandbox.documents import report_text as documents
 from sandbox.world.world import DEFAULT_MERCHANT
@@ -72,9 +72,9 @@ class Campaign(Merchant):
     def __init__(self, url: str, amazon: Any, patch: Any) -> None:
         super().__init__(url, amazon, patch)
         waiting = SimpleNamespace(sleep=self.pause)
-        patch.setattr("fba_operators.amazon.client.time", waiting)
+        patch.setattr("fba_operators.amazon.quota.time", waiting)
         patch.setattr("tenacity.nap.time", waiting)
-        patch.setattr("fba_operators.amazon.trigger.SOONEST", 0.005)
+        patch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
         # What we say must be clean by itself, not because Airflow masks it.
         patch.setattr(SecretsMasker, "add_mask", lambda *_: None)
         patch.setenv("FBA_STORES_FILE", str(Path(__file__).with_name("stores.yaml")))
@@ -143,7 +143,7 @@ class Campaign(Merchant):
         for attempt in range(1, task.retries + 2):
             operator = self.ready(task, ctx, done)
             try:
-                if hasattr(operator, "resume"):
+                if hasattr(operator, "execute_complete"):
                     return "success", run(operator, ctx, on_wait=self.until)
                 return "success", operator.execute(ctx)
             except AirflowSkipException:
@@ -170,6 +170,8 @@ class Campaign(Merchant):
                 value = {"conn_id": STORE, **(done.get("windows") or [{}])[0]}[value._key]
             elif kind == "PlainXComArg":
                 value = done.get(value.operator.task_id)
+            elif kind == "DagParam":
+                value = value.resolve(ctx)
             elif kind == "str":
                 value = Environment().from_string(value).render(params=SimpleNamespace(**ctx["params"]))
             setattr(operator, name, value)

@@ -15,7 +15,7 @@ import requests
 from airflow.sdk.exceptions import AirflowSkipException
 
 import fba_operators.amazon.trigger
-from fba_operators.operators.base import AmazonRetryPolicy
+from fba_operators.operators import AmazonRetryPolicy
 from tests.faults.campaign import Campaign, made
 from tests.helpers import context, run
 
@@ -78,7 +78,7 @@ class Effects:
 
 def _work(answer: Any, environment: dict[str, str], job: dict[str, Any], doom: str | None, at: int) -> None:
     os.environ.update(environment)
-    fba_operators.amazon.trigger.SOONEST = 0.005
+    fba_operators.amazon.trigger.MIN_POLL_INTERVAL = 0.005
     dag = made(job["dag_id"])
     ctx = context(job["run_id"], **job["params"])
     ctx["dag_run"].run_after = datetime.fromisoformat(job["run_after"])
@@ -89,7 +89,7 @@ def _work(answer: Any, environment: dict[str, str], job: dict[str, Any], doom: s
         raise Waits
 
     try:
-        value = run(operator, ctx, on_wait=wait) if hasattr(operator, "resume") else operator.execute(ctx)
+        value = run(operator, ctx, on_wait=wait) if hasattr(operator, "execute_complete") else operator.execute(ctx)
         told: dict[str, Any] = {"state": "success", "value": value}
     except AirflowSkipException:
         told = {"state": "skipped", "value": None}

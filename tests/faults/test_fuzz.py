@@ -14,10 +14,11 @@ from airflow.sdk import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fba_operators.amazon import client
+from fba_operators.amazon import transport
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.login import AccessToken
 from fba_operators.errors import DocumentError, LostAnswerError, SellingPartnerError, UnavailableError
-from fba_operators.fulfillment.feed_xml import ReportError, judge, parse_processing_report
+from fba_operators.fulfillment.processing_report import ReportError, judge_messages, parse_processing_report
 from fba_operators.reports.document import Document
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
 from sandbox.documents.processing_report import Result, processing_report
@@ -92,7 +93,7 @@ def hook_hearing(monkeypatch, body: bytes, status: int = 200, headers: dict[str,
     response = requests.Response()
     response.status_code, response._content = status, body
     response.headers.update(headers or {})
-    monkeypatch.setattr(client, "_session", lambda: SimpleNamespace(request=lambda *_, **__: response))
+    monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=lambda *_, **__: response))
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
     extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": "ATVPDKIKX0DER"}
     connection = Connection(
@@ -110,7 +111,7 @@ def heard(operation: str, body: bytes, status: int = 200, headers: dict[str, str
     with pytest.MonkeyPatch.context() as patch:
         hook = hook_hearing(patch, body, status, headers)
         if operation != "token":
-            hook._token = ("Atza|x", datetime(2099, 1, 1, tzinfo=UTC))
+            hook.client.login.current = AccessToken("Atza|x", datetime(2099, 1, 1, tzinfo=UTC))
         return ANSWERS[operation][1](hook)
 
 
@@ -159,7 +160,7 @@ def test_a_rate_that_is_none_stops_nothing(amazon, warehouse, warehouse_url, mon
     response = requests.Response()
     response.status_code, response._content = 202, b'{"reportId": "1"}'
     response.headers["x-amzn-RateLimit-Limit"] = rate
-    monkeypatch.setattr(client, "_session", lambda: SimpleNamespace(request=lambda *_, **__: response))
+    monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=lambda *_, **__: response))
     for _ in range(3):
         assert hook.create_report("X") == "1"
 
@@ -212,7 +213,7 @@ TOLD = processing_report("S", "1", 3, [Result(2, "Error", "13050", "no stock", "
 @given(mutated(TOLD))
 def test_a_damaged_processing_report_accepts_nothing_it_does_not_say(data):
     try:
-        verdicts = judge(parse_processing_report(data), [1, 2, 3])
+        verdicts = judge_messages(parse_processing_report(data), [1, 2, 3])
     except ReportError:
         return
     assert verdicts.keys() == {1, 2, 3}

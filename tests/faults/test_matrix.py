@@ -145,7 +145,7 @@ def test_a_fault_is_survived(campaign, monkeypatch, caplog, capfd, dag_id, path,
         lose(campaign, dag_id)
     how = STATUSES.get(fault, {})
     if fault == "delay":  # the others have all the time they need on a slow machine
-        monkeypatch.setattr("fba_operators.amazon.client.TIMEOUT", (5, 1.0))
+        monkeypatch.setattr("fba_operators.amazon.transport.TIMEOUT", (5, 1.0))
         how = {"seconds": 1.5}
     campaign.amazon.world.add_fault(operation, "status" if fault in STATUSES else fault, times=TIMES[often], **how)
     states = {}

@@ -13,7 +13,8 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import _secrets_masker
 
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.amazon.trigger import LATEST, ProcessingTrigger
+from fba_operators.amazon.operations import Report
+from fba_operators.amazon.trigger import MAX_POLL_INTERVAL, ProcessingTrigger
 from fba_operators.warehouse.database import Warehouse
 from tests.helpers import wait_inline
 
@@ -66,7 +67,7 @@ def test_many_questions_are_under_way_at_once(amazon, warehouse_url, monkeypatch
 
     def ask(hook, report_id):
         all_there.wait(30)
-        return {"processingStatus": "DONE"}
+        return Report.model_validate({"reportId": report_id, "processingStatus": "DONE"})
 
     async def together():
         return await asyncio.gather(*(anext(waiting(str(n)).run()) for n in range(all_there.parties)))
@@ -85,7 +86,8 @@ def test_waits_that_begin_together_ask_at_different_moments(amazon, warehouse_ur
     def ask(hook, report_id):
         again = report_id in asked
         asked.add(report_id)
-        return {"processingStatus": "DONE" if again else "IN_PROGRESS"}
+        status = "DONE" if again else "IN_PROGRESS"
+        return Report.model_validate({"reportId": report_id, "processingStatus": status})
 
     async def together():
         return await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
@@ -100,8 +102,8 @@ def test_waits_that_begin_together_ask_at_different_moments(amazon, warehouse_ur
     first, later = [told[0] for told in pauses.values()], [pause for told in pauses.values() for pause in told[1:]]
     assert len(first) == 100
     assert min(first) < 6  # not so once in five thousand million times
-    assert 24 < max(first) < LATEST
-    assert set(later) == {LATEST}
+    assert 24 < max(first) < MAX_POLL_INTERVAL
+    assert set(later) == {MAX_POLL_INTERVAL}
 
 
 def test_a_wait_tells_airflow_no_token_and_little_else(amazon, warehouse_url, monkeypatch):

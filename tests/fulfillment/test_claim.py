@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from fba_operators.fulfillment import claim as claims
-from fba_operators.operators.fulfillment import (
+from fba_operators.fulfillment import claim
+from fba_operators.fulfillment.validation import Validation
+from fba_operators.operators import (
     ClaimRequestsOperator,
     SettleFeedsOperator,
 )
+from fba_operators.reports import AFN_INVENTORY, LISTINGS
 from tests.helpers import context, run
-from tests.sending import SELLER, SKIPPED, STORE
+from tests.sending import SELLER, SKIPPED, STORE, US
 
 
 def test_invalid_requests_say_everything_that_is_wrong_and_stop_nobody(shop):
@@ -45,15 +47,22 @@ def test_an_unknown_sku_waits_for_the_next_inventory_run_and_is_then_invalid(sho
     shop.add("FR-1", [("NEW-SKU", 1)])
     shop.send()
     assert shop.get("FR-1").waiting_reason == "SKU NEW-SKU: not in the pool yet"
-    begun = (
-        "INSERT INTO fba.run (dag_id, run_id, store, started_at, outcome) VALUES ('fba_get_inventory', %s, %s, %s, %s)"
-    )
-    shop.sql(begun, "before", STORE, datetime.now(UTC) - timedelta(hours=1), "success")
-    shop.sql(begun, "failed", STORE, datetime.now(UTC), "failed")
-    shop.sql(begun, "other", "other_store", datetime.now(UTC), "success")
+
+    def report(report_type, minutes_ago, *, store=STORE, applied=True):
+        shop.sql(
+            "INSERT INTO fba.report (request_id, store, report_type, marketplace_id, requested_at, applied_at)"
+            " VALUES (gen_random_uuid(), %s, %s, %s, now() - make_interval(mins => %s), CASE WHEN %s THEN now() END)",
+            *(store, report_type, US, minutes_ago, applied),
+        )
+
+    for report_type in (LISTINGS.name, AFN_INVENTORY.name):
+        report(report_type, 60)
+        report(report_type, 0, applied=False)
+        report(report_type, 0, store="other_store")
+    report(LISTINGS.name, 0)  # the pool is as old as the older of its two reports
     shop.send()
     assert shop.get("FR-1").status == "pending"
-    shop.sql(begun, "after", STORE, datetime.now(UTC), "success")
+    report(AFN_INVENTORY.name, 0)
     shop.send()
     assert shop.get("FR-1").status == "invalid"
     assert "NEW-SKU" in shop.get("FR-1").status_reason
@@ -105,8 +114,8 @@ def test_hold_and_business_hours_wait_with_a_reason_and_can_be_ignored(shop, ful
     assert "on hold for 4 h" in reason
     assert "outside business hours" in reason
     assert f"until {today + timedelta(days=2)} 00:00 UTC" in reason
-    assert shop.send(ignore_hold="True") is SKIPPED
-    assert shop.send(ignore_hold="True", ignore_business_hours="True") == {"accepted": 1}
+    assert shop.send(ignore_hold=True) is SKIPPED
+    assert shop.send(ignore_hold=True, ignore_business_hours=True) == {"accepted": 1}
     assert shop.get("FR-1").waiting_reason is None
 
 
@@ -152,7 +161,7 @@ def test_a_scheduled_run_that_is_a_little_early_waits_for_its_turn(shop, fulfill
 def test_only_the_numbers_asked_for_are_sent(shop):
     for number in ("FR-1", "FR-2", "FR-3"):
         shop.add(number)
-    shop.send(fulfillment_request_numbers='["FR-3"]')
+    shop.send(fulfillment_request_numbers=["FR-3"])
     shop.send(fulfillment_request_numbers=["FR-1", "FR-3", "FR-9"])
     assert shop.statuses() == {"FR-1": "accepted", "FR-2": "pending", "FR-3": "accepted"}
     assert "Asked for, but accepted: FR-3. Asked for, but not known to this store: FR-9." in shop.summary()
@@ -168,10 +177,10 @@ def test_a_dry_run_calls_nobody_and_moves_only_to_invalid(shop):
     shop.add("FR-1")
     shop.add("FR-2", ship_to_name=None)
     ctx = shop.context()
-    shop.task(lambda: SettleFeedsOperator(task_id="settle", needed="False"), ctx)
-    assert shop.task(lambda: ClaimRequestsOperator(task_id="claim", send="False"), ctx) is SKIPPED
+    shop.task(lambda: SettleFeedsOperator(task_id="settle", offline=True), ctx)
+    assert shop.task(lambda: ClaimRequestsOperator(task_id="claim", validate_only=True), ctx) is SKIPPED
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "invalid"}
-    assert "1 requests would be sent (dry run): FR-1." in shop.summary()
+    assert "1 request would be sent (dry run): FR-1." in shop.summary()
     assert shop.get("FR-1").seller_id is None
     assert shop.feeds() == []
     assert shop.amazon.world.calls()["calls"] == {}
@@ -179,8 +188,8 @@ def test_a_dry_run_calls_nobody_and_moves_only_to_invalid(shop):
 
 def test_a_full_feed_leaves_the_rest_pending(shop, monkeypatch):
     monkeypatch.setattr("fba_operators.fulfillment.feed_xml.MAX_MESSAGES", 2)
-    monkeypatch.setattr(claims.build_order_feed, "__kwdefaults__", {"max_messages": 2, "max_bytes": 10**6})
-    monkeypatch.setattr(claims, "PAGE", 2)
+    monkeypatch.setattr(claim.assemble_order_feed, "__kwdefaults__", {"max_messages": 2, "max_bytes": 10**6})
+    monkeypatch.setattr(claim, "PAGE", 2)
     for number in range(5):
         shop.add(f"FR-{number}")
     assert shop.send() == {"accepted": 2}
@@ -203,19 +212,16 @@ def test_a_request_somebody_is_writing_is_left_for_the_next_run(shop, warehouse_
 
 def test_what_xml_cannot_say_is_invalid_and_stops_nobody(shop, monkeypatch):
     """A request that passes the rules but not the schema: the rules may have a hole, the others must go out."""
-    real = claims.build_order_feed
-
-    def build(seller_id, requests, fulfillment):
-        if any(request.fr_number == "FR-1" for request in requests):
-            raise claims.FeedError("the feed does not pass the project's schema at /AmazonEnvelope")
-        return real(seller_id, requests, fulfillment)
-
-    monkeypatch.setattr(claims, "build_order_feed", build)
+    monkeypatch.setattr(claim, "validate", lambda *arguments, **settings: Validation())
     shop.add("FR-1")
-    shop.add("FR-2")
+    shop.add("FR-2", ship_to_name="Secret " * 20)
+    shop.add("FR-3", ship_to_city="Con\x01cealville")
+    shop.add("FR-4")
     shop.send()
-    assert shop.statuses() == {"FR-1": "invalid", "FR-2": "accepted"}
-    assert "schema" in shop.get("FR-1").status_reason
+    assert shop.statuses() == {"FR-1": "accepted", "FR-2": "invalid", "FR-3": "invalid", "FR-4": "accepted"}
+    assert "schema at /AmazonEnvelope/Message[2]" in shop.get("FR-2").status_reason
+    assert "Secret" not in shop.get("FR-2").status_reason
+    assert shop.get("FR-3").status_reason == "it has characters that XML cannot hold"
 
 
 def test_two_claims_at_the_same_time_make_one_feed(shop):
@@ -223,10 +229,10 @@ def test_two_claims_at_the_same_time_make_one_feed(shop):
         shop.add(f"FR-{number}")
     results = []
 
-    def claim(run_id):
+    def claim_as(run_id):
         results.append(shop.task(lambda: ClaimRequestsOperator(task_id="claim"), context(run_id)))
 
-    threads = [threading.Thread(target=claim, args=(f"run-{n}",)) for n in range(2)]
+    threads = [threading.Thread(target=claim_as, args=(f"run-{n}",)) for n in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -9,7 +9,7 @@ import pytest
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import DecisionNeededError, SellingPartnerError
-from fba_operators.fulfillment import settle as settling
+from fba_operators.fulfillment import settle
 from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.operators import fulfillment as feeds
@@ -20,23 +20,23 @@ POINTS = {
     "claim": (feeds, "claim_requests"),
     "createFeedDocument": (SellingPartnerHook, "create_feed_document"),
     "upload": (SellingPartnerHook, "upload_feed_document"),
-    "uploaded_at": (FeedLedger, "uploaded"),
-    "submit_started_at": (FeedLedger, "begin_submit"),
+    "uploaded_at": (FeedLedger, "record_upload"),
+    "submit_started_at": (FeedLedger, "record_intent"),
     "createFeed": (SellingPartnerHook, "create_feed"),
-    "feed id": (FeedLedger, "submitted"),
-    "feed state": (FeedLedger, "note"),
-    "result read": (settling, "read_result"),
-    "results recorded": (FeedLedger, "judge"),
+    "feed id": (FeedLedger, "record_submitted"),
+    "feed state": (FeedLedger, "record_state"),
+    "result read": (settle, "download_processing_report"),
+    "results recorded": (FeedLedger, "record_verdicts"),
 }
 STATEMENTS = (
-    "add_feed",
-    "add_messages",
-    "set_sending",
-    "note_submitted",
-    "move",
-    "note_results",
-    "note_judged",
-    "close_feed",
+    "fulfillment.add_feed",
+    "fulfillment.add_messages",
+    "fulfillment.set_sending",
+    "fulfillment.record_submitted",
+    "fulfillment.move",
+    "fulfillment.record_results",
+    "fulfillment.record_judged",
+    "fulfillment.close_feed",
 )
 
 
@@ -78,8 +78,8 @@ class Reaper:
 
 @pytest.fixture
 def shop(warehouse_url, amazon, monkeypatch):
-    monkeypatch.setattr("fba_operators.amazon.client.PATIENCE", 0.0)
-    monkeypatch.setattr("fba_operators.amazon.trigger.SOONEST", 0.005)
+    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)
+    monkeypatch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
     amazon.world.set_clock(processing_seconds=0.01)
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         merchant.stock("NOT-AT-AMAZON", 5)
@@ -151,7 +151,7 @@ def test_killed_at_one_point(shop, reaper, point, when, retried):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    "point", ["listAllFulfillmentOrders", "resolve", "note_absent", "not_arrived", "close_if_known"]
+    "point", ["listAllFulfillmentOrders", "resolve_unknown", "record_absent", "record_not_arrived", "close_if_settled"]
 )
 def test_killed_while_a_lost_answer_is_looked_up(shop, reaper, monkeypatch, point, when):
     good, bad = order_some(shop)

@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from fba_operators.fulfillment import feed_xml
-from fba_operators.fulfillment.feed_xml import (
-    FeedError,
+from fba_operators.fulfillment.feed_xml import FeedError, build_order_feed
+from fba_operators.fulfillment.processing_report import (
     ProcessingReport,
     ReportError,
     Result,
-    build_order_feed,
-    judge,
+    Verdict,
+    judge_messages,
     parse_processing_report,
 )
-from fba_operators.fulfillment.validation import FulfillmentRequest, RequestItem, problems
-from fba_operators.settings.stores_file import Fulfillment
+from fba_operators.fulfillment.request import FulfillmentRequest, RequestItem
+from fba_operators.fulfillment.validation import problems
+from fba_operators.settings.models import Fulfillment
 
 SCHEMA = etree.XMLSchema(file=str(Path(__file__).parents[2] / "include" / "xsd" / "fulfillment_order_feed.xsd"))
 SELLER = "A1EXAMPLESELLER"
@@ -396,7 +397,7 @@ def test_any_bytes_are_a_report_or_the_declared_error(document):
         found = parse_processing_report(document)
     except ReportError:
         return  # anything else that is raised fails the test
-    assert set(judge(found, [1, 2, 3])) == {1, 2, 3}
+    assert set(judge_messages(found, [1, 2, 3])) == {1, 2, 3}
 
 
 # --- judging
@@ -451,7 +452,7 @@ def report(results, processed=3, successful=3, with_error=0, status="Complete") 
     ],
 )
 def test_what_a_report_says_about_three_messages(found, outcomes):
-    verdicts = judge(found, [1, 2, 3])
+    verdicts = judge_messages(found, [1, 2, 3])
     assert "".join(verdicts[n].outcome[0].upper() for n in (1, 2, 3)) == outcomes
     for verdict in verdicts.values():
         assert (verdict.code is not None) == (verdict.outcome == "rejected")
@@ -470,22 +471,22 @@ def test_a_verdict_carries_codes_texts_and_warnings():
             Result(1, W, "8", "Later"),
         ),
     )  # fmt: skip
-    verdicts = judge(found, [1, 2, 3])
+    verdicts = judge_messages(found, [1, 2, 3])
     assert (verdicts[2].outcome, verdicts[2].code) == ("rejected", "25")
     assert verdicts[2].description == "25: No such SKU; 26: No stock"
     assert verdicts[2].warnings == ("7: Odd address",)
     assert (verdicts[1].outcome, verdicts[1].warnings) == ("accepted", ("Late", "8: Later"))
-    assert verdicts[3] == feed_xml.Verdict("accepted")
+    assert verdicts[3] == Verdict("accepted")
 
 
 def test_rejection_as_a_whole_keeps_the_reason_of_a_message_that_has_its_own():
     found = ProcessingReport("Complete", 2, 0, 2, 0, (Result(0, E, "5000", "Ill-formed"), Result(2, E, "25", "No SKU")))
-    verdicts = judge(found, [1, 2])
+    verdicts = judge_messages(found, [1, 2])
     assert {n: (v.outcome, v.code) for n, v in verdicts.items()} == {1: ("rejected", "5000"), 2: ("rejected", "25")}
 
 
 def test_an_unknown_verdict_says_why():
-    verdicts = judge(report([], processed=2, successful=2), [1, 2, 3])
+    verdicts = judge_messages(report([], processed=2, successful=2), [1, 2, 3])
     assert verdicts[1].description == "the processing report counts 2 messages where 3 were sent"
 
 
@@ -496,7 +497,7 @@ def test_an_unknown_verdict_says_why():
     st.integers(0, 5),
 )
 def test_nothing_is_accepted_unless_the_numbers_add_up(results, processed, successful, with_error):
-    verdicts = judge(report(results, processed, successful, with_error), [1, 2, 3, 4])
+    verdicts = judge_messages(report(results, processed, successful, with_error), [1, 2, 3, 4])
     errors = {message_id for message_id, is_error in results if is_error}
     accepted = {n for n, verdict in verdicts.items() if verdict.outcome == "accepted"}
     assert not accepted & errors

@@ -11,7 +11,7 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import DecisionNeededError, UnavailableError
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.operators.fulfillment import (
+from fba_operators.operators import (
     RecordFeedOperator,
     WaitForFeedOperator,
 )
@@ -249,7 +249,7 @@ def test_after_three_attempts_a_person_decides_and_the_others_go_on(shop):
     shop.pass_time(31)
     shop.send()
     shop.pass_time(11)
-    with pytest.raises(DecisionNeededError, match=r"1 requests were sent again and again.*Seller Central.*FR-1"):
+    with pytest.raises(DecisionNeededError, match=r"1 request was sent repeatedly.*Seller Central.*FR-1"):
         shop.send()
     row = shop.get("FR-1")
     assert (row.status, row.attempts) == ("unknown", 3)
@@ -279,7 +279,7 @@ def test_a_late_answer_of_create_feed_is_still_written_down(shop, monkeypatch):
 
     def slow(self, *arguments):
         feed_id = real(self, *arguments)
-        FeedLedger(Warehouse(), STORE).lost(claim_id)
+        FeedLedger(Warehouse(), STORE).record_lost_answer(claim_id)
         return feed_id
 
     monkeypatch.setattr(SellingPartnerHook, "create_feed", slow)

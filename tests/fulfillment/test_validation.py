@@ -11,17 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fba_operators.fulfillment.validation import (
-    FulfillmentRequest,
-    RequestItem,
-    due,
-    is_open,
-    iso_country,
-    next_opening,
-    problems,
-    validate,
-)
-from fba_operators.settings.stores_file import BusinessHours, Fulfillment
+from fba_operators.fulfillment.release import due, is_open, next_opening
+from fba_operators.fulfillment.request import FulfillmentRequest, RequestItem, iso_country
+from fba_operators.fulfillment.validation import problems, validate
+from fba_operators.settings.models import BusinessHours, Fulfillment
 
 CREATED = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 GOOD = FulfillmentRequest(

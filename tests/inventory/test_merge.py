@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fba_operators.inventory.merge import (
-    UNSAID,
+    NOT_GIVEN,
     InventoryAnswers,
     MergeResult,
     merge_inventory,
@@ -19,8 +19,9 @@ from fba_operators.inventory.merge import (
     stock_frame,
     too_many_zeroed,
 )
-from fba_operators.reports.document import BLANK, Document
+from fba_operators.reports.document import Document
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
+from fba_operators.reports.rows import BLANK
 
 REJECTED = "a row of it was rejected"
 UNREADABLE = "a row of it may be the one whose SKU cannot be read"
@@ -128,13 +129,13 @@ def test_the_api_decides_what_no_report_says():
     answers = InventoryAnswers({"A": 11}, frozenset({"B"}), frozenset({"C"}))
     result = merge(listings, (), pool, fetch_missing_inventory=True, answers=answers)
     assert written(result) == {"A": (11, 0, 11, "fba_api"), "B": (0, 0, 0, "default_zero")}
-    assert result.kept[UNSAID] == ["C"]
+    assert result.kept[NOT_GIVEN] == ["C"]
     assert result.zeroed == []
     assert result.sources == {"afn_report": 0, "listings_report": 0, "fba_api": 1, "default_zero": 1}
 
 
 def test_a_missing_answer_never_becomes_zero():
-    with pytest.raises(ValueError, match=r"1 SKUs .* not asked"):
+    with pytest.raises(ValueError, match=r"1 SKUs .*have no answer"):
         merge([("A", BLANK, "AMAZON_NA")], fetch_missing_inventory=True)
 
 
@@ -144,9 +145,9 @@ def test_answers_about_other_skus_change_nothing():
 
 
 def test_an_unsaid_sku_that_is_new_is_not_added():
-    answers = InventoryAnswers(unsaid=frozenset({"A"}))
+    answers = InventoryAnswers(not_given=frozenset({"A"}))
     result = merge([("A", BLANK, "AMAZON_NA")], fetch_missing_inventory=True, answers=answers)
-    assert (written(result), result.kept[UNSAID], result.not_added[UNSAID]) == ({}, [], ["A"])
+    assert (written(result), result.kept[NOT_GIVEN], result.not_added[NOT_GIVEN]) == ({}, [], ["A"])
 
 
 def test_a_pool_sku_in_no_report_is_asked_about_unless_last_known_as_merchant_fulfilled():
@@ -371,8 +372,8 @@ def oracle(case: Case, sku: str):
         fba, source = 0, "listings_report"
     elif case.replay and last and last[4] == "fba_api":
         fba, source = last[1], "fba_api"
-    elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.unsaid:
-        return as_it_is(UNSAID)
+    elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.not_given:
+        return as_it_is(NOT_GIVEN)
     elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.quantities:
         fba, source = case.answers.quantities[sku], "fba_api"
     elif case.unreadable:

@@ -16,9 +16,12 @@ from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import ConfigurationError, DecisionNeededError, RequestRefusedError, UnavailableError
 from fba_operators.inventory.update_pool import ask_inventory_api
-from fba_operators.operators.inventory import MergeInventoryOperator
-from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
-from fba_operators.operators.run import SummariseRunOperator
+from fba_operators.operators import (
+    MergeInventoryOperator,
+    RequestReportOperator,
+    SummariseRunOperator,
+    WaitForReportOperator,
+)
 from tests.helpers import context, run
 
 SELLER, US = "A1SANDBOXSELLER", "ATVPDKIKX0DER"
@@ -102,7 +105,7 @@ def test_switches_of_stores_yaml_apply_and_the_arguments_go_before(amazon, wareh
     stores_file(
         "stores: {amazon_us: {inventory: {include_fbm_quantity: true, fetch_missing_inventory: true, import_deleted_skus: false}}}"
     )
-    merge(include_fbm_quantity="None", fetch_missing_inventory="False")
+    merge(include_fbm_quantity=None, fetch_missing_inventory=False)
     told = pool(sql)
     assert any(row["quantity"] > row["fba"] for row in told.values())
     assert "fba_api" not in {row["source"] for row in told.values()}
@@ -148,7 +151,7 @@ def test_every_line_is_a_row_or_rejected_and_the_copies_hold_them(amazon, wareho
 
 
 def raw_document(sql, report_type):
-    from fba_operators.warehouse.database import decrypt
+    from fba_operators.warehouse.encryption import decrypt
 
     chunks = sql(
         "SELECT content FROM fba.report_document JOIN fba.report USING (store, report_id) WHERE report_type = %s ORDER BY chunk",
@@ -265,7 +268,7 @@ def test_lines_that_cannot_be_read_are_kept_counted_and_hold_their_sku(amazon, w
     assert set(pool(sql)) == {"a", "c"}
     ((line, sku, raw),) = sql("SELECT line_number, sku, raw_line FROM fba.rejected_row").fetchall()
     assert (line, sku) == (3, "b")
-    from fba_operators.warehouse.database import decrypt
+    from fba_operators.warehouse.encryption import decrypt
 
     assert decrypt(raw) == b"b\tmany\tDEFAULT"
 
@@ -330,7 +333,7 @@ def test_the_api_refusing_a_sku_keeps_its_last_quantity_and_turns_the_run_red(am
     asked = [sku for sku, told in before.items() if told["source"] == "fba_api"]
     amazon.world.refuse_skus(SELLER, US, asked[:1])
     next_hour()
-    with pytest.raises(RequestRefusedError, match="keep their last quantity"):
+    with pytest.raises(RequestRefusedError, match="keeps its last quantity"):
         merge(fetch_missing_inventory=True)
     assert pool(sql) == before
     assert sql("SELECT outcome FROM fba.run").fetchone() == ("failed",)
@@ -343,7 +346,7 @@ def test_the_api_not_answering_makes_nothing_zero(amazon, warehouse, sql, next_h
     before = snapshot(sql)
     amazon.world.add_fault("getInventorySummaries", fault, times=None)
     next_hour()
-    monkeypatch.setattr("fba_operators.amazon.client.PATIENCE", 0.6)
+    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.6)
     with pytest.raises(UnavailableError):
         merge(fetch_missing_inventory=True)
     assert snapshot(sql) == before
@@ -494,7 +497,7 @@ def test_raw_copies_are_purged_when_they_are_old(amazon, warehouse, sql, stores_
 
 
 def test_a_raw_copy_is_in_many_encrypted_chunks(amazon, warehouse, sql, monkeypatch):
-    monkeypatch.setattr("fba_operators.reports.load_report.CHUNK", 1000)
+    monkeypatch.setattr("fba_operators.reports.load.CHUNK", 1000)
     listings, afn = report(LISTINGS), report(AFN)
     merge(listings, afn)
     assert sql("SELECT count(*) FROM fba.report_document").fetchone()[0] > 5
@@ -524,7 +527,7 @@ def test_a_sku_that_is_named_without_a_quantity_is_not_taken_for_absent(amazon, 
     body = {"payload": {"inventorySummaries": [{"sellerSku": "A", **details}]}}
     amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body)
     answers = ask_inventory_api(SellingPartnerHook(), ["A", "B"])
-    assert (answers.quantities, answers.absent, answers.unsaid) == ({}, {"B"}, {"A"})
+    assert (answers.quantities, answers.absent, answers.not_given) == ({}, {"B"}, {"A"})
 
 
 def test_a_refused_batch_is_narrowed_down_to_the_sku(amazon, warehouse):
@@ -532,7 +535,7 @@ def test_a_refused_batch_is_narrowed_down_to_the_sku(amazon, warehouse):
     asked = [sku for sku, told in known.items() if told["source"] == "fba_api" and "," not in sku]
     amazon.world.refuse_skus(SELLER, US, [asked[1]])
     answers = ask_inventory_api(SellingPartnerHook(), asked)
-    assert answers.unsaid == {asked[1]}
+    assert answers.not_given == {asked[1]}
     assert answers.quantities == {sku: known[sku]["fba"] for sku in asked if sku != asked[1]}
 
 

@@ -12,17 +12,19 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import CredentialsError, RequestRefusedError, UnavailableError
-from fba_operators.fulfillment import settle as settling
-from fba_operators.fulfillment.feed_xml import Verdict
+from fba_operators.fulfillment import settle
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.operators.fulfillment import (
+from fba_operators.fulfillment.processing_report import Verdict
+from fba_operators.operators import (
     RecordFeedOperator,
+    RetentionOperator,
     SettleFeedsOperator,
     SubmitFeedOperator,
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.warehouse.database import Warehouse, decrypt
+from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.encryption import decrypt
 from tests.helpers import context
 from tests.sending import GOOD, PERSONAL, SELLER, SKIPPED, STORE, claimed, look_up, other_seller, submit, uploaded
 
@@ -56,7 +58,7 @@ def test_the_processing_report_is_kept_encrypted_and_for_a_time(shop):
     assert b"ProcessingReport" not in bytes(stored)
     assert b"<MessagesSuccessful>1<" in decrypt(stored)
     shop.pass_time(31 * 24 * 60)
-    shop.send()
+    RetentionOperator(task_id="retention").execute(shop.context())
     assert shop.sql("SELECT result_document FROM fba.feed") == [(None,)]
 
 
@@ -222,8 +224,8 @@ def test_a_feed_submitted_in_the_meantime_is_not_taken_back(shop):
     ledger = FeedLedger(Warehouse(), STORE)
     (seen,) = ledger.open_feeds()
     submit(shop, claim_id)
-    outcome = settling.Outcome()
-    settling.settle_feed(SellingPartnerHook(), ledger, seen, outcome)
+    outcome = settle.Outcome()
+    settle.settle_feed(SellingPartnerHook(), ledger, seen, outcome)
     assert outcome.moved.total() == 0
     assert shop.get("FR-1").status == "submitted"
     shop.amazon.world.advance(1)
@@ -237,7 +239,7 @@ def test_a_report_is_applied_once(shop):
     ((claim_id, document),) = shop.sql("SELECT claim_id, result_document FROM fba.feed")
     shop.sql("UPDATE fba.feed SET settled_at = NULL")
     refusal = {1: Verdict("rejected", "1", "too late")}
-    assert FeedLedger(Warehouse(), STORE).judge(claim_id, refusal, b"other") == []
+    assert FeedLedger(Warehouse(), STORE).record_verdicts(claim_id, refusal, b"other") == []
     assert shop.sql("SELECT result_code FROM fba.feed_message") == [(None,)]
     assert shop.sql("SELECT result_document = %s FROM fba.feed", document) == [(True,)]
 
@@ -258,15 +260,15 @@ def test_every_task_can_be_cleared_after_a_run(shop):
 
 
 def test_a_slow_feed_ends_the_run_green_and_the_next_run_settles_it(shop, monkeypatch):
-    monkeypatch.setattr("fba_operators.operators.fulfillment.PATIENCE", timedelta(0))
+    monkeypatch.setattr("fba_operators.operators.fulfillment.FEED_TIMEOUT", timedelta(0))
     shop.amazon.world.set_clock(processing_seconds=1000)
     shop.add("FR-1")
     assert shop.send() is SKIPPED
-    assert "1 requests wait for feed" in shop.summary()
+    assert "1 request waits for feed" in shop.summary()
     assert shop.sql("SELECT outcome FROM fba.run") == [("success",)]
     shop.add("FR-2")
     assert shop.send() is SKIPPED
-    assert "1 requests wait for feed" in shop.summary()
+    assert "1 request waits for feed" in shop.summary()
     assert "waits until feed" in shop.get("FR-2").waiting_reason
     shop.amazon.world.advance(1000)
     assert shop.send(until="settle") == {"accepted": 1}
@@ -365,7 +367,7 @@ def test_a_download_that_breaks_off_is_tried_again_by_the_task(shop):
 
 
 def test_a_result_larger_than_it_can_be_is_not_believed(shop, monkeypatch):
-    monkeypatch.setattr(settling, "MAX_RESULT", 100)
+    monkeypatch.setattr(settle, "MAX_RESULT_BYTES", 100)
     shop.add("FR-1")
     shop.send()
     assert "larger than" in shop.get("FR-1").status_reason

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.operations import ListedReport
 from fba_operators.errors import (
     CredentialsError,
     DecisionNeededError,
@@ -17,11 +18,14 @@ from fba_operators.errors import (
     RequestRefusedError,
     UnavailableError,
 )
-from fba_operators.operators.base import AmazonRetryPolicy
-from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
-from fba_operators.operators.token import RefreshTokenOperator
+from fba_operators.operators import (
+    AmazonRetryPolicy,
+    RefreshTokenOperator,
+    RequestReportOperator,
+    WaitForReportOperator,
+)
 from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
-from fba_operators.reports.load_report import fetch_document
+from fba_operators.reports.load import fetch_document
 from tests.helpers import context, run
 
 AFN = "GET_AFN_INVENTORY_DATA"
@@ -103,7 +107,7 @@ def test_death_between_create_report_and_its_id_makes_no_second_report(amazon, w
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ReportLedger, "created", die)
+        patch.setattr(ReportLedger, "record_id", die)
         with pytest.raises(SystemExit):
             ask()
     assert created(amazon) == 1
@@ -116,7 +120,7 @@ def test_another_stores_lost_report_is_not_taken(amazon, warehouse, monkeypatch)
     SellingPartnerHook().create_report(AFN)  # somebody else's, in our marketplace, before our intent
     amazon.world.advance(3600)
     amazon.world.add_fault("createReport", "reset_before")
-    monkeypatch.setattr("fba_operators.operators.reports.CLOCK_SKEW", timedelta(0))
+    monkeypatch.setattr("fba_operators.reports.request_once.CLOCK_SKEW", timedelta(0))
     with pytest.raises(LostAnswerError):
         ask()
     ask()
@@ -217,7 +221,7 @@ def test_cancelled_twice_is_handed_on_as_cancelled(amazon, warehouse, cooldown_o
 
 
 def test_a_report_that_never_ends_is_given_up(amazon, warehouse, monkeypatch):
-    monkeypatch.setattr("fba_operators.operators.reports.PATIENCE", timedelta(0))
+    monkeypatch.setattr("fba_operators.operators.reports.REPORT_TIMEOUT", timedelta(0))
     amazon.world.set_clock(speed=0.0001)
     with pytest.raises(DecisionNeededError, match="not finished"):
         wait(ask())
@@ -228,7 +232,7 @@ def test_a_run_that_waits_less_leaves_the_report_to_the_next_until_it_is_too_old
     report_id = ask()
     with pytest.raises(AirflowSkipException, match="next run"):
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
-    monkeypatch.setattr("fba_operators.operators.reports.PATIENCE", timedelta(0))  # as if two hours had passed
+    monkeypatch.setattr("fba_operators.operators.reports.REPORT_TIMEOUT", timedelta(0))  # as if two hours had passed
     with pytest.raises(DecisionNeededError, match="not finished"):
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
 
@@ -281,7 +285,7 @@ def test_calls_are_recorded_per_run(amazon, warehouse, sql):
 def test_the_token_operator_returns_no_token(amazon, warehouse):
     until = run(RefreshTokenOperator(task_id="token"))
     assert timedelta(minutes=50) < datetime.fromisoformat(until) - datetime.now(UTC) < timedelta(minutes=60)
-    assert run(RefreshTokenOperator(task_id="token", needed="False")) is None
+    assert run(RefreshTokenOperator(task_id="token", offline=True)) is None
     assert called(amazon, "token") == 1
 
 
@@ -321,10 +325,15 @@ def test_only_an_equal_window_matches():
     start, end = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
     wanted = ReportRequest("T", start, end)
     same = {"reportType": "T", "dataStartTime": "2026-11-01T00:00:00Z", "dataEndTime": "2026-11-02T00:00:00.000Z"}
-    assert wanted.matches(same, "M")
-    assert not wanted.matches({**same, "dataEndTime": "2026-11-02T00:00:02Z"}, "M")
-    assert not wanted.matches({"reportType": "T"}, "M")
-    assert not wanted.matches({**same, "marketplaceIds": ["OTHER"]}, "M")
+
+    def matches(report):
+        listed = {"reportId": "1", "processingStatus": "DONE", "createdTime": "2026-11-03T00:00:00Z", **report}
+        return wanted.matches(ListedReport.model_validate(listed), "M")
+
+    assert matches(same)
+    assert not matches({**same, "dataEndTime": "2026-11-02T00:00:02Z"})
+    assert not matches({"reportType": "T"})
+    assert not matches({**same, "marketplaceIds": ["OTHER"]})
 
 
 # --- lost answers of other windows -----------------------------------------------------------------------------------
@@ -433,7 +442,7 @@ def test_a_lost_report_that_failed_is_written_down_but_not_used(amazon, warehous
 
 def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, warehouse, sql):
     hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
-    ledger.intend(ReportRequest(AFN), hook.marketplace.id)
+    ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     good = hook.create_report(AFN)
     amazon.world.add_fault("createReport", "fatal")
     hook.create_report(AFN)
@@ -444,7 +453,7 @@ def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, war
 def test_one_report_is_given_to_one_lost_call(amazon, warehouse, sql):
     hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
     for _ in range(2):
-        ledger.intend(ReportRequest(AFN), hook.marketplace.id)
+        ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     made = hook.create_report(AFN)
     assert ask() == made
     assert {row[1] for row in ledger_rows(sql)} == {None, made}
@@ -457,7 +466,7 @@ def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse
         sql("UPDATE fba.report SET requested_at = requested_at - interval '20 minutes'")
         for report in amazon.world.desk.reports.values():
             report.created -= 20 * 60
-        intents.append(ledger.intend(ReportRequest(LISTINGS), hook.marketplace.id))
+        intents.append(ledger.record_intent(ReportRequest(LISTINGS), hook.marketplace.id))
         hook.create_report(LISTINGS)
     ask(LISTINGS)
     given = dict(sql("SELECT request_id, report_id FROM fba.report").fetchall())
@@ -466,15 +475,15 @@ def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse
 
 def test_only_lost_calls_of_this_type_and_marketplace_are_looked_for(amazon, warehouse, sql):
     ledger = ReportLedger(warehouse, "amazon_us")
-    ledger.intend(ReportRequest(LISTINGS), SellingPartnerHook().marketplace.id)
-    ledger.intend(ReportRequest(AFN), "A2EUQ1WTGCTBG2")
+    ledger.record_intent(ReportRequest(LISTINGS), SellingPartnerHook().marketplace.id)
+    ledger.record_intent(ReportRequest(AFN), "A2EUQ1WTGCTBG2")
     ask()
     assert [row[1] for row in ledger_rows(sql)].count(None) == 2
     assert called(amazon, "getReports") == 0
 
 
 def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, sql, monkeypatch):
-    ReportLedger(warehouse, "amazon_us").intend(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
+    ReportLedger(warehouse, "amazon_us").record_intent(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
     sql("UPDATE fba.report SET requested_at = requested_at - interval '100 days'")
     since = []
     real = SellingPartnerHook.get_reports

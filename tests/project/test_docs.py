@@ -16,7 +16,7 @@ from devstack.__main__ import LISTINGS
 from devstack.demo import MARKETPLACE, SELLER
 from fba_operators.warehouse.database import Warehouse
 from sandbox.world.world import World
-from tests.helpers import run
+from tests.helpers import register
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -105,20 +105,13 @@ def test_the_environment_of_the_connection_example_is_a_connection(monkeypatch):
     assert connection.extra_dejson["marketplace_id"] == "ATVPDKIKX0DER"
 
 
-def test_a_report_type_is_added_as_extend_md_says(amazon, warehouse, warehouse_url, monkeypatch):
+def test_a_report_type_is_added_as_extend_md_says(airflow_database, amazon, warehouse, warehouse_url, monkeypatch):
     page = PROJECT / "docs" / "extend.md"
     (table,) = [block for block in blocks(page, "sql") if "CREATE TABLE" in block]
     with psycopg.connect(warehouse_url) as db:
         db.execute(table.encode())
     names = {}
-    header = """
-from fba_operators.operators.base import SellingPartnerOperator
-from fba_operators.reports.ledger import ReportLedger
-from fba_operators.reports.load_report import copy_rows, load_report
-from fba_operators.reports.report_types import ReportType
-from fba_operators.warehouse.database import statements
-"""
-    exec(header + "\n".join(blocks(page, "python")), names)
+    exec("\n".join(blocks(page, "python")), names)
     name = names["FBA_MANAGE_INVENTORY"].name
     for module in ("sandbox.merchant.merchant", "sandbox.api.reports", "sandbox.world.world"):
         from sandbox.merchant.merchant import REPORT_TYPES
@@ -129,12 +122,10 @@ from fba_operators.warehouse.database import statements
         b"sku\tfnsku\tasin\tafn-fulfillable-quantity\tafn-inbound-shipped-quantity\tper-unit-volume\n"
         b"A\tX1\tB1\t5\t7\t0.1\nB\tX2\tB2\t5\tmany\t0.1\n" + b"C\tX3\tB3\t1\t2\t0.2\n" * 200,
     )
-    from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
-
-    asked = run(RequestReportOperator(task_id="request", report_type=name))
-    finished = run(WaitForReportOperator(task_id="wait", report_id=asked))
-    load = names["LoadManageInventoryOperator"](task_id="load", report_id=finished)
-    assert run(load) == {"rejected": 1}
+    register(names["dag"])
+    assert names["dag"].test().state == "success"
+    with Warehouse().connect() as db:
+        assert db.execute("SELECT outcome, summary FROM fba.run").fetchall() == [("success", "201 rows, 1 rejected.")]
     with Warehouse().connect() as db:
         query = db.execute(
             "SELECT line_number, sku, afn_inbound_shipped_quantity, extra FROM fba.amazon_manage_inventory_report"

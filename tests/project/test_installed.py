@@ -14,9 +14,10 @@ import sys, fba_operators
 from fba_operators.fulfillment.feed_xml import _SCHEMA
 from fba_operators.provider import get_provider_info
 from fba_operators.settings.stores_file import load_stores
-from fba_operators.warehouse.database import Warehouse, statements
+from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.statements import statement
 assert fba_operators.__file__.startswith(sys.argv[1]), fba_operators.__file__
-assert _SCHEMA is not None and statements("ledger") and get_provider_info()
+assert _SCHEMA is not None and statement("reports.by_id") and get_provider_info()
 print(*load_stores().stores, len(Warehouse().migrate()))
 """
 

@@ -20,8 +20,10 @@ from fba_operators.errors import (
     MissingColumnsError,
     UnreadableDocumentError,
 )
-from fba_operators.reports.document import BLANK, Block, Document, codec_name
+from fba_operators.reports.document import Block, Document
+from fba_operators.reports.lines import codec_name
 from fba_operators.reports.report_types import AFN_INVENTORY, FULFILLED_SHIPMENTS, LISTINGS, REPORT_TYPES, ReportType
+from fba_operators.reports.rows import BLANK
 
 HEADER = "\t".join(LISTINGS.amazon_columns)
 AFN_HEADER = "\t".join(AFN_INVENTORY.amazon_columns)

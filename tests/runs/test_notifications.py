@@ -20,12 +20,16 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from devstack.airflow import store_connection
 from fba_operators.errors import CredentialsError, DecisionNeededError
-from fba_operators.operators.inventory import MergeInventoryOperator
-from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
-from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
-from fba_operators.operators.token import RefreshTokenOperator
+from fba_operators.operators import (
+    MergeInventoryOperator,
+    PrepareRunOperator,
+    RefreshTokenOperator,
+    RequestReportOperator,
+    SummariseRunOperator,
+    WaitForReportOperator,
+)
+from fba_operators.runs.log import RunLog
 from fba_operators.runs.summary import ATTENTION, STANDING, StoreSummary, message
-from fba_operators.warehouse.database import statements
 from sandbox.world.world import DEFAULT_MERCHANT
 from tests.helpers import context as bare_context
 from tests.helpers import run as run_operator
@@ -197,7 +201,7 @@ def test_what_needs_a_person_is_told_once_a_day_while_it_stays(amazon, warehouse
     inventory_run("second")
     told, *again = chat.received
     assert 1 + len(again) == sql(days).fetchone()[0]
-    assert "1 lines of reports could not be read" in told["message"]
+    assert "1 line of a report could not be read" in told["message"]
     assert sql("SELECT attention FROM fba.run WHERE run_id = 'second'").fetchone()[0]["rejected_lines"] == 1
     sql("UPDATE fba.run SET started_at = started_at - interval '24 hours'")
     inventory_run("third")
@@ -258,14 +262,14 @@ def test_a_service_that_refuses_is_logged(amazon, warehouse, stores, chat, caplo
     ],
 )
 def test_what_stays_is_no_news_and_what_happened_is(now, before, is_news):
-    assert ("attention" in StoreSummary("s", "success", attention=now, told_before=before).events) == is_news
+    assert ("attention" in StoreSummary("s", "success", attention=now, previous_attention=before).events) == is_news
 
 
 def test_stores_without_news_are_only_counted():
     stores = [StoreSummary("quiet", "success"), StoreSummary("busy", "success", rows_changed=3)]
     title, body, kind = message("dag", stores, ["change"], "link")
     assert (title, kind) == ("dag: success", "info")
-    assert body == "busy: success. 0 rows looked at, 3 changed.\n1 other stores have no news.\nlink"
+    assert body == "busy: success. 0 rows read, 3 changed.\n1 other store has no news.\nlink"
     assert message("dag", stores[:1], ["change", "failure", "attention"], "link") is None
 
 
@@ -279,10 +283,10 @@ def test_counts_add_up_in_the_warehouse(sql):
 
 
 def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
-    key = {"dag_id": "d", "run_id": "r", "store": "amazon_us"}
+    log = RunLog("d", "r", "amazon_us")
     with warehouse.connect() as db:
-        db.execute(statements("ledger")["fail_run"], {**key, "summary": "s", "failure": "f"})
-        db.execute(statements("ledger")["begin_run"], key)
+        log.fail(db, "token", ValueError("no"))
+        log.begin(db)
     assert sql("SELECT outcome, summary, failure, attention, finished_at FROM fba.run").fetchone() == (
         (None, None, None, {}, None)
     )

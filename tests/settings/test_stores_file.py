@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fba_operators.settings.stores_file import Fulfillment, Store, StoresError, StoresFile, load_stores, stores_path
+from fba_operators.settings.models import Fulfillment, Store, StoresError, StoresFile
+from fba_operators.settings.stores_file import load_stores, stores_path
 
 SHIPPED = Path(__file__).parents[2] / "include" / "stores.yaml"
 

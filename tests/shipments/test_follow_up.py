@@ -6,8 +6,7 @@ import psycopg
 import pytest
 
 from fba_operators.errors import UnavailableError
-from fba_operators.operators.follow_up import FollowUpOrdersOperator
-from fba_operators.operators.retention import RetentionOperator
+from fba_operators.operators import FollowUpOrdersOperator, RetentionOperator
 from tests.helpers import context, run
 from tests.shipments.test_load_rows import request
 from tests.shipping import SELLER, STORE, Reports, document, orders_at_amazon, row

@@ -14,8 +14,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fba_operators.errors import DecisionNeededError
-from fba_operators.operators.reports import RequestReportOperator
-from fba_operators.operators.shipments import LoadShipmentsOperator, PlanWindowsOperator, WaitForShipmentsOperator
+from fba_operators.operators import (
+    LoadShipmentsOperator,
+    PlanWindowsOperator,
+    RequestReportOperator,
+    WaitForShipmentsOperator,
+)
 from fba_operators.reports.ledger import COOLDOWN, ReportLedger
 from tests.helpers import context, run
 from tests.shipping import JAPANESE, NAME, PERSON, PLAIN, SELLER, STORE, US, Reports, document, orders_at_amazon, row
@@ -380,9 +384,9 @@ def test_a_request_written_down_after_its_shipment_attaches(reports, sql):
 
 
 def plan(run_end, stores=(STORE,), **params):
-    ctx = context(**params)
+    ctx = context()
     ctx["dag_run"] = SimpleNamespace(run_type="manual", data_interval_end=None, run_after=run_end)
-    return PlanWindowsOperator(task_id="windows", stores=list(stores)).execute(ctx)
+    return PlanWindowsOperator(task_id="windows", stores=list(stores), **params).execute(ctx)
 
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -486,7 +490,7 @@ def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, w
 def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
     amazon, warehouse, sql, cooldown_over, monkeypatch
 ):
-    monkeypatch.setattr("fba_operators.operators.shipments.GIVE_UP", timedelta(hours=2))
+    monkeypatch.setattr("fba_operators.operators.shipments.CANCELLED_TIMEOUT", timedelta(hours=2))
 
     def first(moment=None):
         if moment:
@@ -507,7 +511,7 @@ def test_cancelled_although_rows_are_known_is_never_an_empty_answer(amazon, ware
     reported = (datetime.now(UTC) - timedelta(days=1, hours=3)).isoformat()
     reports.load(reports.add(document(row(reporting_date=reported))))
     amazon.world.add_fault("createReport", "cancelled", times=2)
-    with pytest.raises(DecisionNeededError, match="but 1 rows of that time are known"):
+    with pytest.raises(DecisionNeededError, match="but 1 row of that time is known"):
         wait(ask(), on_wait=cooldown_over)
     assert len(cooldown_over.moments) == 1
 

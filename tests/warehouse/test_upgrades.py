@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from devstack.airflow import warehouse_connection
-from fba_operators.warehouse.database import SQL_FOLDER, Warehouse
+from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.statements import SQL_FOLDER
 from tests.inventory.test_update_pool import merge
 
 FILES = sorted((SQL_FOLDER / "migrations").glob("*.sql"))
@@ -42,6 +43,7 @@ DATA = {
         VALUES ('amazon_us', 'K1', 'S01-1', 'FR-1', 'OLD-SKU', 1, '2026-01-02');
     """,
     5: "UPDATE fba.run SET attention = '{\"overdue\": 1}' WHERE run_id = 'old'",
+    6: "UPDATE fba.run SET summary = 'very fine' WHERE run_id = 'old'",
 }
 
 
@@ -54,7 +56,7 @@ def old_warehouse(postgres, monkeypatch, tmp_path):
         monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         (tmp_path / "migrations").mkdir()
         with monkeypatch.context() as then:
-            then.setattr("fba_operators.warehouse.database.SQL_FOLDER", tmp_path)
+            then.setattr("fba_operators.warehouse.statements.SQL_FOLDER", tmp_path)
             for number, file in zip(VERSIONS, FILES, strict=True):
                 if number <= version:
                     shutil.copy(file, tmp_path / "migrations")
@@ -118,7 +120,7 @@ def test_a_migration_that_fails_leaves_the_version_before_it(old_warehouse, monk
     url = old_warehouse(2)
     before = everything(url)
     (tmp_path / "migrations" / "0003_broken.sql").write_text("DROP TABLE fba.run; SELECT 1/0")
-    monkeypatch.setattr("fba_operators.warehouse.database.SQL_FOLDER", tmp_path)
+    monkeypatch.setattr("fba_operators.warehouse.statements.SQL_FOLDER", tmp_path)
     with pytest.raises(psycopg.errors.DivisionByZero):
         Warehouse().migrate()
     assert everything(url) == before

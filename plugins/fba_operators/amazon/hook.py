@@ -1,19 +1,111 @@
-"""Amazon's Selling Partner API, one seller account in one marketplace: Amazon's verbs as methods."""
+"""The hook: Amazon's operations as methods, for one seller account in one marketplace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
-from fba_operators.amazon.client import Download, SellingPartnerClient, amazon_time
+from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+
+from fba_operators.amazon import operations
+from fba_operators.amazon.client import Client, amazon_time
+from fba_operators.amazon.credentials import Credentials
+from fba_operators.amazon.marketplaces import Marketplace
+from fba_operators.amazon.operations import Feed, FulfillmentOrder, ListedOrder, ListedReport, Report
+from fba_operators.amazon.transport import Download
 from fba_operators.errors import CredentialsError, RequestRefusedError, SellingPartnerError, UnavailableError
+from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
 
-class SellingPartnerHook(SellingPartnerClient):
-    """Calls Amazon's Selling Partner API for one store; the arguments are those of :class:`SellingPartnerClient`."""
+class SellingPartnerHook(BaseHook):
+    """Calls Amazon's Selling Partner API for one store.
 
-    # Reports, feeds, stock, orders
+    Every method may raise the errors of :mod:`fba_operators.errors`.
+
+    :param conn_id: Airflow connection of type ``amazon_sp_api``
+    :param warehouse_conn_id: Postgres connection where tasks share tokens and quotas; None works without one
+    :param connections: resolved connections by id, where looking them up would block (in a trigger)
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = "amazon_us"
+    conn_type = "amazon_sp_api"
+    hook_name = "Amazon Selling Partner API"
+
+    def __init__(
+        self,
+        conn_id: str = default_conn_name,
+        warehouse_conn_id: str | None = DEFAULT_WAREHOUSE,
+        *,
+        connections: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self._connections = connections or {}
+        self._warehouse = (
+            Warehouse(warehouse_conn_id, connection=self._connections.get(warehouse_conn_id))
+            if warehouse_conn_id
+            else None
+        )
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """What the connection holds.
+
+        :raises ConfigurationError: the connection lacks a field
+        """
+        credentials = Credentials.of(
+            self.conn_id, self._connections.get(self.conn_id) or self.get_connection(self.conn_id)
+        )
+        self._mask(credentials.client_secret)
+        self._mask(credentials.refresh_token)
+        return credentials
+
+    @cached_property
+    def client(self) -> Client:
+        """What makes the calls."""
+        return Client(self.credentials, self._warehouse, self._mask)
+
+    def _mask(self, secret: str) -> None:
+        # Not in a trigger: Airflow's masker never forgets a secret and recompiles its pattern for each new one. A
+        # triggerer lives for weeks and sees a token per seller and hour: all triggers would stop for seconds.
+        if not self._connections:
+            mask_secret(secret)
+
+    @property
+    def seller_id(self) -> str:
+        """Amazon's Selling Partner ID."""
+        return self.credentials.seller_id
+
+    @property
+    def marketplace(self) -> Marketplace:
+        """The marketplace of this store."""
+        return self.credentials.marketplace
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Operation → number of calls made; may be cleared."""
+        return self.client.transport.calls
+
+    def take_statistics(self) -> tuple[Counter[str], float]:
+        """Return the calls made and the seconds waited for quotas since the last time; counting starts again."""
+        if "client" not in self.__dict__:
+            return Counter(), 0.0
+        transport, quota = self.client.transport, self.client.quota
+        taken = Counter(transport.calls), quota.throttled_seconds
+        transport.calls.clear()
+        quota.throttled_seconds = 0.0
+        return taken
+
+    def access_token(self) -> str:
+        """Return a valid access token; all tasks of one credential share it."""
+        return self.client.login.token().text
+
+    # Reports
 
     def create_report(
         self,
@@ -34,34 +126,39 @@ class SellingPartnerHook(SellingPartnerClient):
             body["dataEndTime"] = amazon_time(data_end)
         if options:
             body["reportOptions"] = options
-        return str(self._call("createReport", json=body)["reportId"])
+        return self.client.call(operations.CREATE_REPORT, json=body).report_id
 
-    def get_report(self, report_id: str) -> dict[str, Any]:
-        """Return a report's state as Amazon tells it."""
-        return self._call("getReport", report_id)
+    def get_report(self, report_id: str) -> Report:
+        """Return a report's state."""
+        return self.client.call(operations.GET_REPORT, report_id)
 
-    def get_reports(self, report_type: str, *, created_since: datetime) -> Iterator[dict[str, Any]]:
+    def get_reports(self, report_type: str, *, created_since: datetime) -> Iterator[ListedReport]:
         """Return this store's reports of a type, every page.
 
         :param created_since: at most 90 days ago
         """
-        return self._listed("getReports", "reports", {"reportTypes": report_type}, created_since)
+        params = {"reportTypes": report_type, **self._listed(created_since)}
+        for page in self.client.pages(operations.GET_REPORTS, params, token_alone=True):
+            yield from page.reports
 
     def download_report(self, document_id: str) -> Download:
-        """Open a report document: asks for its short-lived URL and starts the download."""
-        return self._download("getReportDocument", document_id, "report document")
+        """Start to download a report document."""
+        return self.client.download(operations.GET_REPORT_DOCUMENT, document_id, "report document")
+
+    # Feeds
 
     def create_feed_document(self, content_type: str) -> tuple[str, str]:
-        """Return id and upload URL of a new feed document; the URL lives five minutes, the document two days.
+        """Return id and upload URL of a new feed document; the URL expires after five minutes, the document after two days.
 
-        :param content_type: which the upload must repeat to the letter, because it is signed
+        :param content_type: the upload must send exactly this, because it is signed
         """
-        answer = self._call("createFeedDocument", json={"contentType": content_type})
-        return str(answer["feedDocumentId"]), str(answer["url"])
+        answer = self.client.call(operations.CREATE_FEED_DOCUMENT, json={"contentType": content_type})
+        return answer.feed_document_id, answer.url
 
     def upload_feed_document(self, url: str, content: bytes, content_type: str) -> None:
-        """Put a feed's content where :meth:`create_feed_document` said."""
-        response = self._send("upload", "PUT", url, data=content, headers={"Content-Type": content_type})
+        """Upload a feed's content to the URL of :meth:`create_feed_document`."""
+        headers = {"Content-Type": content_type}
+        response = self.client.transport.send("upload", "PUT", url, data=content, headers=headers)
         if not response.ok:
             raise UnavailableError(
                 f"{self.conn_id}: the upload of a feed document was refused; a new document is asked for",
@@ -79,39 +176,55 @@ class SellingPartnerHook(SellingPartnerClient):
             "marketplaceIds": [self.marketplace.id],
             "inputFeedDocumentId": document_id,
         }
-        return str(self._call("createFeed", json=body)["feedId"])
+        return self.client.call(operations.CREATE_FEED, json=body).feed_id
 
-    def get_feed(self, feed_id: str) -> dict[str, Any]:
-        """Return a feed's state as Amazon tells it."""
-        return self._call("getFeed", feed_id)
+    def get_feed(self, feed_id: str) -> Feed:
+        """Return a feed's state."""
+        return self.client.call(operations.GET_FEED, feed_id)
 
-    def get_feeds(self, feed_type: str, *, created_since: datetime) -> Iterator[dict[str, Any]]:
+    def get_feeds(self, feed_type: str, *, created_since: datetime) -> Iterator[Feed]:
         """Return this store's feeds of a type, every page.
 
         :param created_since: at most 90 days ago
         """
-        return self._listed("getFeeds", "feeds", {"feedTypes": feed_type}, created_since)
+        params = {"feedTypes": feed_type, **self._listed(created_since)}
+        for page in self.client.pages(operations.GET_FEEDS, params, token_alone=True):
+            yield from page.feeds
 
     def download_feed_result(self, document_id: str) -> Download:
-        """Open a feed's processing report, which Amazon keeps for 28 days."""
-        return self._download("getFeedDocument", document_id, "processing report")
+        """Start to download a feed's processing report, which Amazon keeps for 28 days."""
+        return self.client.download(operations.GET_FEED_DOCUMENT, document_id, "processing report")
 
-    def get_fulfillment_order(self, fr_number: str) -> dict[str, Any]:
-        """Return a Multi-Channel Fulfillment order with its items and shipments.
+    def _listed(self, created_since: datetime) -> dict[str, Any]:
+        return {
+            "marketplaceIds": self.marketplace.id,
+            "createdSince": amazon_time(created_since),
+            "pageSize": 100,
+        }
+
+    # Orders and stock
+
+    def get_fulfillment_order(self, fr_number: str) -> FulfillmentOrder:
+        """Return a Multi-Channel Fulfillment order with its items.
 
         :raises RequestRefusedError: Amazon knows no such order
         """
-        return dict(self._call("getFulfillmentOrder", fr_number)["payload"])
+        return self.client.call(operations.GET_FULFILLMENT_ORDER, fr_number).payload
+
+    def list_all_fulfillment_orders(self, *, since: datetime) -> list[ListedOrder]:
+        """Return every Multi-Channel Fulfillment order updated since a time, all pages."""
+        pages = self.client.pages(operations.LIST_ALL_FULFILLMENT_ORDERS, {"queryStartDate": amazon_time(since)})
+        return [order for page in pages for order in page.payload.fulfillment_orders or ()]
 
     def cancel_fulfillment_order(self, fr_number: str) -> None:
         """Cancel a Multi-Channel Fulfillment order.
 
         :raises RequestRefusedError: it cannot be cancelled any more, or does not exist
         """
-        self._call("cancelFulfillmentOrder", fr_number)
+        self.client.call(operations.CANCEL_FULFILLMENT_ORDER, fr_number)
 
     def get_inventory_summaries(self, skus: list[str]) -> dict[str, int | None]:
-        """Return fulfillableQuantity of those of the given SKUs that Amazon knows, None where it names the SKU without it.
+        """Return SKU → fulfillableQuantity of those SKUs that Amazon knows, None where the quantity is not given.
 
         :param skus: at most 50; one with a comma must be alone, because Amazon splits the list at commas
         :raises RequestRefusedError: Amazon refuses at least one of them
@@ -123,47 +236,31 @@ class SellingPartnerHook(SellingPartnerClient):
             "granularityId": self.marketplace.id,
             "marketplaceIds": self.marketplace.id,
             "details": "true",
+            **({"sellerSku": skus[0]} if len(skus) == 1 else {"sellerSkus": ",".join(skus)}),
         }
-        if len(skus) == 1:
-            params["sellerSku"] = skus[0]
-        else:
-            params["sellerSkus"] = ",".join(skus)
-        asked = set(skus)
+        requested = set(skus)
         quantities: dict[str, int | None] = {}
-        while True:
-            page = self._call("getInventorySummaries", params=params)
-            for summary in page["payload"]["inventorySummaries"]:
-                if summary["sellerSku"] in asked:
-                    details = summary.get("inventoryDetails") or {}
-                    quantities[summary["sellerSku"]] = details.get("fulfillableQuantity")
-            if not (token := self._next_token(page.get("pagination"), params)):
-                return quantities
-            params["nextToken"] = token
+        for page in self.client.pages(operations.GET_INVENTORY_SUMMARIES, params):
+            for summary in page.payload.inventory_summaries:
+                if summary.seller_sku in requested:
+                    details = summary.inventory_details
+                    quantities[summary.seller_sku] = details.fulfillable_quantity if details else None
+        return quantities
 
     def get_marketplace_participations(self) -> list[str]:
         """Return the ids of the marketplaces this seller takes part in."""
-        return [str(part["marketplace"]["id"]) for part in self._call("getMarketplaceParticipations")["payload"]]
-
-    def list_all_fulfillment_orders(self, *, since: datetime) -> list[dict[str, Any]]:
-        """Return every Multi-Channel Fulfillment order updated since a time, all pages."""
-        orders: list[dict[str, Any]] = []
-        params = {"queryStartDate": amazon_time(since)}
-        while True:
-            payload = self._call("listAllFulfillmentOrders", params=params)["payload"]
-            orders += payload.get("fulfillmentOrders") or []
-            if not (token := self._next_token(payload, params)):
-                return orders
-            params["nextToken"] = token
+        answer = self.client.call(operations.GET_MARKETPLACE_PARTICIPATIONS)
+        return [participation.marketplace.id for participation in answer.payload]
 
     # Test Connection
 
     def test_connection(self) -> tuple[bool, str]:
         """Check client, refresh token, region, marketplace and roles; a verdict for each, for the UI's Test button."""
         verdicts: list[str] = []
-        # The warehouse may not be there yet, and a token kept there would hide that the client secret is wrong.
+        # The warehouse may not exist yet, and a token stored there would hide that the client secret is wrong.
         self._warehouse = None
 
-        def check(what: str, call: Any, advice: str) -> Any:
+        def check(what: str, call: Callable[[], Any], advice: str) -> Any:
             try:
                 result = call()
             except RequestRefusedError as error:
@@ -171,33 +268,16 @@ class SellingPartnerHook(SellingPartnerClient):
                 verdicts.append(f"{what}: allowed, but Amazon refuses the question (warning): {error}")
                 return []
             except SellingPartnerError as error:
-                # Airflow tests under an id of its own making, which would mean nothing to the reader.
-                told = str(error).replace(f"Connection {self.conn_id}: ", "").replace(f"{self.conn_id}: ", "")
-                verdicts.append(f"{what}: FAILED: {advice} {told}")
+                # Airflow tests under a connection id of its own, which would mean nothing to the reader.
+                reason = str(error).replace(f"Connection {self.conn_id}: ", "").replace(f"{self.conn_id}: ", "")
+                verdicts.append(f"{what}: FAILED: {advice} {reason}")
                 return None
             verdicts.append(f"{what}: ok")
             return result
 
         if check("client and refresh token", self.access_token, "") is None:
             return False, "; ".join(verdicts)
-        try:
-            taking_part = self.get_marketplace_participations()
-        except CredentialsError:
-            verdicts.append(
-                "marketplace: not checked (warning): the application lacks the role Selling Partner Insights"
-            )
-            marketplace_ok = True
-        except SellingPartnerError as error:
-            verdicts.append(f"region and marketplace: FAILED: {error}")
-            marketplace_ok = False
-        else:
-            marketplace_ok = self.marketplace.id in taking_part
-            here = f"{self.marketplace.name} ({self.marketplace.id})"
-            verdicts.append(
-                f"region {self.marketplace.region.code} and marketplace {here}: ok"
-                if marketplace_ok
-                else f"marketplace: FAILED: this seller does not sell in {here}, but in {', '.join(taking_part)}"
-            )
+        marketplace_ok = self._check_marketplace(verdicts)
         stock = check(
             "FBA stock", lambda: self.get_inventory_summaries(["connection-test"]), "Role Amazon Fulfillment?"
         )
@@ -206,3 +286,21 @@ class SellingPartnerHook(SellingPartnerClient):
             "fulfillment orders", lambda: self.list_all_fulfillment_orders(since=since), "Role Amazon Fulfillment?"
         )
         return marketplace_ok and stock is not None and orders is not None, "; ".join(verdicts)
+
+    def _check_marketplace(self, verdicts: list[str]) -> bool:
+        try:
+            taking_part = self.get_marketplace_participations()
+        except CredentialsError:
+            verdicts.append(
+                "marketplace: not checked (warning): the application lacks the role Selling Partner Insights"
+            )
+            return True
+        except SellingPartnerError as error:
+            verdicts.append(f"region and marketplace: FAILED: {error}")
+            return False
+        here = f"{self.marketplace.name} ({self.marketplace.id})"
+        if self.marketplace.id in taking_part:
+            verdicts.append(f"region {self.marketplace.region.code} and marketplace {here}: ok")
+            return True
+        verdicts.append(f"marketplace: FAILED: this seller does not sell in {here}, but in {', '.join(taking_part)}")
+        return False

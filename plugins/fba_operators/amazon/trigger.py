@@ -1,47 +1,46 @@
-"""Waiting for Amazon without holding a worker."""
+"""The trigger: waits for a report or a feed without occupying a worker."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import cache
+from collections.abc import AsyncIterator, Callable
+from functools import cache, partial
 from typing import Any
 
 import psycopg
 from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from anyio import CapacityLimiter, to_thread
 
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.operations import Feed, Report
+from fba_operators.amazon.processing_status import UNFINISHED
 from fba_operators.errors import SellingPartnerError, ThrottledError, UnavailableError
 
-SOONEST, LATEST = 2.0, 30.0  # seconds between two questions
-THREADS = 32  # questions under way at once in a triggerer: 2,000 reports, each asked about every half minute, of a slow Amazon
-UNFINISHED = ("IN_QUEUE", "IN_PROGRESS")
-FINISHED = ("DONE", "CANCELLED", "FATAL")
+MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 2.0, 30.0  # seconds
+THREADS = 32  # polls under way at once in a triggerer: 2,000 reports, each polled about every half minute
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    # asyncio's own executor has a few threads more than there are cores, and other people's triggers use it too.
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="ask-amazon")
+def _limiter() -> CapacityLimiter:
+    # Of our own: anyio's and asyncio's default pools are shared with the triggers of others.
+    return CapacityLimiter(THREADS)
 
 
 class ProcessingTrigger(BaseTrigger):
-    """Fires when Amazon has finished a report or a feed, in whatever way; both pass through the same states.
+    """Fires when Amazon has finished a report or a feed, whatever the result; both pass through the same states.
 
-    The event carries what Amazon said (``state``), or None when asking failed for good or took too long: the task
-    then asks itself and meets the error with its type, which an exception here would lose.
+    The event carries Amazon's answer (``state``), or None when polling failed for good or took too long: the task
+    then polls once more itself and meets the error with its type, which an exception here would lose.
 
     :param conn_id: the store
     :param warehouse_conn_id: Postgres connection where the access token is shared
     :param kind: ``report`` or ``feed``
     :param amazon_id: Amazon's id of it
-    :param patience: seconds until it is given up
-    :param since: when the waiting began, in seconds since the epoch; kept when a triggerer takes over from another
+    :param patience: seconds until the trigger gives up
+    :param since: when the wait began, in seconds since the epoch; kept when another triggerer takes over
     """
 
     def __init__(
@@ -62,13 +61,13 @@ class ProcessingTrigger(BaseTrigger):
         self.kind = kind
         self.amazon_id = amazon_id
         self.patience = patience
-        # Wall clock, not monotonic: the waiting may go on in another process.
+        # Wall clock, not monotonic: the wait may go on in another process.
         self.since = since or time.time()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, all JSON."""
         return (
-            "fba_operators.amazon.trigger.ProcessingTrigger",
+            f"{ProcessingTrigger.__module__}.{ProcessingTrigger.__name__}",
             {
                 "conn_id": self.conn_id,
                 "warehouse_conn_id": self.warehouse_conn_id,
@@ -80,26 +79,33 @@ class ProcessingTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask soon, then less and less often: quick reports are seen quickly, slow ones cost few calls.
+        """Poll soon, then less and less often: quick reports are seen quickly, slow ones cost few calls.
 
-        The first pause is cut at random, so that reports that were asked for together, or that a triggerer takes over
-        together, are not asked about in the same second ever after.
+        The first interval has jitter, so that reports that were asked for together, or that a triggerer takes over
+        together, are not polled in the same second ever after.
         """
         connections = {name: await BaseHook.aget_connection(name) for name in (self.conn_id, self.warehouse_conn_id)}
         hook = SellingPartnerHook(self.conn_id, self.warehouse_conn_id, connections=connections)
-        ask = hook.get_report if self.kind == "report" else hook.get_feed
-        loop = asyncio.get_running_loop()
+        poll: Callable[[str], Report | Feed] = hook.get_report if self.kind == "report" else hook.get_feed
         state, share = None, random.random()
         while (waited := time.time() - self.since) < self.patience:
-            await asyncio.sleep(share * min(max(waited / 4, SOONEST), LATEST))
+            await asyncio.sleep(share * min(max(waited / 4, MIN_POLL_INTERVAL), MAX_POLL_INTERVAL))
             share = 1.0
             try:
-                state = await loop.run_in_executor(_threads(), copy_context().run, ask, self.amazon_id)
-            except (ThrottledError, UnavailableError, psycopg.OperationalError):  # the warehouse may be restarted
+                answer = await to_thread.run_sync(
+                    partial(poll, self.amazon_id), limiter=_limiter(), abandon_on_cancel=True
+                )
+            except ThrottledError as error:
+                self.log.warning("%s Polling of %s %s goes on.", error, self.kind, self.amazon_id)
+                continue
+            except (UnavailableError, psycopg.OperationalError):  # the warehouse may be restarting
                 continue
             except SellingPartnerError:
                 break
-            if state.get("processingStatus") not in UNFINISHED:
+            state = answer.model_dump(mode="json", by_alias=True)
+            if answer.processing_status not in UNFINISHED:  # an undocumented status is the task's to report
                 break
             state = None
-        yield TriggerEvent({"id": self.amazon_id, "state": state, "calls": dict(hook.calls)})  # type: ignore[no-untyped-call]
+        calls, throttled_seconds = hook.take_statistics()
+        payload = {"id": self.amazon_id, "state": state, "calls": calls, "throttled_seconds": throttled_seconds}
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Choosing what goes into the next feed: every pending request is judged, and what is ready is claimed.
+"""Claiming: every pending request is validated, and those that are ready are frozen for the next feed.
 
 One transaction decides and freezes: from then on nobody can change a request until its feed is settled.
 """
@@ -13,10 +13,13 @@ from typing import Any
 
 import psycopg
 
-from fba_operators.fulfillment.feed_xml import FeedError, build_order_feed
+from fba_operators.fulfillment.feed_xml import assemble_order_feed
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.validation import FulfillmentRequest, Validation, due, validate
-from fba_operators.settings.stores_file import Fulfillment
+from fba_operators.fulfillment.release import due
+from fba_operators.fulfillment.request import FulfillmentRequest
+from fba_operators.fulfillment.validation import Validation, validate
+from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
+from fba_operators.settings.models import Fulfillment
 
 PAGE = 2000  # pending requests in memory at a time
 BETWEEN_FEEDS = timedelta(minutes=20)  # developer-docs.amazon.com/sp-api/docs/feeds-api-best-practices
@@ -28,7 +31,7 @@ class Selection:
 
     :param numbers: only these FR numbers; empty is all
     :param manual: the run was triggered by hand
-    :param dry_run: only say what would be sent
+    :param dry_run: only report what would be sent
     """
 
     numbers: tuple[str, ...] = ()
@@ -40,10 +43,14 @@ class Selection:
 
 @dataclass
 class Claim:
-    """What came of judging the pending requests.
+    """The result of validating the pending requests.
 
     :param claim_id: of the feed that was made, or None
-    :param blocked: why no feed was made although requests are ready
+    :param seen: how many requests were pending
+    :param claimed: FR numbers of the feed
+    :param invalid: FR number → reason
+    :param waiting: FR number → why it waits
+    :param warnings: FR number → warnings, for requests that are ready
     """
 
     claim_id: str | None = None
@@ -52,32 +59,31 @@ class Claim:
     invalid: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
-    blocked: str | None = None
 
 
 def claim_requests(
     ledger: FeedLedger, settings: Fulfillment, selection: Selection, *, seller_id: str, run_id: str
 ) -> Claim:
-    """Judge every pending request of a store and make one feed of those that are ready.
+    """Validate every pending request of a store and make one feed of those that are ready.
 
     A feed that this run claimed before and that was not submitted is returned again.
     """
     with ledger.warehouse.connect() as db:
-        ledger.run(db, "lock_store")
-        feed = next(iter(ledger.run(db, "open_feeds")), None)
+        ledger.run(db, "fulfillment.lock_store")
+        feed = next(iter(ledger.run(db, "fulfillment.open_feeds")), None)
         if feed and feed["run_id"] == run_id and feed["submit_started_at"] is None and not selection.dry_run:
-            rows = ledger.run(db, "feed_requests", claim_id=feed["claim_id"])
+            rows = ledger.run(db, "fulfillment.feed_requests", claim_id=feed["claim_id"])
             return Claim(str(feed["claim_id"]), claimed=[row["fr_number"] for row in rows])
         claim = Claim()
-        ready = _judge(ledger, db, settings, selection, seller_id, claim)
+        ready = _validate_pending(ledger, db, settings, selection, seller_id, claim)
         if ready:
-            claim.blocked = _blocked(ledger, db, feed, selection)
-            if claim.blocked:
-                claim.waiting.update((request.fr_number, claim.blocked) for request in ready)
+            blocked = _why_no_feed_now(ledger, db, feed, selection)
+            if blocked:
+                claim.waiting.update((request.fr_number, blocked) for request in ready)
             else:
                 _freeze(ledger, db, settings, selection, seller_id, run_id, ready, claim)
-        ledger.run(db, "set_invalid", numbers=list(claim.invalid), reasons=list(claim.invalid.values()))
-        ledger.run(db, "set_waiting", numbers=list(claim.waiting), reasons=list(claim.waiting.values()))
+        ledger.run(db, "fulfillment.set_invalid", numbers=list(claim.invalid), reasons=list(claim.invalid.values()))
+        ledger.run(db, "fulfillment.set_waiting", numbers=list(claim.waiting), reasons=list(claim.waiting.values()))
         return claim
 
 
@@ -88,11 +94,11 @@ def next_feed_at(ledger: FeedLedger) -> datetime | None:
 
 
 def _next_feed_at(ledger: FeedLedger, db: psycopg.Connection[Any]) -> datetime | None:
-    last = ledger.run(db, "last_submitted")[0]["max"]
+    last = ledger.run(db, "fulfillment.last_submitted")[0]["max"]
     return last + BETWEEN_FEEDS if last else None
 
 
-def _blocked(
+def _why_no_feed_now(
     ledger: FeedLedger, db: psycopg.Connection[Any], feed: dict[str, Any] | None, selection: Selection
 ) -> str | None:
     if selection.dry_run:
@@ -107,7 +113,7 @@ def _blocked(
     return None
 
 
-def _judge(
+def _validate_pending(
     ledger: FeedLedger,
     db: psycopg.Connection[Any],
     settings: Fulfillment,
@@ -118,14 +124,15 @@ def _judge(
     """Sort the pending requests into invalid, waiting and (returned) ready."""
     ready: list[FulfillmentRequest] = []
     now = datetime.now(UTC)
-    as_of = ledger.run(db, "inventory_as_of")[0]["max"]
+    types = [LISTINGS.name, AFN_INVENTORY.name]
+    as_of = ledger.run(db, "fulfillment.inventory_as_of", report_types=types)[0]["as_of"]
     for rows in _pages(ledger, db, selection):
         numbers = [row["fr_number"] for row in rows]
         items = ledger.items(db, numbers)
         stock = _stock(ledger, db, sorted({item.sku for lines in items.values() for item in lines}))
-        taken = {
-            row["fr_number"]: row["min"]
-            for row in ledger.run(db, "used_elsewhere", seller_id=seller_id, numbers=numbers)
+        used_by = {
+            row["fr_number"]: row["store"]
+            for row in ledger.run(db, "fulfillment.used_elsewhere", seller_id=seller_id, numbers=numbers)
         }
         claim.seen += len(rows)
         for row in rows:
@@ -136,11 +143,13 @@ def _judge(
             request = ledger.as_request(row, items[number])
             found = validate(request, settings, stock=stock, inventory_as_of=as_of)
             reasons = found.reasons
-            if number in taken:
-                reasons += (f"fr_number is already used by store {taken[number]}, which is the same seller at Amazon",)
+            if number in used_by:
+                reasons += (
+                    f"fr_number is already used by store {used_by[number]}, which is the same seller at Amazon",
+                )
             if reasons:
                 claim.invalid[number] = "; ".join(reasons)
-            elif wait := _wait(request, found, settings, selection, now):
+            elif wait := _why_it_waits(request, found, settings, selection, now):
                 claim.waiting[number] = wait
             else:
                 claim.warnings[number] = "; ".join(found.warnings)
@@ -148,7 +157,7 @@ def _judge(
     return ready
 
 
-def _wait(
+def _why_it_waits(
     request: FulfillmentRequest, found: Validation, settings: Fulfillment, selection: Selection, now: datetime
 ) -> str:
     waits = (
@@ -167,15 +176,15 @@ def _wait(
 
 def _pages(ledger: FeedLedger, db: psycopg.Connection[Any], selection: Selection) -> Iterator[list[dict[str, Any]]]:
     after: dict[str, Any] = {"after_time": None, "after_number": None}
-    while rows := ledger.run(db, "lock_pending", numbers=list(selection.numbers), page=PAGE, **after):
+    while rows := ledger.run(db, "fulfillment.lock_pending", numbers=list(selection.numbers), page=PAGE, **after):
         yield rows
         after = {"after_time": rows[-1]["created_at"], "after_number": rows[-1]["fr_number"]}
 
 
 def _stock(ledger: FeedLedger, db: psycopg.Connection[Any], skus: list[str]) -> dict[str, int]:
-    stock = {row["sku"]: row["quantity"] for row in ledger.run(db, "pool_stock", skus=skus)}
+    stock = {row["sku"]: row["quantity"] for row in ledger.run(db, "fulfillment.pool_stock", skus=skus)}
     if missing := [sku for sku in skus if sku not in stock]:
-        stock |= {row["seller_sku"]: row["coalesce"] for row in ledger.run(db, "afn_stock", skus=missing)}
+        stock |= {row["sku"]: row["quantity"] for row in ledger.run(db, "fulfillment.afn_stock", skus=missing)}
     return stock
 
 
@@ -190,38 +199,20 @@ def _freeze(
     claim: Claim,
 ) -> None:
     """Claim as many of the ready requests as one feed holds."""
-    fitting = _sound(ready, settings, seller_id, claim)
-    if not fitting:
-        return
-    feed = build_order_feed(seller_id, fitting, settings)
+    feed = assemble_order_feed(seller_id, ready, settings)
+    claim.invalid.update(feed.refused)
+    claim.waiting.update(
+        (request.fr_number, "ready; the next feed is full, it goes with the one after it") for request in feed.left_over
+    )
     claim.claimed = list(feed.messages.values())
-    left = {request.fr_number for request in feed.left_over}
-    claim.waiting.update((number, "ready; the next feed is full, it goes with the one after it") for number in left)
+    if not claim.claimed:
+        return
     if selection.dry_run:
         claim.waiting.update((number, "ready; this was a dry run") for number in claim.claimed)
         return
     claim.claim_id = str(uuid.uuid4())
     key = {"claim_id": claim.claim_id}
-    ledger.run(db, "add_feed", **key, run_id=run_id, message_count=len(feed.messages))
-    ledger.run(db, "add_messages", **key, message_ids=list(feed.messages), numbers=claim.claimed)
+    ledger.run(db, "fulfillment.add_feed", **key, run_id=run_id, message_count=len(feed.messages))
+    ledger.run(db, "fulfillment.add_messages", **key, message_ids=list(feed.messages), numbers=claim.claimed)
     warnings = [claim.warnings[number] for number in claim.claimed]
-    ledger.run(db, "set_sending", seller_id=seller_id, numbers=claim.claimed, warnings=warnings)
-
-
-def _sound(
-    ready: list[FulfillmentRequest], settings: Fulfillment, seller_id: str, claim: Claim
-) -> list[FulfillmentRequest]:
-    """Leave out what cannot be written as XML, so that one bad request never stops the others."""
-    try:
-        build_order_feed(seller_id, ready, settings)
-    except FeedError:
-        sound = []
-        for request in ready:
-            try:
-                build_order_feed(seller_id, [request], settings)
-            except FeedError as error:
-                claim.invalid[request.fr_number] = str(error)
-            else:
-                sound.append(request)
-        return sound
-    return ready
+    ledger.run(db, "fulfillment.set_sending", seller_id=seller_id, numbers=claim.claimed, warnings=warnings)

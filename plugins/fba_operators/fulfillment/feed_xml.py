@@ -1,23 +1,23 @@
-"""The XML of Multi-Channel Fulfillment feeds: writing the orders, reading and judging Amazon's processing report.
+"""The XML of an order feed: a POST_FULFILLMENT_ORDER_REQUEST_DATA document, written and checked against our schema.
 
-Pure: no Airflow, no database, no network. Amazon's own schemas are confidential and not shipped; ``include/xsd`` has
-one of our own, which every feed must pass.
+Amazon's own schemas are confidential and not shipped; ``include/xsd`` has one of our own, which every feed must pass.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from lxml import etree
 
 from fba_operators import INCLUDE
-from fba_operators.fulfillment.validation import FulfillmentRequest, RequestItem, clean, iso_country, problems
-from fba_operators.settings.stores_file import Fulfillment
+from fba_operators.fulfillment.request import FulfillmentRequest, RequestItem, clean, iso_country
+from fba_operators.fulfillment.validation import problems
+from fba_operators.settings.models import Fulfillment
 
 FEED_TYPE = "POST_FULFILLMENT_ORDER_REQUEST_DATA"
 CONTENT_TYPE = "text/xml; charset=UTF-8"
@@ -32,21 +32,19 @@ class FeedError(ValueError):
     """A feed must not be sent: something in it is not as Amazon wants it."""
 
 
-class ReportError(ValueError):
-    """A processing report cannot be read, so nothing is known about the feed's messages."""
-
-
 @dataclass(frozen=True)
 class OrderFeed:
     """A feed ready for upload.
 
-    ``messages`` says which fr_number each MessageID stands for, because Amazon's report names only the MessageID;
-    ``left_over`` are the requests that did not fit.
+    :param messages: MessageID → FR number, because Amazon's processing report has only the MessageID
+    :param left_over: requests that did not fit
+    :param refused: FR number → why the request cannot be written as XML that passes the schema
     """
 
     document: bytes
     messages: dict[int, str]
     left_over: tuple[FulfillmentRequest, ...]
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def build_order_feed(
@@ -57,35 +55,66 @@ def build_order_feed(
     max_messages: int = MAX_MESSAGES,
     max_bytes: int = MAX_BYTES,
 ) -> OrderFeed:
-    """Write orders as one POST_FULFILLMENT_ORDER_REQUEST_DATA feed, in the order given, as many as fit.
+    """Write orders as one feed, after checking each of them, or write nothing.
 
-    :param seller_id: the Selling Partner ID, e.g. ``A2EXAMPLE``
-    :param requests: valid requests of one store
-    :param max_bytes: size of the document that is not exceeded
-    :raises FeedError: there is no request, one has problems (see :func:`fulfillment.problems`), one is given twice, or
-        the document does not pass our schema; the message names requests and elements, never their texts
+    The parameters are those of :func:`assemble_order_feed`.
+
+    :raises FeedError: there is no request, one has problems (see :func:`validation.problems`), one occurs twice, or
+        the document does not pass our schema; the message has FR numbers and element names, never their texts
     """
-    if not requests:
-        raise FeedError("there is no request to build a feed of")
-    messages: dict[int, str] = {}
-    envelope = _envelope(seller_id)
-    size = len(_to_bytes(envelope))
     for request in requests[:max_messages]:
         found = problems(request, settings)
         if found:
             raise FeedError(f"request {request.fr_number!a} must not be sent: {'; '.join(found)}")
-        message_id = len(messages) + 1
-        message = _message(message_id, request, settings)
+    feed = assemble_order_feed(seller_id, requests, settings, max_messages=max_messages, max_bytes=max_bytes)
+    if feed.refused:
+        raise FeedError(next(iter(feed.refused.values())))
+    return feed
+
+
+def assemble_order_feed(
+    seller_id: str,
+    requests: Sequence[FulfillmentRequest],
+    settings: Fulfillment,
+    *,
+    max_messages: int = MAX_MESSAGES,
+    max_bytes: int = MAX_BYTES,
+) -> OrderFeed:
+    """Write orders as one feed, in the order given, as many as fit; one that cannot be written does not stop the others.
+
+    :param seller_id: the Selling Partner ID, e.g. ``A2EXAMPLE``
+    :param requests: valid requests of one store
+    :param max_bytes: size of the document that is not exceeded
+    :raises FeedError: no request is left, or the envelope does not pass our schema
+    """
+    if not requests:
+        raise FeedError("there is no request to build a feed of")
+    envelope = _envelope(seller_id)
+    size = len(_to_bytes(envelope))
+    messages: list[tuple[FulfillmentRequest, etree._Element]] = []
+    refused: dict[str, str] = {}
+    taken = 0
+    for request in requests[:max_messages]:
+        try:
+            message = _message(len(messages) + 1, request, settings)
+        except ValueError:  # lxml's, for characters that XML cannot hold; its text quotes them
+            refused[request.fr_number] = "it has characters that XML cannot hold"
+            taken += 1
+            continue
         size += len(etree.tostring(message, encoding="UTF-8", xml_declaration=False))
         if size > max_bytes:
             break
         envelope.append(message)
-        messages[message_id] = request.fr_number
-    if not messages:
+        messages.append((request, message))
+        taken += 1
+    if not messages and not refused:
         raise FeedError(f"request {requests[0].fr_number} alone is over the feed's limit of {max_bytes} bytes")
     document = _to_bytes(envelope)
-    _check(document)
-    return OrderFeed(document, messages, tuple(requests[len(messages) :]))
+    if wrong := _schema_errors(document):
+        refused |= _drop(envelope, messages, wrong)
+        document = _to_bytes(envelope)
+    numbers = {number: request.fr_number for number, (request, _) in enumerate(messages, start=1)}
+    return OrderFeed(document, numbers, tuple(requests[taken:]), refused)
 
 
 def _envelope(seller_id: str) -> etree._Element:
@@ -152,24 +181,49 @@ def _to_bytes(envelope: etree._Element) -> bytes:
 
 @cache
 def _schema() -> etree.XMLSchema:
-    return etree.XMLSchema(etree.parse(str(_SCHEMA), _parser()))
+    return etree.XMLSchema(etree.parse(str(_SCHEMA), safe_parser()))
 
 
-def _check(document: bytes) -> None:
-    """Refuse a document that our schema refuses, as it will be read on the other side."""
+def _schema_errors(document: bytes) -> list[str]:
+    """Paths of the elements that do not pass our schema, as the document will be read on the other side."""
     schema = _schema()
     try:
-        valid = schema.validate(etree.fromstring(document, _parser()))
+        valid = schema.validate(etree.fromstring(document, safe_parser()))
     except (etree.LxmlError, ValueError) as error:
         raise FeedError("the feed is not well-formed XML") from error
-    if not valid:
-        # The schema's own messages quote the text, which may be an address.
-        entries: Any = schema.error_log  # iterable, but not for lxml-stubs
-        places = sorted({entry.path or "the envelope" for entry in entries})
-        raise FeedError(f"the feed does not pass the project's schema at {', '.join(places[:10])}")
+    if valid:
+        return []
+    # Paths only: the schema's own messages quote the text, which may be an address.
+    entries: Any = schema.error_log  # iterable, but not for lxml-stubs
+    return sorted({entry.path or "the envelope" for entry in entries})
 
 
-def _parser() -> etree.XMLParser:
+def _drop(
+    envelope: etree._Element, messages: list[tuple[FulfillmentRequest, etree._Element]], wrong: list[str]
+) -> dict[str, str]:
+    """Take messages that do not pass the schema out of a feed, and number the others anew.
+
+    :param wrong: paths of the elements that do not pass
+    :return: FR number → reason
+    """
+    reasons: dict[int, list[str]] = {}
+    for path in wrong:
+        inside = re.match(r"/AmazonEnvelope/Message(?:\[(\d+)\])?(?:/|$)", path)
+        if inside is None:
+            raise FeedError(f"the feed does not pass the project's schema at {path}")
+        reasons.setdefault(int(inside[1] or 1) - 1, []).append(path)
+    dropped = {}
+    for place, paths in reasons.items():
+        request, message = messages[place]
+        envelope.remove(message)
+        dropped[request.fr_number] = f"the feed does not pass the project's schema at {', '.join(paths[:10])}"
+    messages[:] = [each for place, each in enumerate(messages) if place not in reasons]
+    for number, (_, message) in enumerate(messages, start=1):
+        message[0].text = str(number)
+    return dropped
+
+
+def safe_parser() -> etree.XMLParser:
     """A parser that follows no entity, document type or address, and leaves comments out of texts."""
     return etree.XMLParser(
         resolve_entities=False,
@@ -181,145 +235,3 @@ def _parser() -> etree.XMLParser:
         remove_comments=True,
         remove_pis=True,
     )
-
-
-@dataclass(frozen=True)
-class Result:
-    """One line of a processing report; ``message_id`` 0 is the whole document."""
-
-    message_id: int
-    is_error: bool
-    code: str
-    description: str
-
-
-@dataclass(frozen=True)
-class ProcessingReport:
-    """What Amazon says it did with a feed; a count is None where the report has no summary."""
-
-    status_code: str
-    processed: int | None
-    successful: int | None
-    with_error: int | None
-    with_warning: int | None
-    results: tuple[Result, ...]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one message; ``unknown`` must be looked up at Amazon before anything is sent again."""
-
-    outcome: Literal["accepted", "rejected", "unknown"]
-    code: str | None = None
-    description: str | None = None
-    warnings: tuple[str, ...] = ()
-
-
-def parse_processing_report(document: bytes) -> ProcessingReport:
-    """Read a feed's result document.
-
-    :param document: the XML, not compressed
-    :raises ReportError: it is no processing report that can be understood in full; the message quotes nothing of it
-    """
-    try:
-        root = etree.fromstring(document, _parser())
-    except (etree.LxmlError, ValueError) as error:
-        line = f" (line {error.lineno})" if isinstance(error, etree.XMLSyntaxError) and error.lineno else ""
-        raise ReportError(f"the processing report is not well-formed XML{line}") from None
-    docinfo: Any = root.getroottree().docinfo
-    if docinfo.doctype:
-        raise ReportError("the processing report has a document type declaration, which Amazon's reports do not have")
-    if root.tag != "AmazonEnvelope" or _text(root, "MessageType") != "ProcessingReport":
-        raise ReportError("the result document is XML, but not a processing report")
-    reports = root.findall("Message/ProcessingReport")
-    if len(reports) != 1:
-        raise ReportError(f"the result document holds {len(reports)} processing reports instead of one")
-    report = reports[0]
-    if len(report.findall("ProcessingSummary")) > 1:
-        raise ReportError("the processing report holds more than one summary")
-    summary = report.find("ProcessingSummary")
-    processed, successful, with_error, with_warning = (
-        None if summary is None else _count(summary, f"Messages{name}")
-        for name in ("Processed", "Successful", "WithError", "WithWarning")
-    )
-    results = tuple(_result(element) for element in report.findall("Result"))
-    return ProcessingReport(_text(report, "StatusCode"), processed, successful, with_error, with_warning, results)
-
-
-def _result(element: etree._Element) -> Result:
-    message_id = _count(element, "MessageID")
-    kind = _text(element, "ResultCode")
-    if message_id is None or kind not in ("Error", "Warning"):
-        raise ReportError("a result of the processing report lacks a MessageID or is neither Error nor Warning")
-    return Result(message_id, kind == "Error", _text(element, "ResultMessageCode"), _text(element, "ResultDescription"))
-
-
-def _text(parent: etree._Element, tag: str) -> str:
-    found = parent.findall(tag)
-    if len(found) > 1:
-        raise ReportError(f"the processing report has {tag} twice in one place")
-    if found and len(found[0]):
-        raise ReportError(f"{tag} of the processing report is not a text")
-    return (found[0].text or "").strip() if found else ""
-
-
-def _count(parent: etree._Element, tag: str) -> int | None:
-    text = _text(parent, tag)
-    if text and not re.fullmatch(r"[0-9]{1,20}", text):
-        raise ReportError(f"{tag} of the processing report is not a number")
-    return int(text) if text else None
-
-
-def judge(report: ProcessingReport, sent: Iterable[int]) -> dict[int, Verdict]:
-    """Decide what became of each message of a feed.
-
-    A message with an Error is rejected; so are all when an Error for the whole document (MessageID 0) comes with no
-    successful message. The others are accepted if the report adds up, and else unknown.
-
-    :param sent: the MessageIDs of the feed
-    """
-    sent = list(sent)
-    whole = [result for result in report.results if result.message_id == 0 and result.is_error]
-    doubt = _does_not_add_up(report, sent)
-    own: dict[int, list[Result]] = {message_id: [] for message_id in sent}
-    for result in report.results:
-        if result.message_id in own:
-            own[result.message_id].append(result)
-    verdicts = {}
-    for message_id, results in own.items():
-        warnings = tuple(_sentence([result]) for result in results if not result.is_error)
-        errors = [result for result in results if result.is_error]
-        if not errors and whole and report.successful == 0:
-            errors = whole
-        if errors:
-            verdicts[message_id] = Verdict("rejected", errors[0].code, _sentence(errors), warnings)
-        elif doubt:
-            verdicts[message_id] = Verdict("unknown", description=doubt, warnings=warnings)
-        else:
-            verdicts[message_id] = Verdict("accepted", warnings=warnings)
-    return verdicts
-
-
-def _sentence(results: list[Result]) -> str:
-    return "; ".join(dict.fromkeys(f"{result.code}: {result.description}".strip(": ") for result in results))
-
-
-def _does_not_add_up(report: ProcessingReport, sent: list[int]) -> str | None:
-    """Why the report cannot be believed where it is silent, or None."""
-    failed = {result.message_id for result in report.results if result.is_error and result.message_id >= 1}
-    if report.status_code != "Complete":
-        return f"the processing report's StatusCode is not Complete but {report.status_code[:40]!a}"
-    if report.processed is None or report.successful is None or report.with_error is None:
-        return "the processing report has no complete summary"
-    if report.processed != len(sent):
-        return f"the processing report counts {report.processed} messages where {len(sent)} were sent"
-    if report.successful + report.with_error != report.processed:
-        return (
-            f"the processing report counts {report.successful} successful and {report.with_error} with an error "
-            f"of {report.processed} messages"
-        )
-    if report.with_error != len(failed):
-        return f"the processing report counts {report.with_error} messages with an error and names {len(failed)}"
-    if not failed <= set(sent):
-        return "the processing report names messages that were not sent"
-    return None

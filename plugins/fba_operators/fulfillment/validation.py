@@ -1,33 +1,34 @@
-"""Rules for a fulfillment request: is it fit to be sent, and when.
+"""Whether a fulfillment request is fit to be sent: Amazon's limits, the address, the items, the store's rules.
 
-Pure: no Airflow, no database, no network. No text made here repeats a name, an address, an e-mail or a comment: reasons
-are stored and logged.
+No message made here repeats a name, an address, an e-mail or a comment: reasons are stored and logged.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pycountry
 
-from fba_operators.settings.stores_file import BusinessHours, Fulfillment, Rules
+from fba_operators.fulfillment.release import Waiting
+from fba_operators.fulfillment.request import FR_NUMBER, FulfillmentRequest, RequestItem, clean, iso_country
+from fba_operators.runs.summary import listed
+from fba_operators.settings.models import Fulfillment, Rules
 
 MAX_LINES = 100  # Fulfillment Outbound 2020-07-01, like all limits below that the feed's own schema does not have
 MAX_UNITS = 250
 MAX_SKU, MAX_EMAIL, MAX_COMMENT = 40, 64, 750
+SHOWN = 10  # SKUs in a reason
 
-FR_NUMBER = re.compile(r"[A-Za-z0-9._-]{1,40}")  # Amazon loses spaces and + in an id
 EMAIL = re.compile(r"[\w.+-]+@([\w-]+\.)+\w+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _XML_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-# Only what is surely a box: a wrong hit would stop a good order, a miss is refused by Amazon.
+# Only certain matches: a false positive would stop a good order, a false negative is refused by Amazon.
 _PO_BOX = re.compile(
     r"\b(p\.?\s*o\.?\s*box|p\.?\s*o\.?\s*b\.?\s*#?\s*\d|post\s*office\s*box|postfach\b|postbus\b|apartado\s+(de\s+correos|postal)"
     r"|casella\s+postale|caixa\s+postal|bo[iî]te\s+postale)",
@@ -35,7 +36,7 @@ _PO_BOX = re.compile(
 )
 _MILITARY_STATES = frozenset({"AA", "AE", "AP"})
 
-# Column, name for people, characters allowed, required everywhere. Amazon states no length for city, state and postal
+# Column, name in messages, characters allowed, required everywhere. Amazon states no length for city, state and postal
 # code; 200 keeps nonsense from filling a feed.
 _TEXTS = (
     ("ship_to_name", "ship-to name", 50, True),
@@ -49,73 +50,12 @@ _TEXTS = (
 
 
 @dataclass(frozen=True)
-class RequestItem:
-    """One line of a request, as in ``fba.fulfillment_request_item``."""
-
-    line: int
-    sku: str
-    quantity: int
-    unit_price: Decimal | None = None
-    title: str | None = None
-    upc: str | None = None
-
-
-@dataclass(frozen=True)
-class FulfillmentRequest:
-    """An order for Amazon to fulfil, as in ``fba.fulfillment_request``; its repr leaves out whatever is personal."""
-
-    store: str
-    fr_number: str
-    created_at: datetime
-    items: tuple[RequestItem, ...]
-    shipping_method: str | None = None
-    ship_to_name: str | None = field(default=None, repr=False)
-    ship_to_address_1: str | None = field(default=None, repr=False)
-    ship_to_address_2: str | None = field(default=None, repr=False)
-    ship_to_city: str | None = field(default=None, repr=False)
-    ship_to_state: str | None = field(default=None, repr=False)
-    ship_to_postal_code: str | None = field(default=None, repr=False)
-    ship_to_country: str | None = field(default=None, repr=False)
-    ship_to_email: str | None = field(default=None, repr=False)
-    ship_to_phone: str | None = field(default=None, repr=False)
-    order_comment: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Why a request is not sent now, and when it can be (UTC; None where no time is set)."""
-
-    reason: str
-    until: datetime | None = None
-
-    def __str__(self) -> str:
-        return f"{self.reason}; until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else self.reason
-
-
-@dataclass(frozen=True)
 class Validation:
     """What was found in a request: ``reasons`` make it invalid, ``waiting`` holds it back, ``warnings`` do neither."""
 
     reasons: tuple[str, ...] = ()
     waiting: Waiting | None = None
     warnings: tuple[str, ...] = ()
-
-
-def clean(text: str | None) -> str:
-    """A text as it is sent: without white space around it, "" for none."""
-    return (text or "").strip()
-
-
-def iso_country(code: str | None) -> str | None:
-    """The ISO 3166 alpha-2 code of a country, ``GB`` also for ``UK``; None where there is no such country."""
-    wanted = clean(code).upper()
-    wanted = "GB" if wanted == "UK" else wanted
-    return wanted if wanted in _countries() else None
-
-
-@cache
-def _countries() -> frozenset[str]:
-    return frozenset(country.alpha_2 for country in pycountry.countries)
 
 
 def _subdivisions(country: str) -> list[Any]:
@@ -135,10 +75,10 @@ def validate(
     stock: Mapping[str, int],
     inventory_as_of: datetime | None,
 ) -> Validation:
-    """Judge whether a request can be sent to Amazon, all of its problems at once.
+    """Decide whether a request can be sent to Amazon, and report all of its problems at once.
 
     :param stock: quantity of every SKU the store knows (pool and AFN copy); at least those of this request
-    :param inventory_as_of: when the newest inventory run that was applied had begun; None before the first
+    :param inventory_as_of: when the inventory reports of the pool were asked for; None before the first
     """
     if not request.items:
         return Validation(waiting=Waiting("no items yet"))
@@ -155,7 +95,7 @@ def validate(
 
 
 def problems(request: FulfillmentRequest, settings: Fulfillment) -> list[str]:
-    """List what is wrong with a request in itself, whatever the stock; one with problems is never built into a feed.
+    """List what is wrong with a request in itself, whatever the stock; one with problems must not be sent.
 
     Source: the limits of Amazon's FulfillmentOrderRequest schema and of its Fulfillment Outbound 2020-07-01 API.
     """
@@ -268,74 +208,5 @@ def _rule_problems(request: FulfillmentRequest, rules: Rules) -> list[str]:
 
 
 def _skus(skus: list[str]) -> str:
-    shown = ", ".join(sku[:MAX_SKU] if sku.isprintable() else ascii(sku[:MAX_SKU]) for sku in skus[:10])
-    return f"SKU {shown}" + (f" and {len(skus) - 10} more" if len(skus) > 10 else "")
-
-
-def due(
-    request: FulfillmentRequest,
-    settings: Fulfillment,
-    now: datetime,
-    *,
-    manual: bool,
-    ignore_hold: bool = False,
-    ignore_business_hours: bool = False,
-) -> Waiting | None:
-    """Decide whether a request may be sent now: None, or why not and the first moment at which nothing holds it back.
-
-    :param now: the clock at claiming, with a time zone
-    :param manual: the run was triggered by hand
-    """
-    if not settings.send_automatically and not manual:
-        return Waiting("this store sends only in runs triggered by hand (fulfillment.send_automatically is false)")
-    now = now.astimezone(UTC)
-    free = now
-    reasons = []
-    if settings.hold_hours and not ignore_hold:
-        free = max(now, request.created_at.astimezone(UTC) + timedelta(hours=settings.hold_hours))
-        if free > now:
-            reasons.append(f"on hold for {settings.hold_hours:g} h after it was created")
-    opening: datetime | None = free
-    if settings.business_hours and not ignore_business_hours:
-        opening = next_opening(settings.business_hours, free)
-        if opening != free:
-            reasons.append(f"outside business hours ({describe(settings.business_hours)})")
-    return Waiting(" and ".join(reasons), opening) if reasons else None
-
-
-def describe(hours: BusinessHours) -> str:
-    """Business hours in a few words, e.g. ``mon, tue 09:00-17:00 America/New_York``."""
-    return f"{', '.join(hours.days)} {hours.opens}-{hours.closes} {hours.timezone}"
-
-
-def is_open(hours: BusinessHours, moment: datetime) -> bool:
-    """Whether the store is open, by what a clock on its wall shows at that moment."""
-    local = moment.astimezone(ZoneInfo(hours.timezone))
-    return _is_business_day(hours, local.date()) and hours.opens <= f"{local:%H:%M}" < hours.closes
-
-
-def _is_business_day(hours: BusinessHours, day: date) -> bool:
-    return ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[day.weekday()] in hours.days and day not in hours.holidays
-
-
-@lru_cache(maxsize=256)  # thousands of requests wait for the same opening
-def _first_open_minute(hours: BusinessHours, minute: datetime) -> datetime | None:
-    zone = ZoneInfo(hours.timezone)
-    end = minute + timedelta(days=3 * 366)
-    while minute < end:
-        if is_open(hours, minute):
-            return minute
-        day = minute.astimezone(zone).date()
-        midnight = datetime.combine(day + timedelta(days=1), time.min, zone).astimezone(UTC)
-        # Minute by minute inside a business day: near a change of the clocks a wall time can be missing or come twice.
-        minute = minute + timedelta(minutes=1) if _is_business_day(hours, day) or midnight <= minute else midnight
-    return None
-
-
-def next_opening(hours: BusinessHours, moment: datetime) -> datetime | None:
-    """The first moment (UTC) from the given one on at which the store is open; None when it is over three years off."""
-    moment = moment.astimezone(UTC)
-    if is_open(hours, moment):
-        return moment
-    whole = moment.replace(second=0, microsecond=0)
-    return _first_open_minute(hours, whole + timedelta(minutes=1) if whole < moment else whole)
+    printable = [sku[:MAX_SKU] if sku.isprintable() else ascii(sku[:MAX_SKU]) for sku in skus]
+    return f"SKU {listed(printable, SHOWN)}"

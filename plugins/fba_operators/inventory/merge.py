@@ -1,4 +1,4 @@
-"""The merge: two reports and the store's pool → one true quantity per SKU (DESIGN §2.5).
+"""The merge: two reports and the store's pool → one true quantity per SKU.
 
 Pure functions on pandas frames. A SKU is text compared exactly as sent, so the ``sku`` columns are ``object``: ``NA``,
 ``nan`` and ``null`` are SKUs like any other. :func:`missing_skus` says what to ask the FBA Inventory API about,
@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fba_operators.reports.document import BLANK, Block
+from fba_operators.reports.document import Block
+from fba_operators.reports.rows import BLANK
 
 SOURCES = ("afn_report", "listings_report", "fba_api", "default_zero")
-"""Where an FBA quantity came from, in the order in which they are believed."""
+"""Where an FBA quantity came from, in order of precedence."""
 
-UNSAID = "the FBA Inventory API does not say its quantity"
+NOT_GIVEN = "the FBA Inventory API does not give its quantity"
 """A reason of :class:`MergeResult`."""
 
 MIN_ZEROED = 5
@@ -34,16 +35,16 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class InventoryAnswers:
-    """What the FBA Inventory API said about the SKUs of :func:`missing_skus`.
+    """Answers of the FBA Inventory API about the SKUs of :func:`missing_skus`.
 
     :param quantities: SKU → fulfillableQuantity
-    :param absent: asked, and not in the complete answer
-    :param unsaid: refused (4xx) when asked alone, or named without a quantity: these keep their last values
+    :param absent: requested, and not in the complete answer
+    :param not_given: refused (4xx) when requested alone, or listed without a quantity: these keep their last values
     """
 
     quantities: Mapping[str, int] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
-    unsaid: frozenset[str] = frozenset()
+    not_given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class MergeResult:
 
 
 def stock_frame(blocks: Iterable[Block]) -> pd.DataFrame:
-    """The columns of a document that the merge needs: line_number, sku, quantity (``BLANK`` = not said), kind."""
+    """The columns of a document that the merge needs: line_number, sku, quantity (``BLANK`` = not given), kind."""
     lines: list[Ints] = []
     skus: list[str] = []
     quantities: list[Ints] = []
@@ -97,7 +98,7 @@ def stock_frame(blocks: Iterable[Block]) -> pd.DataFrame:
 
 
 def too_many_zeroed(*, in_stock: int, zeroed: int, max_share: float) -> bool:
-    """Whether so much of the stock would drop to 0 at once that the reports are doubted, not believed.
+    """Whether so much of the stock would drop to 0 at once that the reports are refused.
 
     :param in_stock: SKUs with stock before
     :param zeroed: those among them that would have none
@@ -107,7 +108,7 @@ def too_many_zeroed(*, in_stock: int, zeroed: int, max_share: float) -> bool:
 
 
 class _Facts:
-    """Everything the reports and the pool say, as arrays with one entry per SKU."""
+    """The content of the reports and the pool, as arrays with one entry per SKU."""
 
     def __init__(self, listings: pd.DataFrame, afn: pd.DataFrame, pool: pd.DataFrame) -> None:
         texts = [each["sku"].to_numpy(dtype=object) for each in (listings, afn, pool)]
@@ -117,7 +118,7 @@ class _Facts:
         of_listing, of_afn, of_pool = np.split(codes, np.cumsum([len(each) for each in texts[:2]]))
 
         self.in_pool = self._mark(of_pool)
-        # Place of each SKU's pool row; 0, and of no use, where in_pool is false.
+        # Position of each SKU's pool row; 0, and unused, where in_pool is false.
         place = np.zeros(self.size, np.int64)
         place[of_pool] = np.arange(len(of_pool))
         self.pool_place: Ints = place
@@ -135,10 +136,10 @@ class _Facts:
         self.has_fbm = self._mark(of_listing[fbm])
         self.has_fba = self._mark(of_listing[~fbm])
         quantity = listings["quantity"].to_numpy(np.int64)
-        said = quantity != BLANK
-        self.fbm_quantity, self.fbm_conflicts = self._smallest(of_listing, quantity, said & fbm)
-        self.fba_quantity, self.fba_conflicts = self._smallest(of_listing, quantity, said & ~fbm)
-        # An FBA row describes the product rather than the seller's own offer of it; then the first row does.
+        given = quantity != BLANK
+        self.fbm_quantity, self.fbm_conflicts = self._smallest(of_listing, quantity, given & fbm)
+        self.fba_quantity, self.fba_conflicts = self._smallest(of_listing, quantity, given & ~fbm)
+        # Title etc. come from an FBA row, which describes the product, before one of the seller's own offer.
         place = np.arange(len(of_listing))
         first_fba = np.full(self.size, _NONE)
         first_fbm = np.full(self.size, _NONE)
@@ -169,13 +170,13 @@ class _Facts:
         return np.fromiter((sku in wanted for sku in self.skus), bool, self.size)
 
     def of_pool(self, values: npt.NDArray[np.bool_] | pd.Series) -> Bools:
-        """A truth about pool rows, per SKU."""
+        """A property of pool rows, per SKU."""
         marked = np.zeros(self.size, bool)
         marked[self.pool_codes] = np.asarray(values, dtype=bool)
         return marked
 
-    def unanswered(self, pool: pd.DataFrame) -> tuple[Bools, Bools]:
-        """SKUs of which no report says the FBA quantity; and those among them worth asking the API about."""
+    def without_fba_quantity(self, pool: pd.DataFrame) -> tuple[Bools, Bools]:
+        """SKUs whose FBA quantity no report gives; and those among them to ask the API about."""
         merchant = self.has_fbm & ~self.has_fba
         missing = ~self.in_afn & (self.fba_quantity == BLANK) & ~merchant
         was_merchant = self.of_pool((pool["fulfillment_channel"] == "DEFAULT").fillna(False)) & ~self.in_listings
@@ -190,9 +191,9 @@ def missing_skus(
     rejected_skus: Collection[str] = frozenset(),
     fetch_missing_inventory: bool,
 ) -> list[str]:
-    """The SKUs to ask the FBA Inventory API about: no report says their FBA quantity and they may be FBA.
+    """The SKUs to ask the FBA Inventory API about: no report gives their FBA quantity and they may be FBA.
 
-    Not asked: SKUs with a rejected row, which keep their last values, and merchant-fulfilled ones (by the listings
+    Left out: SKUs with a rejected row, which keep their last values, and merchant-fulfilled ones (by the listings
     report, else by the pool).
 
     :param listings: :func:`stock_frame` of GET_MERCHANT_LISTINGS_ALL_DATA
@@ -204,7 +205,7 @@ def missing_skus(
     if not fetch_missing_inventory:
         return []
     facts = _Facts(listings, afn, pool)
-    _, askable = facts.unanswered(pool)
+    _, askable = facts.without_fba_quantity(pool)
     skus: list[str] = facts.skus[askable & ~facts.among(rejected_skus)].tolist()
     return skus
 
@@ -230,32 +231,32 @@ def merge_inventory(
     :param rejected_skus: SKUs of rejected rows in either report
     :param unreadable_rejected: whether some rejected row's SKU could not be read
     :param answers: of the API, about all of :func:`missing_skus`
-    :param replay: nothing was asked; a SKU the API would be asked about keeps its quantity if that came from the API
-    :raises ValueError: SKUs that should have been asked about have no answer: a fault of the caller
+    :param replay: the API was not asked; a SKU it would be asked about keeps its quantity if that came from the API
+    :raises ValueError: SKUs of :func:`missing_skus` have no answer: a bug of the caller
     """
     facts = _Facts(listings, afn, pool)
-    missing, askable = facts.unanswered(pool)
+    missing, askable = facts.without_fba_quantity(pool)
     rejected = facts.among(rejected_skus)
 
     fba = np.where(facts.in_afn, facts.afn_quantity, np.maximum(facts.fba_quantity, 0))
     source = np.select([facts.in_afn, ~missing], [_AFN, _LISTINGS], _ZERO)
 
-    unsaid = np.zeros(facts.size, bool)
+    not_given = np.zeros(facts.size, bool)
     if replay:
         from_api = missing & facts.of_pool((pool["quantity_source"] == "fba_api").fillna(False))
         source[from_api] = _API
         before = pool["fba_quantity"].to_numpy(np.int64)
         fba[from_api] = before[facts.pool_place[from_api]]
     elif fetch_missing_inventory:
-        unsaid = _apply(answers or InventoryAnswers(), facts, askable & ~rejected, fba, source)
+        not_given = _apply(answers or InventoryAnswers(), facts, askable & ~rejected, fba, source)
 
     unlisted = facts.in_afn & ~facts.in_listings & ~facts.in_pool & ~rejected
     left_out = unlisted if not import_deleted_skus else np.zeros(facts.size, bool)
     held = {
         "a row of it was rejected": rejected,
-        UNSAID: unsaid & ~rejected,
+        NOT_GIVEN: not_given & ~rejected,
         "a row of it may be the one whose SKU cannot be read": (
-            _may_be_unreadable(facts, pool, source) & ~rejected & ~unsaid & unreadable_rejected
+            _may_be_unreadable(facts, pool, source) & ~rejected & ~not_given & unreadable_rejected
         ),
     }
     write = ~left_out
@@ -286,32 +287,32 @@ def merge_inventory(
 
 
 def _may_be_unreadable(facts: _Facts, pool: pd.DataFrame, source: Ints) -> Bools:
-    """SKUs that would lose stock because no row of theirs says anything, where one unreadable row may be that row."""
+    """SKUs that would lose stock because they have no row, where an unreadable row may be theirs."""
     had_fba = facts.of_pool(pool["fba_quantity"].to_numpy(np.int64) > 0)
     had_fbm = facts.of_pool(pool["fbm_quantity"].to_numpy(np.int64) > 0)
     only_merchant = (source == _LISTINGS) & (facts.fba_quantity == BLANK)
-    nothing_said: Bools = (source == _ZERO) | (had_fba & ~facts.has_sellable & (facts.in_afn | only_merchant))
-    return nothing_said | (~facts.has_fbm & had_fbm)
+    no_row: Bools = (source == _ZERO) | (had_fba & ~facts.has_sellable & (facts.in_afn | only_merchant))
+    return no_row | (~facts.has_fbm & had_fbm)
 
 
 def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, fba: Ints, source: Ints) -> Bools:
     """Put the API's answers into ``fba`` and ``source``.
 
-    :return: the SKUs of which it says nothing
+    :return: the SKUs whose quantity it does not give
     """
-    unsaid = np.zeros(facts.size, bool)
+    not_given = np.zeros(facts.size, bool)
     silent = 0
     for code in np.flatnonzero(asked).tolist():
         sku = facts.skus[code]
         if sku in answers.quantities:
             fba[code], source[code] = answers.quantities[sku], _API
-        elif sku in answers.unsaid:
-            unsaid[code] = True
+        elif sku in answers.not_given:
+            not_given[code] = True
         elif sku not in answers.absent:
             silent += 1
     if silent:
-        raise ValueError(f"{silent} SKUs are in no report and were not asked about: ask for all of missing_skus first")
-    return unsaid
+        raise ValueError(f"{silent} SKUs are in no report and have no answer: ask for all of missing_skus first")
+    return not_given
 
 
 def _frame(

@@ -1,4 +1,4 @@
-"""The Global Inventory Pool in Postgres: read whole for a merge, written by one statement."""
+"""The Global Inventory Pool in Postgres: read in full for a merge, written by one statement."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from psycopg import sql
 
 from fba_operators.errors import ConfigurationError
 from fba_operators.reports.header import Header
-from fba_operators.reports.load_report import copy_escaped
 from fba_operators.reports.report_types import LISTINGS, snake_case
-from fba_operators.warehouse.database import statements
+from fba_operators.warehouse.copy import copy_escaped
+from fba_operators.warehouse.statements import compose, execute, statement
 
 STAGED = ["sku", "fba_quantity", "fbm_quantity", "quantity", "quantity_source", "listing_line"]
 ROWS_AT_ONCE = 50_000
@@ -32,11 +32,11 @@ def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
     quantities: list[list[npt.NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(3)]
     sources: list[str] = []
     channels: list[str] = []
-    for sku, *numbers, source, channel in db.execute(statements("inventory")["read_pool"], {"store": store}):
+    for sku, *numbers, source, channel in db.execute(statement("inventory.read_pool"), {"store": store}):
         skus += sku.split("\n")
         for column, text in zip(quantities, numbers, strict=True):
             column.append(np.fromstring(text, np.int64, sep="\n"))
-        # The same few words millions of times: kept once.
+        # The same few words millions of times, each held in memory once.
         sources += map(sys.intern, source.split("\n"))
         channels += map(sys.intern, channel.split("\n"))
     fba, fbm, quantity = map(np.concatenate, quantities)
@@ -53,9 +53,9 @@ def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
 
 
 def pool_sources(header: Header, fields: Mapping[Any, str]) -> dict[str, sql.Composable]:
-    """Say for each pool column where in the parsed copy of the listings report (alias l) its value stands.
+    """For each pool column, the SQL that reads its value from the parsed copy of the listings report (alias l).
 
-    Columns this report does not have are left out: not said here, so the last value stays.
+    Columns that this report lacks are left out, so that the last value stays.
 
     :param header: of the listings report
     :param fields: ``fields`` of stores.yaml: pool column to report column
@@ -105,19 +105,19 @@ def write_pool(
     :param sources: what :func:`pool_sources` returned
     :return: rows inserted or changed
     """
-    named = statements("inventory")
-    db.execute(statements("ledger")["plan_for_bulk"])
-    db.execute(named["create_staging"])
-    with db.cursor().copy(named["fill_staging"]) as copy:
+    execute(db, "reports.tune_for_bulk")
+    execute(db, "inventory.create_staging")
+    with db.cursor().copy(statement("inventory.fill_staging")) as copy:
         for text in _copy_text(frame):
             copy.write(text)
-    db.execute(named["analyze_staging"])
+    execute(db, "inventory.analyze_staging")
     columns = list(sources)
 
     def joined(template: str) -> sql.Composed:
         return sql.SQL(", ").join(sql.SQL(template).format(column=sql.Identifier(column)) for column in columns)
 
-    statement = sql.SQL(named["merge_pool"].decode()).format(
+    merge = compose(
+        "inventory.merge_pool",
         store=sql.Literal(store),
         afn_report_id=sql.Literal(afn_report_id),
         listings_report_id=sql.Literal(listings_report_id),
@@ -129,7 +129,7 @@ def write_pool(
         merged_columns=joined("m.{column}"),
         assignments=joined("{column} = CASE WHEN m.listing_line IS NULL THEN p.{column} ELSE m.{column} END"),
     )
-    return db.execute(statement).rowcount
+    return db.execute(merge).rowcount
 
 
 def _copy_text(frame: pd.DataFrame) -> Iterator[bytes]:
@@ -138,7 +138,7 @@ def _copy_text(frame: pd.DataFrame) -> Iterator[bytes]:
         lines = part["listing_line"].astype(object).where(part["listing_line"].notna(), "\\N")
         columns = [part[name].tolist() for name in STAGED[:-1]] + [lines.tolist()]
         text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))
-        # Escaping is rare, so it is looked for in the whole text first.
+        # Escaping is rarely needed, so the text is searched once before every SKU is.
         if "\\" in text.replace("\t\\N\n", "") or "\r" in text:
             columns[0] = [copy_escaped(sku).decode() for sku in columns[0]]
             text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))

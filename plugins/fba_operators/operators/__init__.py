@@ -1,1 +1,93 @@
-"""Knows Airflow: every operator a DAG file uses, their common base and their retry policy."""
+"""Knows Airflow: every operator a DAG file uses, their common base and their retry policy.
+
+Importing a name here loads neither pandas nor numpy: a DAG file is parsed every half minute.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
+    from fba_operators.operators.fulfillment import (
+        ClaimRequestsOperator,
+        RecordFeedOperator,
+        SettleFeedsOperator,
+        SubmitFeedOperator,
+        SummariseRequestsOperator,
+        UploadFeedOperator,
+        WaitForFeedOperator,
+    )
+    from fba_operators.operators.inventory import MergeInventoryOperator
+    from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
+    from fba_operators.operators.retention import RetentionOperator
+    from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
+    from fba_operators.operators.shipments import (
+        FollowUpOrdersOperator,
+        LoadShipmentsOperator,
+        PlanWindowsOperator,
+        PrepareShipmentsOperator,
+        SummariseShipmentsOperator,
+        WaitForShipmentsOperator,
+    )
+    from fba_operators.operators.switch import AS_CONFIGURED
+    from fba_operators.operators.token import RefreshTokenOperator
+
+_FILES = {
+    "AS_CONFIGURED": "switch",
+    "AmazonRetryPolicy": "base",
+    "ClaimRequestsOperator": "fulfillment",
+    "FollowUpOrdersOperator": "shipments",
+    "LoadShipmentsOperator": "shipments",
+    "MergeInventoryOperator": "inventory",
+    "PlanWindowsOperator": "shipments",
+    "PrepareRunOperator": "run",
+    "PrepareShipmentsOperator": "shipments",
+    "RecordFeedOperator": "fulfillment",
+    "RefreshTokenOperator": "token",
+    "RequestReportOperator": "reports",
+    "RetentionOperator": "retention",
+    "SellingPartnerOperator": "base",
+    "SettleFeedsOperator": "fulfillment",
+    "SubmitFeedOperator": "fulfillment",
+    "SummariseRequestsOperator": "fulfillment",
+    "SummariseRunOperator": "run",
+    "SummariseShipmentsOperator": "shipments",
+    "UploadFeedOperator": "fulfillment",
+    "WaitForFeedOperator": "fulfillment",
+    "WaitForReportOperator": "reports",
+    "WaitForShipmentsOperator": "shipments",
+}
+
+__all__ = [
+    "AS_CONFIGURED",
+    "AmazonRetryPolicy",
+    "ClaimRequestsOperator",
+    "FollowUpOrdersOperator",
+    "LoadShipmentsOperator",
+    "MergeInventoryOperator",
+    "PlanWindowsOperator",
+    "PrepareRunOperator",
+    "PrepareShipmentsOperator",
+    "RecordFeedOperator",
+    "RefreshTokenOperator",
+    "RequestReportOperator",
+    "RetentionOperator",
+    "SellingPartnerOperator",
+    "SettleFeedsOperator",
+    "SubmitFeedOperator",
+    "SummariseRequestsOperator",
+    "SummariseRunOperator",
+    "SummariseShipmentsOperator",
+    "UploadFeedOperator",
+    "WaitForFeedOperator",
+    "WaitForReportOperator",
+    "WaitForShipmentsOperator",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FILES:
+        return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,15 +1,16 @@
-"""Two reports in, one true quantity per SKU out: the task that merges into the Global Inventory Pool."""
+"""Two reports in, one true quantity per SKU out: the task that updates the Global Inventory Pool."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Asset, Context
+from airflow.sdk import Context
 
-from fba_operators.operators.base import SellingPartnerOperator, flag
-from fba_operators.settings.stores_file import Inventory, load_stores
-
-POOL = Asset("fba_global_inventory_pool")
+from fba_operators.assets import POOL
+from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.operators.switch import is_given, is_on, switch
+from fba_operators.settings.models import Inventory
+from fba_operators.settings.stores_file import load_stores
 
 
 class MergeInventoryOperator(SellingPartnerOperator):
@@ -23,9 +24,11 @@ class MergeInventoryOperator(SellingPartnerOperator):
     :param fetch_missing_inventory: ask the FBA Inventory API for SKUs missing from both reports; None = as stores.yaml
         says (templated)
     :param accept_zeroed_stock: write although stock would vanish (templated)
-    :param replay: the reports may be older than those applied, and Amazon is not called (templated)
+    :param replay: if true (or a list that is not empty), the reports may be older than those applied, and Amazon is not
+        called (templated)
     :return: the counts of this merge
-    :raises DecisionNeededError: writing could make stock wrong; the message names the counts and the way around
+    :raises DecisionNeededError: writing could make stock wrong; the message has the counts and the param that overrides
+        the refusal
     """
 
     template_fields = (
@@ -43,10 +46,10 @@ class MergeInventoryOperator(SellingPartnerOperator):
         *,
         listings_report_id: str,
         afn_report_id: str,
-        include_fbm_quantity: bool | str | None = None,
-        fetch_missing_inventory: bool | str | None = None,
-        accept_zeroed_stock: bool | str = False,
-        replay: bool | str = False,
+        include_fbm_quantity: bool | None = None,
+        fetch_missing_inventory: bool | None = None,
+        accept_zeroed_stock: bool = False,
+        replay: Any = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,29 +60,29 @@ class MergeInventoryOperator(SellingPartnerOperator):
         self.accept_zeroed_stock = accept_zeroed_stock
         self.replay = replay
 
-    def act(self, context: Context) -> dict[str, int]:
-        """Merge, and say so on the pool's asset."""
+    def work(self, context: Context) -> dict[str, int]:
+        """Merge, and put the counts on the event of the pool's asset."""
         for name in ("listings_report_id", "afn_report_id"):
             if not getattr(self, name):
                 raise ValueError(f"{self.conn_id}: {name} is empty; the task that waits for the report returned none")
-        from fba_operators.inventory.update_pool import InventoryMerge  # noqa: PLC0415 - pandas costs every task that reads this file half a second
+        from fba_operators.inventory.update_pool import PoolUpdate  # noqa: PLC0415 - loads pandas, which takes half a second
 
-        merge = InventoryMerge(
+        counts = PoolUpdate(
             self.hook,
             self.warehouse,
-            {"dag_id": self.dag_id, "run_id": context["run_id"], "store": self.conn_id},
+            self.run_log(context),
             self.listings_report_id,
             self.afn_report_id,
             self._settings(),
-            accept_zeroed_stock=bool(flag("accept_zeroed_stock", self.accept_zeroed_stock)),
-            replay=bool(flag("replay", self.replay)),
-        )
-        counts = merge()
+            accept_zeroed_stock=is_on("accept_zeroed_stock", self.accept_zeroed_stock),
+            replay=is_given("replay", self.replay),
+        ).execute()
         if (events := context.get("outlet_events")) is not None and POOL in self.outlets:
             events[POOL].extra = {"store": self.conn_id, **counts}
         return counts
 
     def _settings(self) -> Inventory:
         settings = load_stores().store(self.conn_id).inventory
-        given = {name: flag(name, getattr(self, name)) for name in ("include_fbm_quantity", "fetch_missing_inventory")}
-        return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+        names = ("include_fbm_quantity", "fetch_missing_inventory")
+        switches = {name: switch(name, getattr(self, name)) for name in names}
+        return settings.model_copy(update={name: value for name, value in switches.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Personal data and raw copies, removed when their time is over."""
+"""Personal data and raw copies, removed when their retention period is over."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
+from fba_operators.runs.retention import remove_expired
 from fba_operators.settings.stores_file import load_stores
-from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse, statements
-
-KINDS = {
-    "forget_addresses": "addresses",
-    "forget_documents": "raw reports",
-    "forget_rejected_lines": "rejected lines",
-    "forget_result_documents": "processing reports",
-}
+from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
 
 class RetentionOperator(BaseOperator):
     """Remove ship-to fields, raw reports, rejected lines and processing reports older than stores.yaml allows.
 
-    Works on all stores of the warehouse, whichever the run is for.
+    Works on all stores of the warehouse, whichever stores the run is for.
 
     :param warehouse_conn_id: Postgres connection of the warehouse
-    :return: store → what was removed → how many
+    :return: store → kind → number removed
     """
 
     template_fields: Sequence[str] = ()
@@ -36,11 +30,8 @@ class RetentionOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, dict[str, int]]:
         """Remove in one transaction."""
-        removed: dict[str, dict[str, int]] = {}
         with Warehouse(self.warehouse_conn_id).connect() as db:
-            for name, what in KINDS.items():
-                for store, count in db.execute(statements("retention")[name], load_stores().retention.model_dump()):
-                    removed.setdefault(store, {})[what] = count
+            removed = remove_expired(db, load_stores().retention)
         for store, counts in removed.items():
-            self.log.info("%s: removed %s.", store, ", ".join(f"{n} {what}" for what, n in counts.items()))
+            self.log.info("%s: removed %s.", store, ", ".join(f"{n} {kind}" for kind, n in counts.items()))
         return removed

@@ -1,4 +1,4 @@
-"""The first and the last task of every DAG: prepare the warehouse, say what came of it."""
+"""The first and the last task of every DAG: prepare the warehouse, summarise what the run did."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow.sdk.observability import stats
-from psycopg.rows import dict_row
 
 from fba_operators.errors import ConfigurationError
-from fba_operators.operators.base import AmazonRetryPolicy
-from fba_operators.runs.summary import ATTENTION, StoreSummary, from_row, message
+from fba_operators.operators.base import AmazonRetryPolicy, run_type_of
+from fba_operators.runs.log import RunLog, end_run
+from fba_operators.runs.notifications import notify
+from fba_operators.runs.retention import remove_expired
+from fba_operators.runs.summary import ATTENTION, StoreSummary, counted
 from fba_operators.settings.stores_file import load_stores, stores_path
-from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse, statements
+from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
 
 class PrepareRunOperator(BaseOperator):
     """Bring the warehouse's schema up to date and return the stores of this run.
 
     :param stores: connection ids; empty means all of stores.yaml (templated)
-    :param present_only: skip backfill runs, because the job knows only what is true now
+    :param present_only: skip backfill runs, because the job knows only the present
     :param warehouse_conn_id: Postgres connection of the warehouse
     :return: connection ids
     """
@@ -32,7 +34,7 @@ class PrepareRunOperator(BaseOperator):
     def __init__(
         self,
         *,
-        stores: list[str] | str | None = None,
+        stores: list[str] | None = None,
         present_only: bool = True,
         warehouse_conn_id: str = DEFAULT_WAREHOUSE,
         **kwargs: Any,
@@ -43,38 +45,39 @@ class PrepareRunOperator(BaseOperator):
         self.present_only = present_only
         self.warehouse_conn_id = warehouse_conn_id
 
+    def run_log(self, context: Context, store: str) -> RunLog:
+        """The row of a store of this run in ``fba.run``."""
+        return RunLog(self.dag_id, str(context["run_id"]), store)
+
     def execute(self, context: Context) -> list[str]:
-        """Migrate, check, begin the run's rows."""
-        run_type = getattr(context["dag_run"], "run_type", "manual")
-        if self.present_only and str(getattr(run_type, "value", run_type)) == "backfill":
+        """Migrate, check the stores, begin the run's rows."""
+        if self.present_only and run_type_of(context) == "backfill":
             context["ti"].xcom_push(key="return_value", value=[])
             raise AirflowSkipException(f"{self.dag_id} knows only the present; a backfill of it has nothing to do.")
         known = list(load_stores().stores)
-        wanted = self.stores or context["params"].get("stores") or known
+        wanted = self.stores or known
         if not isinstance(wanted, list) or not set(wanted) <= set(known):
             raise ConfigurationError(
                 f"stores must be a list of connection ids of {stores_path()} ({', '.join(known)}), not {wanted!r}"
             )
+        stores = list(dict.fromkeys(wanted))
         warehouse = Warehouse(self.warehouse_conn_id)
         for version in warehouse.migrate():
             self.log.info("Warehouse schema: version %d applied.", version)
         with warehouse.connect() as db:
-            for store in wanted:
-                db.execute(
-                    statements("ledger")["begin_run"],
-                    {"dag_id": self.dag_id, "run_id": context["run_id"], "store": store},
-                )
-        return list(dict.fromkeys(wanted))
+            for store in stores:
+                self.run_log(context, store).begin(db)
+        return stores
 
 
 class SummariseRunOperator(BaseOperator):
-    """Say for each store what the run did, notify those who want to know, and fail the run if a store failed.
+    """Summarise what the run did for each store, notify the recipients in stores.yaml, and fail if a store failed.
 
-    Runs whatever became of the others, so it must be the last task. Also purges raw copies that are older than
-    ``retention.raw_documents_days``.
+    Runs even if upstream tasks failed, so it must be the last task. Also removes what is older than the retention periods.
 
     :param stores: what :class:`PrepareRunOperator` returned (templated)
     :param warehouse_conn_id: Postgres connection of the warehouse
+    :return: store → outcome
     """
 
     template_fields: Sequence[str] = ("stores",)
@@ -88,75 +91,42 @@ class SummariseRunOperator(BaseOperator):
         self.warehouse_conn_id = warehouse_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
-        """Print and send the summaries; raise if one is missing or bad."""
+        """Log and send the summaries; raise if a store failed."""
         if self.stores is None:
             self._notify(context, [StoreSummary("all stores", "failed", failure="the run was not prepared")])
             raise AirflowException("The run was not prepared; the first task's log says why.")
         if not self.stores:
             raise AirflowSkipException("This run had nothing to do; the first task's log says why.")
-        key = {"dag_id": self.dag_id, "run_id": context["run_id"]}
+        settings = load_stores()
         with Warehouse(self.warehouse_conn_id).connect() as db:
-            db.execute(statements("ledger")["end_unfinished"], key)
-            query = db.cursor(row_factory=dict_row).execute(statements("ledger")["runs"], key)
-            rows = {row["store"]: row for row in query}
-            keep = load_stores().retention.raw_documents_days
-            (purged,) = db.execute(statements("ledger")["purge_documents"], {"days": keep}).fetchone() or (0,)
-        if purged:
-            self.log.info("Purged the raw copies of %d reports older than %d days.", purged, keep)
-        told = [from_row(store, rows.get(store)) for store in self.stores]
-        for store in told:
-            calls = ", ".join(f"{name} {n}" for name, n in sorted(store.calls.items()))
-            self.log.info(
-                "%s: %s. %s Calls to Amazon: %s. Waited for quotas: %.0f s.",
-                store.store,
-                store.outcome,
-                store.summary,
-                calls or "none",
-                store.throttled_seconds,
-            )
-            self._measure(store)
-        self._notify(context, told)
-        failed = [store.store for store in told if store.failed]
+            rows = end_run(db, self.dag_id, str(context["run_id"]))
+            removed = remove_expired(db, settings.retention)
+        summaries = [rows.get(store) or StoreSummary.of(store, None) for store in self.stores]
+        for summary in summaries:
+            for line in summary.lines():
+                self.log.info("%s", line)
+            self._measure(summary)
+        for store, kinds in removed.items():
+            self.log.info("%s: removed after its retention period: %s.", store, kinds)
+        self._notify(context, summaries)
+        failed = [summary for summary in summaries if summary.failed]
         if failed:
-            raise AirflowException(
-                f"{len(failed)} of {len(told)} stores failed: {', '.join(failed)}. The reasons stand above and in fba.run."
-            )
-        return {store.store: store.outcome for store in told}
+            reasons = "\n".join(line for summary in failed for line in summary.lines())
+            raise AirflowException(f"{len(failed)} of {counted(len(summaries), 'store')} failed.\n{reasons}")
+        return {summary.store: summary.outcome for summary in summaries}
 
-    def _measure(self, store: StoreSummary) -> None:
-        """Hand the numbers to Airflow's metrics, which do nothing unless they are switched on."""
-        tags = {"dag_id": self.dag_id, "store": store.store}
-        stats.incr("fba.runs", tags={**tags, "outcome": store.outcome})
+    def _measure(self, summary: StoreSummary) -> None:
+        """Send the numbers to Airflow's metrics, which are off unless they are configured."""
+        tags = {"dag_id": self.dag_id, "store": summary.store}
+        stats.incr("fba.runs", tags={**tags, "outcome": summary.outcome})
         for name in ("rows_in", "rows_rejected", "rows_changed", "seconds", "throttled_seconds"):
-            stats.gauge(f"fba.{name}", getattr(store, name), tags=tags)
-        for operation, number in store.calls.items():
+            stats.gauge(f"fba.{name}", getattr(summary, name), tags=tags)
+        for operation, number in summary.calls.items():
             stats.incr("fba.calls", number, tags={**tags, "operation": operation})
         for code in ATTENTION:
-            stats.gauge("fba.attention", store.attention.get(code, 0), tags={**tags, "code": code})
+            stats.gauge("fba.attention", summary.attention.get(code, 0), tags={**tags, "code": code})
 
-    def _notify(self, context: Context, told: list[StoreSummary]) -> None:
-        """Tell those of stores.yaml who want to know; what cannot be delivered is logged and changes nothing else."""
-        if not (notifications := load_stores().notifications):
-            return
-        import apprise  # noqa: PLC0415 - here, so that only a run that tells somebody loads it
-        from airflow.providers.apprise.hooks.apprise import AppriseHook  # noqa: PLC0415
-
-        for wanted in notifications:
+    def _notify(self, context: Context, summaries: list[StoreSummary]) -> None:
+        if recipients := load_stores().notifications:
             link = str(context["ti"].log_url).partition("/tasks/")[0]
-            news = message(self.dag_id, told, wanted.on, link)
-            if news is None:
-                continue
-            title, body, kind = news
-            try:
-                receiver = apprise.Apprise()
-                hook = AppriseHook(wanted.connection)
-                hook.set_config_from_conn(hook.get_connection(wanted.connection), receiver)
-                # Not AppriseNotifier: it does not say whether the message was delivered.
-                delivered = receiver.notify(body=body, title=title, notify_type=apprise.NotifyType(kind))
-                why = "" if delivered else "the service did not take it, or the connection names none"
-            except Exception as error:  # whatever a messenger's plugin raises; its text may hold the service's token
-                why = type(error).__name__
-            if why:
-                self.log.error("The notification through connection %s was not delivered: %s.", wanted.connection, why)
-            else:
-                self.log.info("Notified through connection %s: %s.", wanted.connection, title)
+            notify(recipients, self.dag_id, summaries, link)

@@ -1,4 +1,4 @@
-"""Shipments: the windows of a run, the wait for their reports, and the rows into the warehouse."""
+"""Shipments: the windows of a run, the wait for their reports, the rows into the warehouse, and overdue requests."""
 
 from __future__ import annotations
 
@@ -7,50 +7,73 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk import BaseOperator, Context
 
-from fba_operators.amazon.trigger import UNFINISHED
-from fba_operators.errors import DecisionNeededError
-from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator, failure
-from fba_operators.operators.reports import WaitForReportOperator, request_report
-from fba_operators.operators.run import PrepareRunOperator
+from fba_operators.amazon.operations import ListedReport
+from fba_operators.assets import SHIPMENTS
+from fba_operators.errors import DecisionNeededError, RequestRefusedError
+from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, end_of_request
+from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
+from fba_operators.operators.reports import WaitForReportOperator
+from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
 from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
+from fba_operators.reports.request_once import request_report
+from fba_operators.runs.log import RunLog, end_run
+from fba_operators.runs.summary import counted
 from fba_operators.settings.stores_file import load_stores
+from fba_operators.shipments.follow_up import SHOWN, attention, summary
 from fba_operators.shipments.windows import pieces, window
-from fba_operators.warehouse.database import Warehouse, statements
+from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.statements import execute
 
-SHIPMENTS = Asset("fba_shipments")
 # The longest lookback may need nine hours: 18 windows, of which Amazon takes one every half hour.
-GIVE_UP = timedelta(days=1)
+CANCELLED_TIMEOUT = timedelta(days=1)
+MAX_LOOKUPS = 500  # orders looked up in one run, about four minutes at Amazon's 2 a second
 
 
-def windows_of_run(context: Context, stores: Sequence[str]) -> list[dict[str, str]]:
-    """The reports a run has to ask for: store, start and end (ISO 8601, UTC) of each.
+class _Windows(BaseOperator):
+    """The params that make a run's windows, see :func:`fba_operators.shipments.windows.window`."""
 
-    :raises ValueError: the run's params name no window
-    """
-    run, params, now = context["dag_run"], context["params"], datetime.now(UTC)
-    run_end = getattr(run, "data_interval_end", None) or run.run_after
-    settings = load_stores()
-    return [
-        {"conn_id": store, "start": piece.start.isoformat(), "end": piece.end.isoformat()}
-        for store in stores
-        for piece in pieces(
-            window(
-                run_end,
-                now=now,
-                configured_days=settings.store(store).shipments.lookback_days,
-                start=params.get("start"),
-                end=params.get("end"),
-                lookback_days=params.get("lookback_days"),
+    template_fields: Sequence[str] = ("stores", "start", "end", "lookback_days")
+
+    def __init__(
+        self, *, start: str | None = None, end: str | None = None, lookback_days: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+        self.end = end
+        self.lookback_days = lookback_days
+
+    def windows(self, context: Context, stores: Sequence[str]) -> list[dict[str, str]]:
+        """The reports a run has to ask for: store, start and end (ISO 8601, UTC) of each.
+
+        :raises ValueError: start, end and lookback_days make no window
+        """
+        run, now = context["dag_run"], datetime.now(UTC)
+        run_end = getattr(run, "data_interval_end", None) or run.run_after
+        settings = load_stores()
+        return [
+            {"conn_id": store, "start": piece.start.isoformat(), "end": piece.end.isoformat()}
+            for store in stores
+            for piece in pieces(
+                window(
+                    run_end,
+                    now=now,
+                    configured_days=settings.store(store).shipments.lookback_days,
+                    start=self.start,
+                    end=self.end,
+                    lookback_days=self.lookback_days,
+                )
             )
-        )
-    ]
+        ]
 
 
-class PrepareShipmentsOperator(PrepareRunOperator):
-    """Begin a run of the shipments DAG, of any date, and refuse params that name no window.
+class PrepareShipmentsOperator(_Windows, PrepareRunOperator):
+    """Begin a run of the shipments DAG, of any date, and refuse params that make no window.
 
+    :param start: begin of the window, ISO 8601 (templated)
+    :param end: end of the window, ISO 8601 (templated)
+    :param lookback_days: days before the end at which the window begins (templated)
     :return: connection ids
     :raises ValueError: start, end or lookback_days make no window
     """
@@ -62,26 +85,27 @@ class PrepareShipmentsOperator(PrepareRunOperator):
         """Prepare, then try the params before anything is asked of Amazon."""
         stores = super().execute(context)
         try:
-            windows_of_run(context, stores)
+            self.windows(context, stores)
         except ValueError as error:
             with Warehouse(self.warehouse_conn_id).connect() as db:
                 for store in stores:
-                    key = {"dag_id": self.dag_id, "run_id": context["run_id"], "store": store}
-                    db.execute(statements("ledger")["fail_run"], {**key, **failure(self.task_id, error)})
+                    self.run_log(context, store).fail(db, self.task_id, error)
             raise
         return stores
 
 
-class PlanWindowsOperator(BaseOperator):
-    """Say which windows of which stores to ask for, one report each.
+class PlanWindowsOperator(_Windows):
+    """List the windows of each store to ask for, one report each.
 
-    The end is cut to the present here and nowhere else: a retry of the tasks behind it asks for the same windows.
+    The end is cut to the present here and nowhere else: a retry of the tasks after it asks for the same windows.
 
     :param stores: connection ids (templated)
+    :param start: begin of the window, ISO 8601 (templated)
+    :param end: end of the window, ISO 8601 (templated)
+    :param lookback_days: days before the end at which the window begins (templated)
     :return: list of ``conn_id``, ``start`` and ``end``
     """
 
-    template_fields: Sequence[str] = ("stores",)
     ui_color = "#e8e8e8"
 
     def __init__(self, *, stores: Any, **kwargs: Any) -> None:
@@ -91,79 +115,80 @@ class PlanWindowsOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, str]]:
         """Make the list."""
-        planned = windows_of_run(context, self.stores)
+        planned = self.windows(context, self.stores)
         for each in planned:
             self.log.info("%s: shipments reported from %s to %s.", each["conn_id"], each["start"], each["end"])
         return planned
 
 
 class WaitForShipmentsOperator(WaitForReportOperator):
-    """Wait for a shipments report; CANCELLED is believed to mean "no shipments" only where it cannot mean anything else.
+    """Wait for a shipments report; CANCELLED means "no shipments" only where it cannot mean anything else.
 
     Amazon also cancels a report that is asked for too soon after another one. So it is asked for again after the
     cool-down while another report of this type was asked for up to 30 minutes before it, or when rows are known that
     were reported in its window.
 
     :return: id of the finished report: DONE, or CANCELLED because nothing was shipped
-    :raises DecisionNeededError: CANCELLED again, although rows of this window are known, or again and again for a day
+    :raises DecisionNeededError: CANCELLED again, although rows of this window are known, or repeatedly for a day
     """
 
     def _after_cancelled(self, report_id: str) -> str:
         ledger = self._ledger
-        (newest,) = self._rows("newest_of_window", report_id=report_id)
-        if newest[0] != report_id:  # it was asked for again before this task began anew
-            return self._go_on(*newest)
+        (newest,) = self._rows("shipments.newest_of_window", report_id=report_id)
+        if newest["report_id"] != report_id:  # an earlier attempt of this task asked for it again
+            return self._go_on(newest["report_id"], newest["status"])
         row = ledger.get(report_id)
         request = ReportRequest(row["report_type"], row["data_start"], row["data_end"], row["options"])
         others = self._reports_before(row)
         for other in others:
-            if request.matches(other, row["marketplace_id"]) and not ledger.known([other["reportId"]]):
-                self.log.info("%s: %s is the same as the CANCELLED %s.", self.conn_id, other["reportId"], report_id)
-                ledger.intend(request, row["marketplace_id"], report_id=other["reportId"])
-                return self._go_on(other["reportId"], ledger.note(other))
-        ((known,),) = self._rows("rows_in_window", data_start=row["data_start"], data_end=row["data_end"])
-        if not others and not known:
+            if request.matches(other, row["marketplace_id"]) and not ledger.known_ids([other.report_id]):
+                self.log.info("%s: %s is equal to the CANCELLED %s.", self.conn_id, other.report_id, report_id)
+                ledger.record_intent(request, row["marketplace_id"], report_id=other.report_id)
+                return self._go_on(other.report_id, ledger.record_state(other))
+        (known,) = self._rows("shipments.rows_in_window", data_start=row["data_start"], data_end=row["data_end"])
+        if not others and not known["count"]:
             self.log.info("%s: report %s was CANCELLED because nothing was shipped.", self.conn_id, report_id)
             return report_id
         if not others and report_id != self.report_id:
             raise DecisionNeededError(
                 f"{self.conn_id}: Amazon cancelled report {report_id} again, as if nothing had been shipped from "
-                f"{row['data_start']} to {row['data_end']}, but {known} rows of that time are known. Nothing was changed. "
-                "The next run asks again; if this goes on, see whether another program asks for this report all the time"
+                f"{row['data_start']} to {row['data_end']}, but {counted(known['count'], 'row of that time is', 'rows of that time are')} known. "
+                "Nothing was changed. The next run asks again; if this happens again, check whether another program keeps "
+                "asking for this report"
             )
-        if datetime.now(UTC) - ledger.get(self.report_id)["requested_at"] > GIVE_UP:
+        if datetime.now(UTC) - ledger.get(self.report_id)["requested_at"] > CANCELLED_TIMEOUT:
             raise DecisionNeededError(
                 f"{self.conn_id}: for more than a day Amazon has cancelled every report of {row['data_start']} to "
-                f"{row['data_end']}, each asked for soon after another of this type. See whether another program asks for "
-                "them all the time, then clear this window's tasks from request on"
+                f"{row['data_end']}, each asked for soon after another of this type. Check whether another program keeps "
+                "asking for them, then clear this window's tasks from request on"
             )
         again = request_report(self.hook, ledger, request)  # waits out the cool-down first
         return self._go_on(again, ledger.get(again)["status"])
 
-    def _reports_before(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+    def _reports_before(self, row: dict[str, Any]) -> list[ListedReport]:
         """Reports of this type at Amazon, of any window, that may be why this one came too soon."""
         ours = row["requested_at"]
         listed = [
             report
             for report in self.hook.get_reports(row["report_type"], created_since=ours - COOLDOWN)
-            if report["reportId"] != row["report_id"] and report.get("processingStatus") in (*UNFINISHED, "DONE")
+            if report.report_id != row["report_id"] and report.usable
         ]
-        known = dict(self._rows("requested_at", report_ids=[report["reportId"] for report in listed]))
-        asked_at = [known.get(each["reportId"]) or datetime.fromisoformat(each["createdTime"]) for each in listed]
-        # Amazon's times are whole seconds.
-        return [
-            report
-            for report, moment in zip(listed, asked_at, strict=True)
-            if ours - COOLDOWN <= moment.replace(microsecond=0) <= ours
-        ]
+        rows = self._rows("shipments.requested_at", report_ids=[report.report_id for report in listed])
+        requested_at = {each["report_id"]: each["requested_at"] for each in rows}
 
-    def _rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
+        def asked_at(report: ListedReport) -> datetime:
+            moment: datetime = requested_at.get(report.report_id) or report.created_time
+            return moment.replace(microsecond=0)  # as precise as Amazon's times
+
+        return [report for report in listed if ours - COOLDOWN <= asked_at(report) <= ours]
+
+    def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         with self.warehouse.connect() as db:
-            return db.execute(statements("shipments")[name], {"store": self.conn_id, **values}).fetchall()
+            return execute(db, name, store=self.conn_id, **values).fetchall()
 
 
 class LoadShipmentsOperator(SellingPartnerOperator):
-    """Bring the rows of a shipments report into the warehouse, each once, whatever was loaded before.
+    """Load the rows of a shipments report into the warehouse, each once, whatever was loaded before.
 
     :param report_id: a finished ``GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL`` (templated)
     :return: the store and the counts of this report
@@ -176,24 +201,135 @@ class LoadShipmentsOperator(SellingPartnerOperator):
         super().__init__(**kwargs)
         self.report_id = report_id
 
-    def act(self, context: Context) -> dict[str, Any]:
-        """Load, or see that there is nothing."""
+    def work(self, context: Context) -> dict[str, Any]:
+        """Load, or find that there is nothing."""
         if not self.report_id:
             raise ValueError(f"{self.conn_id}: report_id is empty; the task that waits for the report returned none")
-        from fba_operators.shipments.load_rows import load_shipments  # noqa: PLC0415 - pandas costs every task that reads this file half a second
+        from fba_operators.shipments.load_rows import load_shipments  # noqa: PLC0415 - loads numpy
 
         counts = load_shipments(self.hook, ReportLedger(self.warehouse, self.conn_id), self.report_id)
         if (events := context.get("outlet_events")) is not None and SHIPMENTS in self.outlets:
             events[SHIPMENTS].extra = {"store": self.conn_id, **counts}
         self.log.info("%s: report %s: %s.", self.conn_id, self.report_id, dict(counts) or "no shipments")
-        self._refuse_to_be_quiet(counts)
+        self._check_rejected(counts)
         return {"conn_id": self.conn_id, "report_id": self.report_id, "counts": dict(counts)}
 
-    def _refuse_to_be_quiet(self, counts: Counter[str]) -> None:
-        most = load_stores().store(self.conn_id).inventory.max_rejected_share
+    def _check_rejected(self, counts: Counter[str]) -> None:
+        most = load_stores().store(self.conn_id).shipments.max_rejected_share
         if counts["rejected"] > most * counts["lines"]:
             raise DecisionNeededError(
-                f"{self.conn_id}: {counts['rejected']} of {counts['lines']} lines of report {self.report_id} could not be "
-                f"read, more than max_rejected_share {most:.2%}. All others are written. The lines and reasons are in "
-                "fba.rejected_row; raise max_rejected_share in stores.yaml if they can be done without"
+                f"{self.conn_id}: {counts['rejected']} of {counted(counts['lines'], 'line')} of report {self.report_id} "
+                f"could not be read, more than max_rejected_share {most:.2%}. All others are written. The lines and reasons "
+                "are in fba.rejected_row; raise shipments.max_rejected_share in stores.yaml if they can be done without"
             )
+
+
+class FollowUpOrdersOperator(SellingPartnerOperator):
+    """Look up accepted requests of a store that are not all shipped a day later, each at most once a day.
+
+    :return: ``conn_id``; ``asked``: number looked up; ``overdue``: number; and request numbers: ``rejected``,
+        ``cancelled``, ``partly`` (the rest will not be shipped), ``unknown_at_amazon``, ``named`` (some of those overdue)
+    """
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """Look one up after the other; each result is committed at once."""
+        asked = 0
+        numbers: dict[str, list[str]] = {kind: [] for kind in ("rejected", "cancelled", "partly", "unknown_at_amazon")}
+        with self.warehouse.connect() as db:
+            for fr_number in self._due(db):
+                order_status = self._look_up(fr_number)
+                asked += 1
+                status, reason = end_of_request(order_status) or (None, None)
+                values = {"fr_number": fr_number, "order_status": order_status, "status": status, "reason": reason}
+                execute(db, "shipments.record_order_status", store=self.conn_id, **values)
+                db.commit()
+                kind = "partly" if order_status == PARTLY_COMPLETE else status
+                if order_status is None:
+                    kind = "unknown_at_amazon"
+                if kind:
+                    numbers[kind].append(fr_number)
+            overdue = execute(db, "shipments.overdue", store=self.conn_id).fetchall()
+        return {
+            "conn_id": self.conn_id,
+            "asked": asked,
+            "overdue": len(overdue),
+            "named": [row["fr_number"] for row in overdue[:SHOWN]],
+            **numbers,
+        }
+
+    def _due(self, db: Any) -> list[str]:
+        """FR numbers to look up; none where another run is at it."""
+        (lock,) = execute(db, "shipments.lock_follow_up", store=self.conn_id).fetchall()
+        rows = []
+        if lock["locked"]:
+            values = {"seller_id": self.hook.seller_id, "final": SHIPPED, "most": MAX_LOOKUPS}
+            rows = execute(db, "shipments.to_follow_up", store=self.conn_id, **values).fetchall()
+        db.commit()  # calls to Amazon may take minutes now; the lock outlives the transaction
+        return [row["fr_number"] for row in rows]
+
+    def _look_up(self, fr_number: str) -> str | None:
+        try:
+            order = self.hook.get_fulfillment_order(fr_number)
+        except RequestRefusedError as error:
+            self.log.warning("%s: Amazon does not show the order of request %s: %s", self.conn_id, fr_number, error)
+            return None
+        return order.fulfillment_order.fulfillment_order_status
+
+
+class SummariseShipmentsOperator(SummariseRunOperator):
+    """Combine the results of a run's tasks for each store, write them to ``fba.run``, and fail if a store failed.
+
+    :param windows: what :class:`PlanWindowsOperator` returned (templated)
+    :param loaded: what the :class:`LoadShipmentsOperator` returned (templated)
+    :param followed: what the :class:`FollowUpOrdersOperator` returned (templated)
+    :param removed: what :class:`fba_operators.operators.RetentionOperator` returned (templated)
+    """
+
+    template_fields: Sequence[str] = ("stores", "windows", "loaded", "followed", "removed")
+
+    def __init__(self, *, windows: Any, loaded: Any, followed: Any, removed: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.windows = windows
+        self.loaded = loaded
+        self.followed = followed
+        self.removed = removed
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Write each store's row, then summarise as every DAG does."""
+        for store in self.stores or ():
+            self._finish(context, store)
+        return super().execute(context)
+
+    def _finish(self, context: Context, store: str) -> None:
+        planned, loaded, followed = (
+            [each for each in _results(given) if each["conn_id"] == store]
+            for given in (self.windows, self.loaded, self.followed)
+        )
+        counts = sum((Counter(each["counts"]) for each in loaded), Counter[str]())
+        lines = [summary(len(loaded), counts, followed[0] if followed else None, (self.removed or {}).get(store, {}))]
+        failed = not planned or len(loaded) < len(planned) or not followed
+        with Warehouse(self.warehouse_conn_id).connect() as db:
+            failure = None
+            if failed:
+                before = end_run(db, self.dag_id, str(context["run_id"])).get(store)
+                failure = before.failure if before else None
+                missing = f"{len(planned) - len(loaded)} of {counted(len(planned), 'window')} not loaded."
+                reason = [f"{before.summary.rstrip('.')}."] if before else []
+                lines = [missing, *reason, *lines]
+            RunLog(self.dag_id, str(context["run_id"]), store).finish(
+                db,
+                "failed" if failed else "success",
+                "\n".join(lines),
+                failure=failure,
+                rows_in=counts["lines"],
+                rows_rejected=counts["rejected"],
+                rows_changed=counts["new"] + counts["updated"] + counts["replaced"],
+                attention=attention(counts, followed[0] if followed else {}),
+            )
+
+
+def _results(given: Any) -> list[dict[str, Any]]:
+    """The results of mapped tasks: Airflow passes the value itself where there is only one, and nothing for those that failed."""
+    if given is None or isinstance(given, dict):
+        given = [given]
+    return [each for each in given if each]

@@ -6,34 +6,35 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from fba_operators.operators.base import SellingPartnerOperator, flag
+from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.operators.switch import is_given
 
 
 class RefreshTokenOperator(SellingPartnerOperator):
-    """Make sure the store has a valid access token, so that wrong credentials show here and not in the middle of the work.
+    """Make sure that the store has a valid access token, so that wrong credentials fail here and not during the work.
 
-    All tasks and processes of one credential share the token: Login with Amazon is called about once an hour. The
-    token itself is encrypted in the warehouse and never leaves it through XCom.
+    All tasks of one credential share the token: Login with Amazon is called about once an hour. The token itself is
+    encrypted in the warehouse and never passes through XCom.
 
-    :param needed: False where nothing in the run calls Amazon (templated)
+    :param offline: if true (or a list that is not empty), nothing in this run calls Amazon and no token is needed
+        (templated)
     :return: until when the token is used (ISO 8601, UTC)
     :raises CredentialsError: Amazon refuses the client or the refresh token
     """
 
-    template_fields = (*SellingPartnerOperator.template_fields, "needed")
+    template_fields = (*SellingPartnerOperator.template_fields, "offline")
 
-    def __init__(self, *, needed: bool | str = True, **kwargs: Any) -> None:
+    def __init__(self, *, offline: Any = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.needed = needed
+        self.offline = offline
 
-    def act(self, context: Context) -> str | None:
-        """Get the token and forget it."""
-        if not flag("needed", self.needed):
+    def work(self, context: Context) -> str | None:
+        """Get the token."""
+        if is_given("offline", self.offline):
             self.log.info("Nothing in this run calls Amazon; no token is fetched.")
             return None
-        self.hook.access_token()
-        expires_at = self.hook.token_expires_at
-        if expires_at is None:
-            raise AssertionError("a token was just fetched")
-        self.log.info("Access token of %s is used until %s.", self.conn_id, expires_at.isoformat(timespec="seconds"))
+        expires_at = self.hook.client.login.token().expires_at
+        self.log.info(
+            "The access token of %s is used until %s.", self.conn_id, expires_at.isoformat(timespec="seconds")
+        )
         return expires_at.isoformat()

@@ -1,4 +1,4 @@
-"""What a run says about each store to people: which notifications it calls for, and in which words. Counts and codes only."""
+"""A run in words: per store, for logs and notifications; outcome first, counts and codes only."""
 
 from __future__ import annotations
 
@@ -6,25 +6,47 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
-# What needs a person. The codes are those of fba.run.attention.
+# What needs a person: code of fba.run.attention → words for one, words for several.
 ATTENTION = {
-    "rejected_lines": "lines of reports could not be read",
-    "kept_skus": "SKUs keep their last quantity, because theirs is not known for sure",
-    "not_added_skus": "new SKUs were not added, because their quantity is not known for sure",
-    "conflicting_skus": "SKUs have contradictory rows, of which the smallest quantity was taken",
-    "of_no_store": "requests are for a store that stores.yaml does not name",
-    "invalid": "requests are invalid",
-    "rejected": "requests were rejected by Amazon",
-    "stuck": "requests were sent again and again, and Amazon has no order of them",
-    "not_cancelled": "orders could not be cancelled",
-    "without_request": "shipped rows of multi-channel orders match no request",
-    "overdue": "accepted requests are overdue",
-    "partly_shipped": "requests were shipped in part, and the rest will not be",
-    "unknown_at_amazon": "accepted requests of which Amazon tells nothing",
+    "rejected_lines": ("line of a report could not be read", "lines of reports could not be read"),
+    "kept_skus": (
+        "SKU keeps its last quantity, because its present one is not certain",
+        "SKUs keep their last quantity, because their present one is not certain",
+    ),
+    "not_added_skus": (
+        "new SKU was not added, because its quantity is not certain",
+        "new SKUs were not added, because their quantity is not certain",
+    ),
+    "conflicting_skus": (
+        "SKU has contradictory rows; the smallest quantity was taken",
+        "SKUs have contradictory rows; the smallest quantity was taken",
+    ),
+    "of_no_store": (
+        "request is for a store that is not in stores.yaml",
+        "requests are for a store that is not in stores.yaml",
+    ),
+    "invalid": ("request is invalid", "requests are invalid"),
+    "rejected": ("request was rejected by Amazon", "requests were rejected by Amazon"),
+    "stuck": (
+        "request was sent repeatedly, and Amazon has no order of it",
+        "requests were sent repeatedly, and Amazon has no order of them",
+    ),
+    "not_cancelled": ("order could not be cancelled", "orders could not be cancelled"),
+    "without_request": (
+        "shipped row of a multi-channel order matches no request",
+        "shipped rows of multi-channel orders match no request",
+    ),
+    "overdue": ("accepted request is overdue", "accepted requests are overdue"),
+    "partly_shipped": (
+        "request was shipped in part, and the rest will not be",
+        "requests were shipped in part, and the rest will not be",
+    ),
+    "unknown_at_amazon": (
+        "accepted request of which Amazon reports nothing",
+        "accepted requests of which Amazon reports nothing",
+    ),
 }
-# What stays from run to run until somebody does something: news only when it changes, and once a day.
+# Conditions that last until somebody acts: notified when the count changes, and once a day.
 STANDING = frozenset(
     (
         "rejected_lines",
@@ -40,9 +62,23 @@ STANDING = frozenset(
 )
 
 
-def counts(found: Mapping[str, int]) -> Jsonb:
-    """Return what is not zero, for ``fba.run.attention``."""
-    return Jsonb({code: number for code, number in found.items() if number})
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: ``1 request``, ``2 requests``.
+
+    :param several: the plural, where it is not ``one`` with an s
+    """
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def listed(names: Sequence[str], most: int, total: int | None = None) -> str:
+    """Some names, and how many there are besides: ``A, B and 3 more``.
+
+    :param most: how many to show
+    :param total: how many there are, where ``names`` are not all
+    """
+    shown = names[:most]
+    more = (len(names) if total is None else total) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -52,7 +88,7 @@ class StoreSummary:
     :param outcome: success, skipped or failed
     :param failure: task and reason, in our own words
     :param attention: what needs a person: code and count
-    :param told_before: ``attention`` of the run before, if that was on the same day
+    :param previous_attention: ``attention`` of the run before, if that was on the same day
     """
 
     store: str
@@ -60,13 +96,21 @@ class StoreSummary:
     summary: str = ""
     failure: str | None = None
     attention: Mapping[str, int] = field(default_factory=dict)
-    told_before: Mapping[str, int] = field(default_factory=dict)
+    previous_attention: Mapping[str, int] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     throttled_seconds: float = 0.0
     rows_in: int = 0
     rows_rejected: int = 0
     rows_changed: int = 0
     seconds: float = 0.0
+
+    @classmethod
+    def of(cls, store: str, row: Mapping[str, Any] | None) -> StoreSummary:
+        """Read a row of ``fba.run``; a store whose tasks were all killed may have none, or one without an end."""
+        known = {**(row or {}), "store": store}
+        known["summary"] = known.get("summary") or "See the logs of its tasks."
+        known["outcome"] = known.get("outcome") or "failed"
+        return cls(**known)
 
     @property
     def failed(self) -> bool:
@@ -76,56 +120,64 @@ class StoreSummary:
     @property
     def events(self) -> set[str]:
         """Which of failure, attention, change and always this is."""
-        told = {"always"}
+        events = {"always"}
         if self.failed:
-            told.add("failure")
+            events.add("failure")
         if any(
-            number and (code not in STANDING or number != self.told_before.get(code))
+            number and (code not in STANDING or number != self.previous_attention.get(code))
             for code, number in self.attention.items()
         ):
-            told.add("attention")
+            events.add("attention")
         if self.rows_changed:
-            told.add("change")
-        return told
+            events.add("change")
+        return events
 
-    def words(self) -> str:
-        """Say it in a line."""
+    @property
+    def needs(self) -> str:
+        """What needs a person, in one sentence; empty if nothing does."""
+        found = [
+            counted(number, *ATTENTION.get(code, (code, code))) for code, number in self.attention.items() if number
+        ]
+        return f"Needs a person: {'; '.join(found)}." if found else ""
+
+    def headline(self) -> str:
+        """The outcome in one line, fit for a chat room."""
         if self.failed:
-            parts = [f"FAILED. {self.failure or 'It did not finish; the logs of its tasks say why'}."]
+            reason = (self.failure or "It did not finish; the logs of its tasks say why").rstrip(".")
+            parts = [f"FAILED. {reason}."]
         else:
-            parts = [f"{self.outcome}. {self.rows_in} rows looked at, {self.rows_changed} changed."]
-        if self.attention:
-            needs = "; ".join(f"{number} {ATTENTION.get(code, code)}" for code, number in self.attention.items())
-            parts.append(f"Needs a person: {needs}.")
-        return f"{self.store}: {' '.join(parts)}"
+            parts = [f"{self.outcome}. {counted(self.rows_in, 'row')} read, {self.rows_changed} changed."]
+        return f"{self.store}: {' '.join([*parts, *([self.needs] if self.needs else [])])}"
+
+    def lines(self) -> list[str]:
+        """Everything in several lines, the outcome first, for the log."""
+        calls = ", ".join(f"{name} {number}" for name, number in sorted(self.calls.items()))
+        return [
+            f"{self.store}: {'FAILED' if self.failed else self.outcome}",
+            *(f"  {line}" for line in self.summary.splitlines()),
+            *([f"  {self.needs}"] if self.needs else []),
+            f"  Calls to Amazon: {calls or 'none'}. Waited for quotas: {self.throttled_seconds:.0f} s.",
+        ]
 
 
 def message(
     dag_id: str, stores: Sequence[StoreSummary], wanted: Collection[str], link: str
 ) -> tuple[str, str, str] | None:
-    """Return title, body and kind of a notification, or None if the run has nothing that is wanted.
+    """Return title, body and kind of a notification, or None if nothing in the run is wanted.
 
     :param wanted: some of failure, attention, change, always
     :param link: address of the run in Airflow's UI
     """
-    told = [store for store in stores if store.events & set(wanted)]
-    if not told:
+    relevant = [store for store in stores if store.events & set(wanted)]
+    if not relevant:
         return None
-    failed = sum(store.failed for store in told)
-    attention = sum("attention" in store.events for store in told)
-    verdict = f"{failed} of {len(stores)} stores failed" if failed else "success"
+    failed = sum(store.failed for store in relevant)
+    attention = sum("attention" in store.events for store in relevant)
+    verdict = f"{failed} of {counted(len(stores), 'store')} failed" if failed else "success"
     if attention:
-        verdict += f", {attention} need a person"
-    lines = [store.words() for store in told]
-    if len(stores) > len(told):
-        lines.append(f"{len(stores) - len(told)} other stores have no news.")
+        verdict += f", {attention} {'needs' if attention == 1 else 'need'} a person"
+    lines = [store.headline() for store in relevant]
+    if others := len(stores) - len(relevant):
+        lines.append(f"{counted(others, 'other store has', 'other stores have')} no news.")
     kind = "failure" if failed else "warning" if attention else "info"
     return f"{dag_id}: {verdict}", "\n".join([*lines, link]), kind
-
-
-def from_row(store: str, row: Mapping[str, Any] | None) -> StoreSummary:
-    """Read a row of ``fba.run``; a store whose tasks were all killed may have none, or one without an end."""
-    known = {**(row or {}), "store": store}
-    known["summary"] = known.get("summary") or "See the logs of its tasks."
-    known["outcome"] = known.get("outcome") or "failed"
-    return StoreSummary(**known)

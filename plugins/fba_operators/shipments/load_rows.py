@@ -1,4 +1,7 @@
-"""Rows of a shipments report into the warehouse, each once, whatever was loaded before. Imports pandas, so only a task that loads does."""
+"""Rows of a shipments report into the warehouse, each once, whatever was loaded before.
+
+Imports numpy, so only a task that loads imports it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import psycopg
 from psycopg import sql
 
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import EmptyDocumentError
 from fba_operators.reports.ledger import ReportLedger
-from fba_operators.reports.load_report import LoadedReport, load_report
+from fba_operators.reports.load import LoadedReport, insert_rejected, load_report, record_applied
 from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
-from fba_operators.warehouse.database import encrypt, statements
+from fba_operators.warehouse.statements import compose, execute
 
 TIMES = ("purchase_date", "payments_date", "shipment_date", "reporting_date", "estimated_arrival_date")
 
@@ -21,70 +25,74 @@ TIMES = ("purchase_date", "payments_date", "shipment_date", "reporting_date", "e
 def load_shipments(hook: SellingPartnerHook, ledger: ReportLedger, report_id: str) -> Counter[str]:
     """Load a finished report; returns the counts of :func:`apply_rows`, empty where nothing was shipped.
 
-    First transaction: raw copy, ledger's counts, rejected lines. Second: the rows. Readable rows are never held back.
+    First transaction: raw copy, ledger's counts, rejected lines. Second: the rows. Readable rows are always loaded.
     """
     counts: Counter[str] = Counter()
-    if ledger.get(report_id)["status"] == "CANCELLED":
+    if ledger.get(report_id)["status"] == ProcessingStatus.CANCELLED:
         return counts
     with ledger.warehouse.connect() as db:
-        db.execute(statements("shipments")["lock_report"], {"store": ledger.store, "report_id": report_id})
+        execute(db, "shipments.lock_report", store=ledger.store, report_id=report_id)
         try:
-            # Rows of shipments say nothing about each other, so a bad one is no reason to wait with the good.
+            # 1.0: rows of shipments are independent of each other, so the readable ones are loaded in any case.
             report = load_report(hook, ledger, report_id, FULFILLED_SHIPMENTS, max_rejected_share=1.0)
             counts = apply_rows(db, ledger.store, report)
         except EmptyDocumentError:
             pass
-        db.execute(statements("ledger")["note_applied"], {"store": ledger.store, "report_ids": [report_id]})
+        record_applied(db, ledger.store, report_id)
     return counts
 
 
-def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport) -> Counter[str]:
+def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any]) -> Counter[str]:
     """Merge a report's rows into the parsed copy and ``fba.shipment_item``; the caller commits.
 
     :param db: an open transaction
     :return: lines, rejected, rows (each at most once), new, updated, repeated, replaced, without_id, without_request,
         of_requests, unknown_sku
     """
-    named, key = statements("shipments"), {"store": store, "report_id": report.row["report_id"]}
+    key = {"store": store, "report_id": report.row["report_id"]}
     document = report.document
     counts: Counter[str] = Counter(lines=document.line_count)
     db.execute("SET LOCAL TimeZone TO 'UTC'")  # for a time without an offset
-    db.execute(named["lock_store"], key)
-    db.execute(statements("ledger")["plan_for_bulk"])
-    db.execute(named["create_staging"])
-    copied = sql.SQL(", ").join(map(sql.Identifier, document.copy_columns))
-    with db.cursor().copy(sql.SQL(named["fill_staging"].decode()).format(columns=copied)) as copy:
+    execute(db, "shipments.lock_store", store=store)
+    execute(db, "reports.tune_for_bulk")
+    execute(db, "shipments.create_staging")
+    columns = sql.SQL(", ").join(map(sql.Identifier, document.copy_columns))
+    with db.cursor().copy(compose("shipments.fill_staging", columns=columns)) as copy:
         for block in document.blocks():
             copy.write(block.copy_text())
-    db.execute(named["analyze_staging"])
+    execute(db, "shipments.analyze_staging")
     _reject_unreadable_times(db, key, report)
-    ((counts["rejected"],),) = db.execute(named["rejected_of"], key)
-    told = {"row_count": counts["lines"] - counts["rejected"], "rejected_row_count": counts["rejected"]}
-    db.execute(statements("ledger")["note_rows"], {**key, **told})
-    ((counts["without_id"],),) = db.execute(named["count_without_id"])
-    db.execute(named["drop_repeats"])
+    counts["rejected"] = _count(db, "shipments.rejected_of", **key)
+    rows = counts["lines"] - counts["rejected"]
+    execute(db, "reports.record_rows", **key, row_count=rows, rejected_row_count=counts["rejected"])
+    counts["without_id"] = _count(db, "shipments.count_without_id")
+    execute(db, "shipments.drop_repeats")
     if counts["without_id"]:
-        db.execute(named["name_rows"])
-        db.execute(named["analyze_staging"])
-        db.execute(named["drop_known_by_id"], key)
-    counts["replaced"] = db.execute(named["replace_rows_without_id"], key).rowcount
-    update = sql.SQL(named["update_items"].decode())
-    counts["updated"] = db.execute(update.format(update_changed=_statement("update_changed", store, report))).rowcount
-    db.execute(_statement("insert_new_items", store, report))
-    counts["new"] = db.execute(_statement("insert_new", store, report)).rowcount
-    db.execute(named["attach_late_requests"], key)
-    cursor = db.execute(named["count_staged"], key)
-    ((counts["rows"], counts["of_requests"], counts["without_request"], counts["unknown_sku"]),) = cursor
-    counts["repeated"] = counts["lines"] - counts["rejected"] - counts["new"] - counts["updated"]
+        execute(db, "shipments.name_rows")
+        execute(db, "shipments.analyze_staging")
+        execute(db, "shipments.drop_known_by_id", store=store)
+    counts["replaced"] = execute(db, "shipments.replace_rows_without_id", store=store).rowcount
+    update = compose("shipments.update_items", update_changed=_row_statement("shipments.update_changed", store, report))
+    counts["updated"] = db.execute(update).rowcount
+    db.execute(_row_statement("shipments.insert_new_items", store, report))
+    counts["new"] = db.execute(_row_statement("shipments.insert_new", store, report)).rowcount
+    execute(db, "shipments.attach_late_requests", store=store)
+    counts.update(execute(db, "shipments.count_staged", store=store).fetchone() or {})
+    counts["repeated"] = rows - counts["new"] - counts["updated"]
     return counts
 
 
-def _statement(name: str, store: str, report: LoadedReport) -> sql.Composed:
+def _count(db: psycopg.Connection[Any], name: str, **values: Any) -> int:
+    return int(execute(db, name, **values).fetchall()[0]["count"])
+
+
+def _row_statement(name: str, store: str, report: LoadedReport[Any]) -> sql.Composed:
     """One of the statements that write rows, for the columns this document has; those it lacks keep their values."""
     columns = [*(each for each in report.document.copy_columns if each not in ("line_number", "extra")), "extra"]
     staged = {column: _staged_value(column) for column in columns}
     comma = sql.SQL(", ")
-    return sql.SQL(statements("shipments")[name].decode()).format(
+    return compose(
+        name,
         store=sql.Literal(store),
         report_id=sql.Literal(report.row["report_id"]),
         requested_at=sql.Literal(report.row["requested_at"]),
@@ -109,7 +117,7 @@ def _staged_value(column: str) -> sql.Composable:
     return sql.SQL(template).format(sql.Identifier("s", column))
 
 
-def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], report: LoadedReport) -> None:
+def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], report: LoadedReport[Any]) -> None:
     """Reject staged rows without a readable shipment-date; another unreadable time goes to ``extra`` as Amazon sent it."""
     readable = {
         column: sql.SQL(
@@ -117,7 +125,8 @@ def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], r
         ).format(sql.Identifier("staged", column))
         for column in TIMES
     }
-    query = sql.SQL(statements("shipments")["unreadable_times"].decode()).format(
+    query = compose(
+        "shipments.unreadable_times",
         readable_ship_date=readable["shipment_date"],
         all_readable=sql.SQL(" AND ").join(readable.values()),
         unreadable_texts=sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(
@@ -141,6 +150,5 @@ def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], r
     for block in report.document.blocks():
         for number, line in zip(block.line_numbers.tolist(), block.rows.lines(), strict=True):
             if number in wrong:
-                values = {"line_number": number, "sku": wrong[number], "raw_line": encrypt(line)}
-                reason = {"reason": "shipment-date is no time in ISO 8601"}
-                db.execute(statements("ledger")["reject"], {**key, **values, **reason})
+                reason = "shipment-date is no time in ISO 8601"
+                insert_rejected(db, key, number, reason=reason, sku=wrong[number], raw=line)

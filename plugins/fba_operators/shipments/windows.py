@@ -1,4 +1,4 @@
-"""Which windows of time a run asks Amazon's shipments for: pure, from the run's own times and params."""
+"""The windows of time a run asks Amazon's shipments for, from the run's own times and params."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Window:
 
 
 def moment(name: str, text: object) -> datetime | None:
-    """Read a time a person gave; None and blank mean not given.
+    """Read a time given as a param; None and blank mean not given.
 
     :param name: of the param, for the error
     :param text: ISO 8601; without an offset it is UTC
-    :raises ValueError: it is none
+    :raises ValueError: it is no such time
     """
     if text is None or text == "":
         return None
@@ -53,7 +53,7 @@ def window(
     end: str | None = None,
     lookback_days: int | None = None,
 ) -> Window:
-    """The window of a run, cut to what Amazon can know by now.
+    """The window of a run, cut to the present.
 
     :param run_end: end of the run's data interval, or when it was to run
     :param now: the present
@@ -61,7 +61,7 @@ def window(
     :param start: begin of the window
     :param end: end of the window instead of ``run_end``
     :param lookback_days: days before the end at which the window begins
-    :raises ValueError: there is no such window; a sentence for whoever gave the params
+    :raises ValueError: there is no such window; the message is for whoever set the params
     """
     if lookback_days is not None and (
         not isinstance(lookback_days, int)
@@ -73,20 +73,20 @@ def window(
         )
     begins, ends = moment("start", start), moment("end", end) or run_end.astimezone(UTC).replace(microsecond=0)
     if begins and lookback_days is not None:
-        raise ValueError("start and lookback_days both say where the window begins; give one of them")
+        raise ValueError("start and lookback_days both set where the window begins; give one of them")
     if ends < now - OLDEST:
-        raise ValueError(f"end {_told(ends)} is too long ago: {_REACH}")
+        raise ValueError(f"end {_iso(ends)} is too long ago: {_REACH}")
     begins = begins or ends - timedelta(days=configured_days if lookback_days is None else lookback_days)
     if begins >= ends:
-        raise ValueError(f"start {_told(begins)} must be before end {_told(ends)}")
+        raise ValueError(f"start {_iso(begins)} must be before end {_iso(ends)}")
     cut = min(ends, (now - MARGIN).astimezone(UTC).replace(microsecond=0))
     if begins >= cut:
         raise ValueError(
-            f"the window from {_told(begins)} to {_told(ends)} has not begun yet; it is now {_told(now)} "
+            f"the window from {_iso(begins)} to {_iso(ends)} has not begun yet; it is now {_iso(now)} "
             "and Amazon knows no shipments of the future"
         )
     if begins < now - OLDEST:
-        raise ValueError(f"start {_told(begins)} is too long ago: {_REACH}")
+        raise ValueError(f"start {_iso(begins)} is too long ago: {_REACH}")
     return Window(begins, cut)
 
 
@@ -99,5 +99,5 @@ def pieces(whole: Window) -> Iterator[Window]:
     yield Window(start, whole.end)
 
 
-def _told(time: datetime) -> str:
+def _iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="seconds")

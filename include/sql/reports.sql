@@ -1,0 +1,84 @@
+-- name: lock_report_type
+-- Held until the transaction ends: one task at a time asks for a report of this type.
+SELECT pg_advisory_xact_lock(hashtext('fba.report'), hashtext(%(store)s || ' ' || %(report_type)s))
+
+-- name: reusable
+-- The newest report of exactly this type, window and options that is in flight or younger than the cool-down.
+SELECT request_id, report_id, status, requested_at FROM fba.report
+WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %(marketplace_id)s
+  AND data_start IS NOT DISTINCT FROM %(data_start)s AND data_end IS NOT DISTINCT FROM %(data_end)s
+  AND options = %(options)s
+  AND CASE WHEN status = ANY(%(finished)s) THEN requested_at > clock_timestamp() - %(cooldown)s
+           WHEN status <> 'REQUESTING' THEN requested_at > clock_timestamp() - interval '1 day' END
+ORDER BY requested_at DESC LIMIT 1
+
+-- name: record_intent
+INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, data_start, data_end, options, status,
+                        requested_at)
+VALUES (%(request_id)s, %(store)s, %(report_id)s, %(report_type)s, %(marketplace_id)s, %(data_start)s, %(data_end)s,
+        %(options)s, CASE WHEN %(report_id)s::text IS NULL THEN 'REQUESTING' ELSE 'IN_QUEUE' END, clock_timestamp())
+
+-- name: intents_without_id
+SELECT request_id, data_start, data_end, options, requested_at FROM fba.report
+WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %(marketplace_id)s AND report_id IS NULL
+ORDER BY requested_at DESC
+
+-- name: record_id
+UPDATE fba.report SET report_id = %(report_id)s, status = 'IN_QUEUE' WHERE request_id = %(request_id)s
+
+-- name: delete_intent
+DELETE FROM fba.report WHERE request_id = %(request_id)s AND report_id IS NULL
+
+-- name: known_ids
+SELECT report_id FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
+
+-- name: by_id
+SELECT request_id, store, report_id, report_type, marketplace_id, data_start, data_end, options, status, document_id,
+       requested_at, applied_at, row_count, rejected_row_count
+FROM fba.report WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: record_state
+UPDATE fba.report SET
+    status = %(status)s,
+    document_id = coalesce(%(document_id)s, document_id),
+    requested_at = coalesce(%(created_at)s, requested_at),
+    finished_at = CASE WHEN %(finished)s THEN coalesce(%(finished_at)s, clock_timestamp()) END
+WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: record_rows
+UPDATE fba.report SET row_count = %(row_count)s, rejected_row_count = %(rejected_row_count)s
+WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: record_applied
+UPDATE fba.report SET applied_at = clock_timestamp() WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
+
+-- name: delete_document
+DELETE FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: insert_chunk
+INSERT INTO fba.report_document (store, report_id, chunk, content, charset)
+VALUES (%(store)s, %(report_id)s, %(chunk)s, %(content)s, %(charset)s)
+
+-- name: has_document
+SELECT EXISTS (SELECT FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s) AS stored
+
+-- name: chunks
+SELECT content, charset FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s ORDER BY chunk
+
+-- name: delete_rejected
+DELETE FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: insert_rejected
+INSERT INTO fba.rejected_row (store, report_id, line_number, reason, sku, raw_line)
+VALUES (%(store)s, %(report_id)s, %(line_number)s, %(reason)s, %(sku)s, %(raw_line)s)
+
+-- name: clear_copy
+DELETE FROM {table} WHERE store = %(store)s
+
+-- name: fill_copy
+COPY {table} (store, report_id, {columns}) FROM STDIN
+
+-- name: tune_for_bulk
+-- For this transaction: sorts and joins of millions of rows in memory, no JIT for statements that run once, and no nested
+-- loops: planned for a table that is still empty, they would take hours over the rows of a first load.
+SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)

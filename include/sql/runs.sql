@@ -1,0 +1,125 @@
+-- name: begin
+INSERT INTO fba.run (dag_id, run_id, store, prepared) VALUES (%(dag_id)s, %(run_id)s, %(store)s, true)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = NULL, outcome = NULL, summary = NULL, failure = NULL,
+    attention = '{}', rows_in = 0, rows_rejected = 0, rows_changed = 0, prepared = true
+
+-- name: add_task
+-- In a run that no PrepareRunOperator began, no later task records the outcome: there a task that succeeded does. It does not
+-- overwrite the failure of another task, only one of its own earlier attempts.
+INSERT INTO fba.run AS r (dag_id, run_id, store, calls, throttled_seconds, finished_at, outcome)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(calls)s, %(throttled_seconds)s,
+        CASE WHEN %(succeeded)s THEN clock_timestamp() END, CASE WHEN %(succeeded)s THEN 'success' END)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
+    throttled_seconds = r.throttled_seconds + excluded.throttled_seconds,
+    calls = fba.add_counts(r.calls, excluded.calls),
+    (finished_at, outcome, failure) = (
+        SELECT CASE WHEN changes THEN excluded.finished_at ELSE r.finished_at END,
+               CASE WHEN changes THEN excluded.outcome ELSE r.outcome END,
+               CASE WHEN changes THEN NULL ELSE r.failure END
+        FROM (SELECT %(succeeded)s AND NOT r.prepared
+                     AND (r.outcome IS NULL OR r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ')) AS changes) AS rule
+    )
+
+-- name: add
+-- Every task adds its sentence and its counts; the last one says how the run ended. What a failed attempt wrote is replaced.
+INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed, attention)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, nullif(%(summary)s, ''), %(outcome)s::text,
+        CASE WHEN %(outcome)s::text IS NOT NULL THEN clock_timestamp() END,
+        %(rows_in)s, %(rows_rejected)s, %(rows_changed)s, %(attention)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
+    summary = CASE WHEN r.outcome = 'failed' THEN excluded.summary ELSE nullif(concat_ws(E'\n', excluded.summary, r.summary), '') END,
+    outcome = excluded.outcome, finished_at = excluded.finished_at, failure = NULL,
+    attention = fba.add_counts(r.attention, excluded.attention),
+    rows_in = r.rows_in + excluded.rows_in, rows_rejected = r.rows_rejected + excluded.rows_rejected,
+    rows_changed = r.rows_changed + excluded.rows_changed
+
+-- name: finish
+INSERT INTO fba.run (dag_id, run_id, store, finished_at, outcome, summary, failure, rows_in, rows_rejected, rows_changed, attention)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), %(outcome)s, %(summary)s, %(failure)s,
+        %(rows_in)s, %(rows_rejected)s, %(rows_changed)s, %(attention)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
+    finished_at = excluded.finished_at, outcome = excluded.outcome, summary = excluded.summary, failure = excluded.failure,
+    rows_in = excluded.rows_in, rows_rejected = excluded.rows_rejected, rows_changed = excluded.rows_changed,
+    attention = excluded.attention
+
+-- name: fail
+INSERT INTO fba.run (dag_id, run_id, store, finished_at, outcome, summary, failure)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'failed', %(summary)s, %(failure)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
+    summary = excluded.summary, failure = excluded.failure
+
+-- name: postpone
+-- What has failed stays failed.
+INSERT INTO fba.run AS r (dag_id, run_id, store, finished_at, outcome, summary)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'skipped', %(summary)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
+    summary = excluded.summary
+WHERE r.outcome IS DISTINCT FROM 'failed'
+
+-- name: end_unfinished
+-- Stores whose tasks were killed before they could record how they ended.
+UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'failed', failure = 'it did not finish; the logs of its tasks say why'
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND outcome IS NULL
+
+-- name: of_run
+-- The rows of a run, each with the attention of the store's previous run if that began on the same day.
+SELECT r.store, r.outcome, r.summary, r.failure, r.attention, r.calls, r.throttled_seconds, r.rows_in, r.rows_rejected,
+       r.rows_changed, extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float AS seconds,
+       coalesce(before.attention, '{}') AS previous_attention
+FROM fba.run AS r
+LEFT JOIN LATERAL (
+    SELECT CASE WHEN (b.started_at AT TIME ZONE 'UTC')::date = (r.started_at AT TIME ZONE 'UTC')::date THEN b.attention END AS attention FROM fba.run AS b
+    WHERE b.dag_id = r.dag_id AND b.store = r.store AND b.started_at < r.started_at AND b.finished_at IS NOT NULL
+    ORDER BY b.started_at DESC LIMIT 1
+) AS before ON true
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s ORDER BY r.store
+
+-- name: remove_addresses
+-- Retention: addresses_days after the last shipment, or without one after Amazon or we decided on the request, and in no
+-- case later than 90 days after it was created. Not while its feed is being written.
+WITH due AS (
+    SELECT r.store, r.fr_number
+    FROM fba.fulfillment_request AS r
+    LEFT JOIN LATERAL (
+        SELECT max(i.ship_date) AS last_shipped FROM fba.shipment_item AS i
+        WHERE i.store = r.store AND coalesce(i.fr_number, i.merchant_order_id) = r.fr_number
+    ) AS s ON true
+    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_city, r.ship_to_state,
+                       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone) > 0
+      AND r.status <> 'sending'
+      AND (coalesce(s.last_shipped, r.resolved_at) < clock_timestamp() - make_interval(days => %(addresses_days)s)
+           OR r.created_at < clock_timestamp() - interval '90 days')
+), removed AS (
+    UPDATE fba.fulfillment_request AS r SET
+        ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_city = NULL, ship_to_state = NULL,
+        ship_to_postal_code = NULL, ship_to_country = NULL, ship_to_email = NULL, ship_to_phone = NULL
+    FROM due WHERE r.store = due.store AND r.fr_number = due.fr_number AND r.status <> 'sending'
+    RETURNING r.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_documents
+WITH removed AS (
+    DELETE FROM fba.report_document WHERE stored_at < clock_timestamp() - make_interval(days => %(raw_documents_days)s)
+    RETURNING store, report_id
+)
+SELECT store, count(DISTINCT report_id) FROM removed GROUP BY store
+
+-- name: remove_rejected_lines
+-- A line goes with the raw copy it came from; reason and number stay.
+WITH removed AS (
+    UPDATE fba.rejected_row AS line SET raw_line = NULL
+    WHERE raw_line IS NOT NULL
+      AND NOT EXISTS (SELECT FROM fba.report_document AS d WHERE d.store = line.store AND d.report_id = line.report_id)
+    RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_processing_reports
+WITH removed AS (
+    UPDATE fba.feed SET result_document = NULL
+    WHERE result_document IS NOT NULL
+      AND coalesce(finished_at, submitted_at, claimed_at) < clock_timestamp() - make_interval(days => %(raw_documents_days)s)
+    RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store

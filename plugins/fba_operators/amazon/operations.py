@@ -1,0 +1,341 @@
+"""Amazon's operations, one table: path, rate, whether it may be repeated, and what its answer looks like.
+
+Only the fields we use are listed. An answer that lacks one of them, or has it in another form, is not accepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from fba_operators.amazon.processing_status import FINISHED, ProcessingStatus
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:  # PostgreSQL cannot store it
+        raise ValueError("holds a NUL character")
+    return text
+
+
+def _moment(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("without an offset")
+    return moment
+
+
+Text = Annotated[str, StringConstraints(min_length=1, strict=True), AfterValidator(_without_nul)]
+PageToken = Annotated[str, StringConstraints(strict=True)]  # an empty nextToken ends a list as a missing one does
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Units = Annotated[int, Field(ge=0, le=10**9, strict=True)]
+
+
+class Answer(BaseModel):
+    """An answer of Amazon's; fields carry our names, ``reportId`` is ``report_id``."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, frozen=True, extra="ignore")
+
+
+class Page(Answer):
+    """A page of a list."""
+
+    @property
+    def next_token(self) -> str | None:
+        """What to ask for the next page with; None or empty on the last one."""
+        raise NotImplementedError
+
+
+class _Processed(Answer):
+    processing_status: Text
+    created_time: Moment | None = None
+    processing_end_time: Moment | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether Amazon's work is over; not so for an undocumented status."""
+        return self.processing_status in FINISHED
+
+
+class Report(_Processed):
+    """A report's state."""
+
+    report_id: Text
+    report_type: Any = None
+    marketplace_ids: Any = None
+    report_document_id: Text | None = None
+    data_start_time: Moment | None = None
+    data_end_time: Moment | None = None
+
+    @property
+    def status(self) -> ProcessingStatus:
+        """The status; raises UnavailableError for one that Amazon does not document."""
+        return ProcessingStatus.read(self.processing_status, f"report {self.report_id}")
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a document, or one can still come; not so for an undocumented status."""
+        return self.processing_status in ("IN_QUEUE", "IN_PROGRESS", "DONE")
+
+
+class ListedReport(Report):
+    """A report in a list, which is always dated."""
+
+    created_time: Moment
+
+
+class Feed(_Processed):
+    """A feed's state."""
+
+    feed_id: Text
+    result_feed_document_id: Text | None = None
+
+    @property
+    def status(self) -> ProcessingStatus:
+        """The status; raises UnavailableError for one that Amazon does not document."""
+        return ProcessingStatus.read(self.processing_status, f"feed {self.feed_id}")
+
+
+class CreatedReport(Answer):
+    """The id of a report that was created."""
+
+    report_id: Text
+
+
+class _ListPage(Page):
+    token: PageToken | None = Field(default=None, alias="nextToken")
+
+    @property
+    def next_token(self) -> str | None:
+        """What to ask for the next page with."""
+        return self.token
+
+
+class ReportPage(_ListPage):
+    """A page of a list of reports."""
+
+    reports: list[ListedReport]
+
+
+class Document(Answer):
+    """The pre-signed URL of a document, valid for five minutes."""
+
+    url: Text
+
+
+class FeedDocument(Answer):
+    """A new feed document and the pre-signed URL for its upload."""
+
+    feed_document_id: Text
+    url: Text
+
+
+class CreatedFeed(Answer):
+    """The id of a feed that was created."""
+
+    feed_id: Text
+
+
+class FeedPage(_ListPage):
+    """A page of a list of feeds."""
+
+    feeds: list[Feed]
+
+
+class InventoryDetails(Answer):
+    """Amazon's stock of one SKU."""
+
+    fulfillable_quantity: Units | None = None
+
+
+class InventorySummary(Answer):
+    """One SKU of the FBA Inventory API."""
+
+    seller_sku: Text
+    inventory_details: InventoryDetails | None = None
+
+
+class InventorySummaries(Answer):
+    """The SKUs of a page."""
+
+    inventory_summaries: list[InventorySummary]
+
+
+class Pagination(Answer):
+    """Where the next page begins."""
+
+    next_token: PageToken | None = None
+
+
+class InventoryPage(Page):
+    """A page of the FBA Inventory API."""
+
+    payload: InventorySummaries
+    pagination: Pagination | None = None
+
+    @property
+    def next_token(self) -> str | None:
+        """What to ask for the next page with."""
+        return self.pagination.next_token if self.pagination else None
+
+
+class ParticipationMarketplace(Answer):
+    """A marketplace by its id."""
+
+    id: Text
+
+
+class Participation(Answer):
+    """A marketplace the seller takes part in."""
+
+    marketplace: ParticipationMarketplace
+
+
+class Participations(Answer):
+    """The marketplaces the seller takes part in."""
+
+    payload: list[Participation]
+
+
+class ListedOrder(Answer):
+    """A Multi-Channel Fulfillment order in a list, which has no items."""
+
+    seller_fulfillment_order_id: Text | None = None
+    marketplace_id: Text | None = None
+    fulfillment_order_status: Text | None = None
+
+
+class OrderPagePayload(Answer):
+    """The orders of a page."""
+
+    fulfillment_orders: list[ListedOrder] | None = None
+    next_token: PageToken | None = None
+
+
+class OrderPage(Page):
+    """A page of the list of Multi-Channel Fulfillment orders."""
+
+    payload: OrderPagePayload
+
+    @property
+    def next_token(self) -> str | None:
+        """What to ask for the next page with."""
+        return self.payload.next_token
+
+
+class OrderHeader(ListedOrder):
+    """The header of a Multi-Channel Fulfillment order."""
+
+    fulfillment_order_status: Text
+
+
+class OrderItem(Answer):
+    """One line of a Multi-Channel Fulfillment order."""
+
+    seller_sku: Text
+    quantity: Units
+
+
+class FulfillmentOrder(Answer):
+    """A Multi-Channel Fulfillment order with its items."""
+
+    fulfillment_order: OrderHeader
+    fulfillment_order_items: list[OrderItem]
+
+
+class FulfillmentOrderAnswer(Answer):
+    """The answer that holds one order."""
+
+    payload: FulfillmentOrder
+
+
+class Cancelled(Answer):
+    """The answer to a cancellation; errors mean that it did not happen."""
+
+    errors: Annotated[list[Any], Field(max_length=0)] | None = None
+
+
+A = TypeVar("A", bound=Answer)
+
+
+@dataclass(frozen=True)
+class Operation(Generic[A]):
+    """One of Amazon's operations.
+
+    :param rate: documented calls per second, per seller and application
+    :param burst: documented size of the bucket
+    :param shared_bucket: the rate is so low, or so many tasks call it at once, that all must share one bucket
+    :param idempotent: calling it twice has the effect of calling it once
+    """
+
+    name: str
+    method: str
+    path: str
+    answer: type[A]
+    rate: float
+    burst: int
+    shared_bucket: bool = False
+    idempotent: bool = True
+
+    def read(self, body: Any) -> A:
+        """Read a JSON body as this operation's answer.
+
+        :raises UnexpectedAnswerError: a field that we use is missing or not as documented; says which
+        """
+        try:
+            return self.answer.model_validate(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            raise UnexpectedAnswerError(_place(first["loc"])) from None
+
+
+class UnexpectedAnswerError(ValueError):
+    """An answer is not as Amazon documents it; the text is the first field that differs."""
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return "answer" + "".join("[]" if isinstance(part, int) else f".{part}" for part in loc)
+
+
+# Rates and bursts: Amazon's models of the Reports and Feeds API 2021-06-30, FBA Inventory v1, Sellers v1 and
+# Fulfillment Outbound 2020-07-01.
+_REPORTS, _FEEDS = "/reports/2021-06-30", "/feeds/2021-06-30"
+_ORDERS = "/fba/outbound/2020-07-01/fulfillmentOrders"
+
+CREATE_REPORT = Operation(
+    "createReport", "POST", f"{_REPORTS}/reports", CreatedReport, 0.0167, 15, shared_bucket=True, idempotent=False
+)
+GET_REPORT = Operation("getReport", "GET", f"{_REPORTS}/reports/{{}}", Report, 2, 15)
+GET_REPORTS = Operation("getReports", "GET", f"{_REPORTS}/reports", ReportPage, 0.0222, 10, shared_bucket=True)
+GET_REPORT_DOCUMENT = Operation(
+    "getReportDocument", "GET", f"{_REPORTS}/documents/{{}}", Document, 0.0167, 15, shared_bucket=True
+)
+CREATE_FEED_DOCUMENT = Operation("createFeedDocument", "POST", f"{_FEEDS}/documents", FeedDocument, 0.5, 15)
+CREATE_FEED = Operation(
+    "createFeed", "POST", f"{_FEEDS}/feeds", CreatedFeed, 0.0083, 15, shared_bucket=True, idempotent=False
+)
+GET_FEED = Operation("getFeed", "GET", f"{_FEEDS}/feeds/{{}}", Feed, 2, 15)
+GET_FEEDS = Operation("getFeeds", "GET", f"{_FEEDS}/feeds", FeedPage, 0.0222, 10, shared_bucket=True)
+GET_FEED_DOCUMENT = Operation(
+    "getFeedDocument", "GET", f"{_FEEDS}/documents/{{}}", Document, 0.0222, 10, shared_bucket=True
+)
+GET_INVENTORY_SUMMARIES = Operation(
+    "getInventorySummaries", "GET", "/fba/inventory/v1/summaries", InventoryPage, 2, 2, shared_bucket=True
+)
+GET_MARKETPLACE_PARTICIPATIONS = Operation(
+    "getMarketplaceParticipations", "GET", "/sellers/v1/marketplaceParticipations", Participations, 0.016, 15
+)
+LIST_ALL_FULFILLMENT_ORDERS = Operation("listAllFulfillmentOrders", "GET", _ORDERS, OrderPage, 2, 30)
+GET_FULFILLMENT_ORDER = Operation("getFulfillmentOrder", "GET", f"{_ORDERS}/{{}}", FulfillmentOrderAnswer, 2, 30)
+# Idempotent: a second cancellation of an order changes nothing.
+CANCEL_FULFILLMENT_ORDER = Operation("cancelFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}/cancel", Cancelled, 2, 30)
+
+OPERATIONS: dict[str, Operation[Any]] = {
+    each.name: each for each in list(globals().values()) if isinstance(each, Operation)
+}
+"""Every operation by Amazon's name."""

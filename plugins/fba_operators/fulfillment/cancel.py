@@ -1,0 +1,53 @@
+"""Cancelling: Amazon is asked to cancel the orders of requests whose ``cancel_requested_at`` is set."""
+
+from __future__ import annotations
+
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.errors import RequestRefusedError
+from fba_operators.fulfillment.amazon_orders import compare_with_request
+from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.request import listed_numbers, units_by_sku
+from fba_operators.fulfillment.settle import Outcome
+from fba_operators.runs.summary import counted
+
+
+def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome) -> None:
+    """Ask Amazon to cancel orders, each once.
+
+    :param outcome: collects what was recorded
+    """
+    cancelled, refused = 0, []
+    for row in ledger.to_cancel():
+        number = row["fr_number"]
+        if row["seller_id"] not in (hook.seller_id, None):  # there the number may be another order
+            ledger.record_not_cancelled(number, "not cancelled: it was sent by another seller than the connection's")
+            refused.append(number)
+            outcome.not_cancelled += 1
+            continue
+        try:
+            if row["status"] == "unknown" and not _is_ours(hook, ledger, number, outcome):
+                continue
+            hook.cancel_fulfillment_order(number)
+        except RequestRefusedError as error:
+            ledger.record_not_cancelled(number, f"not cancelled: {error.message}")
+            refused.append(number)
+            outcome.not_cancelled += 1
+        else:
+            ledger.record_order_cancelled(number)
+            cancelled += 1
+            outcome.moved["cancelled"] += 1
+    if cancelled:
+        outcome.sentences.append(f"{counted(cancelled, 'order')} cancelled.")
+    if refused:
+        orders = counted(len(refused), "order")
+        outcome.sentences.append(f"{orders} could not be cancelled: {listed_numbers(refused)}.")
+
+
+def _is_ours(hook: SellingPartnerHook, ledger: FeedLedger, number: str, outcome: Outcome) -> bool:
+    """Whether the order under an unknown request's number is of that request; another order is recorded."""
+    ordered = units_by_sku((item.sku, item.quantity) for item in ledger.items_of([number])[number])
+    move = compare_with_request(hook.get_fulfillment_order(number), number, ordered, hook.marketplace.id)
+    if move.status == "accepted":
+        return True
+    outcome.add_moves(ledger.resolve_unknown([move]))
+    return False
