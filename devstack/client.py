@@ -90,7 +90,7 @@ class AirflowClient:
                     break
                 done = sum(task["state"] in ("success", "skipped") for task in tasks)
                 busy = [task["task_id"] for task in tasks if task["state"] in ("running", "deferred", "queued")]
-                progress.detail = f"{done} of {len(tasks)} tasks done. {', '.join(busy)}"
+                progress.detail = f"{done} of {len(tasks)} tasks done; now: {', '.join(busy) or 'none'}"
                 if progress.seconds >= self.patience.run:
                     states = [f"{task['task_id']} ({task['state'] or 'not started'})" for task in tasks]
                     raise StackError(

@@ -33,11 +33,13 @@ class Limits:
     :param total: at most this long
     :param silence: at most this long without a new line in the log and without another part that became healthy
     :param answer: at most this long for the answer to one health check
+    :param ended: this long after one of its processes has ended, Airflow is given up
     """
 
     total: float = 1800
     silence: float = 420
     answer: float = 30
+    ended: float = 10
 
 
 @contextmanager
@@ -108,8 +110,8 @@ def until_healthy(url: str, process: subprocess.Popen[bytes], log: Path, limits:
             waited = f"after {duration(progress.seconds)}"
             if process.poll() is not None:
                 reason = f"Airflow ended {waited} with exit code {process.returncode}, before it was healthy."
-            elif ended := children.ended():
-                reason = f"A part of Airflow ended {waited}, before all were healthy: {ended}."
+            elif ended := children.ended(limits.ended):
+                reason = f"A process of Airflow ended before all parts were healthy: {ended}; {progress.detail}."
             elif progress.seconds >= limits.total:
                 reason = f"Airflow is not healthy {waited}, which is the limit; {progress.detail}."
             elif time.monotonic() - changed >= limits.silence:
@@ -129,21 +131,18 @@ class _Children:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._pid = process.pid
         self._commands: dict[int, str] = {}
-        self._zombies: set[int] = set()
+        self._ended: dict[int, float] = {}
 
-    def ended(self) -> str | None:
-        """Return the command of a child that has ended, once two calls in a row have found that."""
-        zombies = set()
+    def ended(self, certain: float) -> str | None:
+        """Return the command of a child that ended at least so many seconds ago and whose exit nobody has read."""
         with suppress(psutil.Error):
             for child in psutil.Process(self._pid).children():
                 with suppress(psutil.Error):
-                    if child.status() == psutil.STATUS_ZOMBIE:
-                        zombies.add(child.pid)
-                    else:
+                    if child.status() != psutil.STATUS_ZOMBIE:
                         self._commands[child.pid] = " ".join(child.cmdline())
-        ended = zombies & self._zombies & self._commands.keys()
-        self._zombies = zombies
-        return self._commands[min(ended)] if ended else None
+                    elif time.monotonic() - self._ended.setdefault(child.pid, time.monotonic()) >= certain:
+                        return self._commands.get(child.pid, "one that ended at once")
+        return None
 
 
 def _healthy_parts(url: str, patience: float) -> tuple[bool, list[str]]:
