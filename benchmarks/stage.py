@@ -14,9 +14,10 @@ from typing import Any
 
 import psycopg
 
-from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection
+from devstack.client import AirflowClient
 from devstack.postgres import Server, running_postgres
+from devstack.standalone import running_airflow
 from sandbox.server.server import Sandbox
 
 MARKETPLACES = ("ATVPDKIKX0DER", "A2EUQ1WTGCTBG2")

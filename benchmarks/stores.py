@@ -21,8 +21,8 @@ import psycopg
 
 from benchmarks.cost import DAGS, beside_least
 from benchmarks.stage import MARKETPLACES, Scheduled, scheduled
-from devstack.__main__ import StackError
 from devstack.airflow import PROJECT
+from devstack.waiting import StackError
 
 SLOW = (
     "createReport",

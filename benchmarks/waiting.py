@@ -27,9 +27,10 @@ import psutil
 import psycopg
 
 from benchmarks.common import print_short
-from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection
+from devstack.client import AirflowClient
 from devstack.postgres import Server, running_postgres
+from devstack.standalone import running_airflow
 from sandbox.merchant.merchant import LISTINGS
 from sandbox.server.server import Sandbox
 from sandbox.world.report_desk import Report, Request

@@ -1,1 +1,1 @@
-"""Everything `make run`, `make up` and the tests need on one machine: PostgreSQL, the sandbox Amazon, Airflow."""
+"""What `make run`, `make up`, the tests and the benchmarks start on one machine: PostgreSQL, the sandbox Amazon, Airflow."""

@@ -1,4 +1,4 @@
-"""Airflow's settings for one machine, and Airflow itself as one process tree."""
+"""Airflow's settings and connections on one machine, as environment variables."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def settings(home: Path, metadata_url: str, warehouse_url: str, amazon_url: str) -> dict[str, str]:
-    """Return the environment that makes any Airflow command use this project.
+    """Return the environment in which every Airflow command uses this project.
 
     :param home: AIRFLOW_HOME, where logs and generated files go
     :param metadata_url: SQLAlchemy address of Airflow's own database
     :param warehouse_url: address of the warehouse database
-    :param amazon_url: where Amazon is
+    :param amazon_url: address of the sandbox Amazon
     """
     return {
         "AIRFLOW_HOME": str(home),
@@ -31,6 +31,10 @@ def settings(home: Path, metadata_url: str, warehouse_url: str, amazon_url: str)
         "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        # Airflow's defaults (30, 50 and 5 seconds) are too short for a slow machine.
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "360",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
@@ -42,7 +46,7 @@ def settings(home: Path, metadata_url: str, warehouse_url: str, amazon_url: str)
 
 
 def warehouse_connection(url: str) -> str:
-    """Return the address of a Postgres database in the form AIRFLOW_CONN_… takes."""
+    """Return the Airflow connection to a Postgres database, as the value of a variable AIRFLOW_CONN_{ID}."""
     parts = urlsplit(url)
     return json.dumps(
         {
@@ -56,9 +60,9 @@ def warehouse_connection(url: str) -> str:
 
 
 def store_connection(amazon_url: str, **extra: str) -> str:
-    """Return the sandbox merchant's connection in the form AIRFLOW_CONN_… takes.
+    """Return the Airflow connection to a merchant of the sandbox, as the value of a variable AIRFLOW_CONN_{ID}.
 
-    :param extra: other credentials than the default merchant's: login, password, refresh_token, seller_id, marketplace_id
+    :param extra: what differs from the default merchant: login, password, refresh_token, seller_id, marketplace_id
     """
     merchant = {
         "login": DEFAULT_MERCHANT.client_id,

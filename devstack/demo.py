@@ -1,4 +1,4 @@
-"""What `make run` puts in and prints out: 200 fulfillment requests, and the tables the DAGs filled."""
+"""The demonstration of `make run`: 200 fulfillment requests to send, and tables of what the DAGs filled."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from rich.console import Console
 from rich.table import Table
 
+from devstack.waiting import console
 from sandbox.server.server import Sandbox
 
 SELLER, MARKETPLACE, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
-# How the demonstration's store behaves; everything else as in include/stores.yaml.
+# The settings of the demonstration's store; every other setting has its default.
 STORES_YAML = """\
 stores:
   amazon_us:
@@ -20,11 +20,10 @@ stores:
       hold_hours: 1
       rules: {ship_to_countries: [US, CA]}
 """
-console = Console(highlight=False)
 
 
 def insert_requests(warehouse_url: str) -> None:
-    """Put 200 requests in, as another system of the merchant would: most good, some held, wrong, or out of stock."""
+    """Insert 200 requests, as an order system would: most can be sent; some are on hold, invalid or out of stock."""
     with psycopg.connect(warehouse_url) as db:
         in_stock = [
             sku
@@ -60,7 +59,7 @@ def insert_requests(warehouse_url: str) -> None:
                 request["ship_to_address_1"] = "PO Box 12"
             elif n % 40 == 25:
                 request["ship_to_country"] = "FR"
-            elif n % 20 == 7:  # known, but Amazon has none
+            elif n % 20 == 7:  # Amazon knows the SKU and has none in stock
                 lines = [(empty[n // 20 % len(empty)], 2)]
             _insert(db, number, request, lines)
 
@@ -91,7 +90,7 @@ def show(title: str, query: str, warehouse_url: str) -> None:
 
 
 def show_inventory(warehouse_url: str) -> None:
-    """Print what fba_get_inventory filled."""
+    """Print the pool that fba_get_inventory filled."""
     show(
         "Where the quantities come from",
         "SELECT quantity_source, count(*) AS skus, sum(quantity) AS units FROM fba.global_inventory_pool"
@@ -108,11 +107,11 @@ def show_inventory(warehouse_url: str) -> None:
 
 
 def wrong_quantities(warehouse_url: str, amazon: Sandbox) -> str | None:
-    """Compare the pool with what the sandbox's merchant really has; returns what is wrong, if anything."""
+    """Compare the pool with the stock in the sandbox; returns the difference as a sentence, or None."""
     truth = amazon.world.truth(SELLER, MARKETPLACE, False, False)
     with psycopg.connect(warehouse_url) as db:
         pool: dict[str, int] = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-    right = sum(pool.get(sku) == told["quantity"] for sku, told in truth.items())
+    right = sum(pool.get(sku) == stock["quantity"] for sku, stock in truth.items())
     if right != len(truth) or len(pool) != len(truth):
         return f"Only {right} of {len(truth)} SKUs have the quantity the merchant really has."
     console.print(f"[green]✓[/] all {right} SKUs have the quantity the merchant really has")
@@ -120,9 +119,9 @@ def wrong_quantities(warehouse_url: str, amazon: Sandbox) -> str | None:
 
 
 def show_requests(warehouse_url: str) -> None:
-    """Print what fba_send_fulfillment_requests made of the requests."""
+    """Print the status of the requests after fba_send_fulfillment_requests."""
     show(
-        "What became of the requests (fba.fulfillment_request)",
+        "Status of the requests (fba.fulfillment_request)",
         "SELECT status, coalesce(status_reason, waiting_reason) AS reason, count(*) AS requests, min(fr_number) AS first"
         " FROM fba.fulfillment_request GROUP BY 1, 2 ORDER BY 1, 3 DESC",
         warehouse_url,
@@ -130,7 +129,7 @@ def show_requests(warehouse_url: str) -> None:
 
 
 def wrong_orders(warehouse_url: str, amazon: Sandbox) -> str | None:
-    """Compare the accepted requests with the orders at the sandbox; returns what is wrong, if anything."""
+    """Compare the accepted requests with the orders in the sandbox; returns the difference as a sentence, or None."""
     with psycopg.connect(warehouse_url) as db:
         accepted = {
             number
@@ -148,15 +147,15 @@ def wrong_orders(warehouse_url: str, amazon: Sandbox) -> str | None:
 
 
 def show_shipments(warehouse_url: str) -> None:
-    """Print how far the requests that were sent are."""
+    """Print how many units of the accepted requests are shipped, and their tracking numbers."""
     show(
-        "How far the accepted requests are (fba.fulfillment_progress)",
+        "Progress of the accepted requests (fba.fulfillment_progress)",
         "SELECT status, count(DISTINCT fr_number) AS requests, sum(ordered) AS ordered, sum(shipped) AS shipped,"
         " sum(open) AS open FROM fba.fulfillment_progress GROUP BY 1 ORDER BY 1",
         warehouse_url,
     )
     show(
-        "Some of them with their tracking",
+        "Some of them, with their tracking numbers",
         "SELECT fr_number, sku, ordered, shipped, status, array_to_string(carriers, ', ') AS carriers,"
         " array_to_string(tracking_numbers, ', ') AS tracking FROM (SELECT *, row_number() OVER (PARTITION BY status"
         " ORDER BY fr_number) AS n FROM fba.fulfillment_progress) AS progress WHERE n <= 4 ORDER BY status, fr_number",
@@ -165,20 +164,20 @@ def show_shipments(warehouse_url: str) -> None:
 
 
 def wrong_shipments(warehouse_url: str, amazon: Sandbox) -> str | None:
-    """Compare what is attached to the requests with what the sandbox shipped; returns what is wrong, if anything."""
+    """Compare the shipped units in the warehouse with those in the sandbox; returns the difference as a sentence, or None."""
     truth = amazon.world.shipment_truth(SELLER, MARKETPLACE)["orders"]
-    shipped = {(number, sku): told["quantity"] for number, skus in truth.items() for sku, told in skus.items()}
+    shipped = {(number, sku): line["quantity"] for number, skus in truth.items() for sku, line in skus.items()}
     with psycopg.connect(warehouse_url) as db:
         rows = db.execute("SELECT fr_number, sku, shipped FROM fba.fulfillment_progress WHERE shipped > 0")
-        attached = {(number, sku): units for number, sku, units in rows}
-    if attached != shipped:
-        return f"{len(attached.items() ^ shipped.items())} of {len(shipped)} shipped lines differ from what Amazon shipped."
-    console.print(f"[green]✓[/] all {len(shipped)} lines that Amazon shipped from are attached with their quantities")
+        recorded = {(number, sku): units for number, sku, units in rows}
+    if recorded != shipped:
+        return f"{len(recorded.items() ^ shipped.items())} of {len(shipped)} shipped lines differ from what Amazon shipped."
+    console.print(f"[green]✓[/] all {len(shipped)} request lines that Amazon shipped have their shipped quantity")
     return None
 
 
 def show_runs(warehouse_url: str) -> None:
-    """Print what the runs say of themselves."""
+    """Print how many calls each run made, and its summary."""
     show(
         "Calls to Amazon",
         "SELECT dag_id, operation, n AS calls FROM fba.run CROSS JOIN jsonb_each_text(calls) AS c (operation, n)"
@@ -186,5 +185,7 @@ def show_runs(warehouse_url: str) -> None:
         warehouse_url,
     )
     show(
-        "What the runs say (fba.run)", "SELECT dag_id, outcome, summary FROM fba.run ORDER BY started_at", warehouse_url
+        "Summaries of the runs (fba.run)",
+        "SELECT dag_id, outcome, summary FROM fba.run ORDER BY started_at",
+        warehouse_url,
     )

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
-from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings
+from devstack.client import AirflowClient
 from devstack.postgres import Server
+from devstack.standalone import running_airflow
 from sandbox.server.server import Sandbox
 
 # What Chromium needs to run as root in a container, and to call nobody but Airflow.

@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import PROJECT, settings
+from devstack.client import AirflowClient
+from devstack.standalone import running_airflow
 from sandbox.server.server import Sandbox
 from tests.shipping import NAME, SELLER, US
 

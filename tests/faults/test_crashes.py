@@ -21,9 +21,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from devstack.__main__ import AirflowClient, running_airflow
 from devstack.airflow import settings, store_connection, warehouse_connection
+from devstack.client import AirflowClient
 from devstack.postgres import running_postgres
+from devstack.standalone import running_airflow
 from fba_operators.errors import SellingPartnerError
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.warehouse.database import Warehouse
