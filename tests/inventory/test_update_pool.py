@@ -540,10 +540,10 @@ def test_a_refused_batch_is_narrowed_down_to_the_sku(amazon, warehouse):
 
 
 def test_one_query_says_why_a_sku_is_at_zero(amazon, warehouse, sql):
-    """The query of the README, run as it stands there."""
+    """The query of docs/inventory.md, run as it stands there."""
     merge()
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    query = re.search(r"```sql\n(-- Why is this SKU at 0.*?)```", readme, re.DOTALL)[1]
+    page = (Path(__file__).parents[2] / "docs" / "inventory.md").read_text()
+    query = re.search(r"```sql\n(-- Why is this SKU at 0.*?)```", page, re.DOTALL)[1]
     zero = next(sku for sku, told in pool(sql).items() if told["source"] == "default_zero")
     ((sku, quantity, source, *rest),) = sql(query.replace("'YOUR-SKU'", "%s"), zero).fetchall()
     assert (sku, quantity, source) == (zero, 0, "default_zero")

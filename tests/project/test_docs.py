@@ -1,7 +1,8 @@
-"""README and docs: their SQL runs, their links lead somewhere, their example works."""
+"""README and docs: their SQL runs, their links resolve, their examples work, and every setting and param is documented."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -19,11 +20,39 @@ from sandbox.world.world import World
 from tests.helpers import register
 
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+README = PROJECT / "README.md"
+DOCS = sorted((PROJECT / "docs").glob("*.md"))
+PAGES = [
+    *(README, PROJECT / "CHANGELOG.md", *DOCS),
+    *(PROJECT / "benchmarks" / "README.md", PROJECT / "tests" / "faults" / "README.md"),
+]
+CHAPTERS = {
+    "fba_get_inventory": PROJECT / "docs" / "inventory.md",
+    "fba_send_fulfillment_requests": PROJECT / "docs" / "fulfillment.md",
+    "fba_get_shipments": PROJECT / "docs" / "shipments.md",
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code, in which a # is no heading."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> list[str]:
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", prose(page))
+
+
+def relative(page: Path) -> str:
+    return str(page.relative_to(PROJECT))
 
 
 SQL = [(page.name, block) for page in PAGES for block in blocks(page, "sql") if "CREATE TABLE" not in block]
@@ -36,13 +65,13 @@ def test_the_sql_runs_as_it_stands(warehouse_url, page, block):
 
 
 def test_the_example_request_can_be_sent_to_the_sandbox():
-    (block,) = [each for each in blocks(PROJECT / "README.md", "sql") if each.startswith("INSERT")]
+    (block,) = [each for each in blocks(CHAPTERS["fba_send_fulfillment_requests"], "sql") if each.startswith("INSERT")]
     [(sku, quantity)] = re.findall(r"1, '([^']+)', (\d+)\)", block)
     stock = World(listings=LISTINGS).truth(SELLER, MARKETPLACE, False, False)
     assert stock[sku]["quantity"] >= int(quantity)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", "dags/fba_get_shipments.py"])
+@pytest.mark.parametrize("page", ["docs/shipments.md", "dags/fba_get_shipments.py"])
 def test_the_example_of_a_backfill_leaves_no_day_of_its_month_out(page):
     """Airflow takes a date for its midnight: without a run after the month its last day is not asked for."""
     [dates] = re.findall(r"--from-date (\S+) --to-date (\S+) ", (PROJECT / page).read_text())
@@ -55,17 +84,33 @@ def test_there_is_sql_for_each_job():
     assert len(SQL) > 15
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+def test_no_query_stands_twice():
+    titles = [block.splitlines()[0] for _, block in SQL]
+    assert len(titles) == len(set(titles))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_and_anchors_resolve(page):
+    for target in links(page):
         path, _, anchor = target.partition("#")
         if path.startswith("http"):
             continue
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), target
-        if anchor:
-            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
-            assert anchor in [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings], target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_a_heading_is_unique_in_its_page(page):
+    """GitHub numbers the anchors of headings that are repeated."""
+    if page.name != "CHANGELOG.md":  # every version has the same ones
+        assert len(anchors(page)) == len(set(anchors(page)))
+
+
+def test_the_readme_is_short_and_links_every_page():
+    assert len(README.read_text().splitlines()) <= 135
+    linked = {(PROJECT / target.partition("#")[0]).resolve() for target in links(README)}
+    assert [relative(page) for page in PAGES if page != README and page not in linked] == []
 
 
 def test_make_knows_every_target_that_is_named():
@@ -75,11 +120,43 @@ def test_make_knows_every_target_that_is_named():
         assert named <= known, page.name
 
 
+def params_of(dag: Path) -> list[str]:
+    """The names in ``params={...}``, whatever makes their values."""
+    calls = (node for node in ast.walk(ast.parse(dag.read_text())) if isinstance(node, ast.Call))
+    given = [word.value for call in calls for word in call.keywords if word.arg == "params"]
+    return [ast.literal_eval(key) for value in given if isinstance(value, ast.Dict) for key in value.keys if key]
+
+
 @pytest.mark.parametrize("dag", sorted((PROJECT / "dags").glob("*.py")), ids=lambda dag: dag.stem)
-def test_the_readme_names_every_param(dag):
-    params = re.findall(r'"(\w+)": Param\(', dag.read_text())
+def test_the_chapter_of_a_dag_names_every_param(dag):
+    params = params_of(dag)
     assert len(params) >= 4
-    assert [name for name in params if f"`{name}`" not in (PROJECT / "README.md").read_text()] == []
+    assert [name for name in params if f"`{name}`" not in CHAPTERS[dag.stem].read_text()] == []
+
+
+def test_every_setting_is_documented_with_its_default():
+    from fba_operators.settings.stores_file import load_stores
+
+    file = load_stores()
+    store = next(iter(file.stores.values()))
+    sections = {
+        "fba_get_inventory": [store.inventory],
+        "fba_send_fulfillment_requests": [store.fulfillment],
+        "fba_get_shipments": [store.shipments, file.retention],
+    }
+    assert {type(section).__name__ for found in sections.values() for section in found} == {
+        *("Inventory", "Fulfillment", "Shipments", "Retention")
+    }
+    assert {*type(store).model_fields, *type(file).model_fields} == {
+        *("inventory", "fulfillment", "shipments", "stores", "retention", "notifications")
+    }
+    for dag, found in sections.items():
+        rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", CHAPTERS[dag].read_text(), re.MULTILINE)
+        documented = {key: yaml.safe_load(default) for key, default in rows}
+        fields = {key: field for section in found for key, field in type(section).model_fields.items()}
+        defaults = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
+        rules = defaults.get("rules")
+        assert documented == defaults | ({"rules": rules.model_dump(exclude_defaults=True)} if rules else {}), dag
 
 
 def test_yaml_and_json_in_the_docs_can_be_read(monkeypatch, tmp_path):
