@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import Asset
 
+__all__ = ["POOL", "REQUESTS", "SHIPMENTS"]
+
 _GROUP = "fba"
 
 POOL = Asset("fba_global_inventory_pool", group=_GROUP, extra={"table": "fba.global_inventory_pool"})

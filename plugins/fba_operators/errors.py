@@ -16,6 +16,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+__all__ = [
+    "ConfigurationError",
+    "CredentialsError",
+    "DamagedDocumentError",
+    "DecisionNeededError",
+    "DocumentError",
+    "EmptyDocumentError",
+    "LostAnswerError",
+    "MissingColumnsError",
+    "RequestRefusedError",
+    "SellingPartnerError",
+    "ThrottledError",
+    "UnavailableError",
+    "UnreadableDocumentError",
+]
+
 
 class SellingPartnerError(Exception):
     """Something went wrong between us and Amazon.

@@ -81,7 +81,7 @@ class RunLog:
         rows_changed: int = 0,
         attention: Mapping[str, int] | None = None,
     ) -> None:
-        """Write the whole row: how the run ended for this store, and what it did.
+        """Write the row: how the run ended for this store, and what it did.
 
         :param failure: task and reason of a failure, fit for a chat room
         :param attention: what needs a person: code of :data:`fba_operators.runs.summary.ATTENTION` and count

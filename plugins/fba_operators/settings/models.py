@@ -190,7 +190,7 @@ class Notification(_Model):
 
 
 class StoresFile(_Model):
-    """The whole file."""
+    """The file."""
 
     stores: dict[ConnectionId, Annotated[Store, BeforeValidator(_section)]] = Field(
         min_length=1, description="at least one store, by the id of its Airflow connection (letters, digits, . _ -)"

@@ -90,13 +90,13 @@ def window(
     return Window(begins, cut)
 
 
-def pieces(whole: Window) -> Iterator[Window]:
+def pieces(full: Window) -> Iterator[Window]:
     """Cut a window into pieces one report can hold, which share their boundary instants so that no row falls between."""
-    start = whole.start
-    while whole.end - start > LONGEST:
+    start = full.start
+    while full.end - start > LONGEST:
         yield Window(start, start + LONGEST)
         start += LONGEST
-    yield Window(start, whole.end)
+    yield Window(start, full.end)
 
 
 def _iso(time: datetime) -> str:
