@@ -105,7 +105,7 @@ def fba_send_fulfillment_requests() -> DAG:
             ),
             "dry_run": Param(
                 False,
-                type="boolean",
+                type=["null", "boolean"],  # null is refused by the claim task: it must be clear whether orders are sent
                 title="Dry run",
                 description="Only validate the requests and report what would be sent. Amazon is not called; requests that "
                 "cannot be sent become invalid.",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PACKAGE = Path(__file__).resolve().parent
 # In a wheel the folder is inside the package; in a clone, where the package is installed editable, beside plugins/.

@@ -123,14 +123,20 @@ def test_the_trigger_form_explains_every_param(page, stack, dag_id, tmp_path):
         expect(_extra(dialog, name), name).to_have_count(1)
         expect(dialog).to_contain_text(param["schema"]["title"])
         expect(dialog).to_contain_text(param["description"])
+    expect(dialog.get_by_text("*", exact=True)).to_have_count(0)  # every param has a default, so none is required
     expect(dialog.get_by_label("Remove amazon_us")).to_be_visible()
 
 
-def test_a_run_is_started_with_params(page, stack):
+def test_a_run_is_started_with_params(page, stack, tmp_path):
     dag_id = "fba_get_inventory"
     stack.airflow.until_parsed(dag_id)
     dialog = _trigger_form(page, stack, dag_id)
-    dialog.locator("[id='switch:element_include_fbm_quantity']").click()
+    choices = dialog.locator("#element_include_fbm_quantity")
+    expect(choices).to_contain_text("As configured in stores.yaml")
+    choices.click()
+    page.get_by_role("option", name="On", exact=True).click()
+    expect(choices).to_contain_text("On")
+    page.screenshot(path=tmp_path / "chosen.png")
     dialog.get_by_role("button", name="Trigger").click()
     expect(dialog).to_be_hidden()
 
@@ -141,7 +147,7 @@ def test_a_run_is_started_with_params(page, stack):
             break
         time.sleep(0.5)
     assert [run["state"] for run in runs] == ["success"]
-    assert runs[0]["conf"]["include_fbm_quantity"] is True
+    assert runs[0]["conf"]["include_fbm_quantity"] == "on"
     assert runs[0]["conf"]["fetch_missing_inventory"] is None
     truth = stack.amazon.world.truth(
         DEFAULT_MERCHANT.seller_id, "ATVPDKIKX0DER", include_fbm_quantity=True, fetch_missing_inventory=False
@@ -149,8 +155,12 @@ def test_a_run_is_started_with_params(page, stack):
     with psycopg.connect(stack.warehouse_url) as db:
         pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
     assert pool == {sku: told["quantity"] for sku, told in truth.items()}
-    page.goto(f"{stack.airflow.url}/dags/{dag_id}/runs/{runs[0]['dag_run_id']}")
+    run_id = runs[0]["dag_run_id"]
+    page.goto(f"{stack.airflow.url}/dags/{dag_id}/runs/{run_id}")
     expect(page.get_by_text("summarise").first).to_be_visible()
+    page.goto(f"{stack.airflow.url}/dags/{dag_id}/runs/{run_id}/tasks/store.merge/mapped")
+    expect(page.get_by_role("table").get_by_text("amazon_us").first).to_be_visible()  # the store, not a map index
+    page.screenshot(path=tmp_path / "mapped.png")
 
 
 def _trigger_form(page: Page, stack, dag_id: str) -> Locator:

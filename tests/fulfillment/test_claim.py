@@ -164,7 +164,7 @@ def test_only_the_numbers_asked_for_are_sent(shop):
     shop.send(fulfillment_request_numbers=["FR-3"])
     shop.send(fulfillment_request_numbers=["FR-1", "FR-3", "FR-9"])
     assert shop.statuses() == {"FR-1": "accepted", "FR-2": "pending", "FR-3": "accepted"}
-    assert "Asked for, but accepted: FR-3. Asked for, but not known to this store: FR-9." in shop.summary()
+    assert "Asked for, but accepted: FR-3.\nAsked for, but not known to this store: FR-9." in shop.summary()
 
 
 @pytest.mark.parametrize("numbers", ["FR-1", '{"a": 1}', [1], 5])

@@ -104,7 +104,7 @@ class FeedOperator(SellingPartnerOperator):
         try:
             yield found
         finally:
-            sentences = " ".join(filter(None, (*found.sentences, found.waiting)))
+            sentences = "\n".join(filter(None, (*found.sentences, found.waiting)))
             attention = {"not_cancelled": found.not_cancelled}
             self.add_to_summary(context, sentences, moved=found.moved, attention=attention)
 
@@ -195,6 +195,8 @@ class ClaimRequestsOperator(FeedOperator):
 
     def work(self, context: Context) -> str:
         """Wait for the store's turn if it is near, then claim."""
+        if self.validate_only is None:
+            raise ValueError(f"{self.conn_id}: dry_run must be true or false, not null; nothing was sent")
         selection = Selection(
             numbers=_checked_numbers(self.fulfillment_request_numbers),
             manual=run_type_of(context) == "manual",
@@ -233,7 +235,7 @@ class ClaimRequestsOperator(FeedOperator):
         if selection.numbers:
             seen = {*claim.claimed, *claim.invalid, *claim.waiting}
             parts += self._not_pending([number for number in selection.numbers if number not in seen])
-        return " ".join(parts) or "No request is pending."
+        return "\n".join(parts) or "No request is pending."
 
     def _not_pending(self, numbers: list[str]) -> list[str]:
         if not numbers:
