@@ -32,7 +32,7 @@ from fba_operators.operators import (
     PrepareRunOperator,
     RefreshTokenOperator,
     RequestReportOperator,
-    SummariseRunOperator,
+    SummariseInventoryOperator,
     WaitForReportOperator,
 )
 from fba_operators.settings import load_stores
@@ -117,6 +117,7 @@ def fba_get_inventory() -> DAG:
                     report_type=report_type,
                     report_options=options,
                     replay_report_ids=replay,
+                    even_refused=dag.param("accept_zeroed_stock"),
                 )
                 token >> request
                 finished[name] = WaitForReportOperator(
@@ -139,7 +140,7 @@ def fba_get_inventory() -> DAG:
                 max_active_tis_per_dagrun=LOADS_AT_ONCE,
             )
 
-        store.expand(conn_id=prepare.output) >> SummariseRunOperator(task_id="summarise", stores=prepare.output)
+        store.expand(conn_id=prepare.output) >> SummariseInventoryOperator(task_id="summarise", stores=prepare.output)
     return dag
 
 

@@ -8,6 +8,10 @@ JOIN fba.report AS ours ON ours.store = newer.store AND ours.report_type = newer
 WHERE ours.store = %(store)s AND ours.report_id = ANY(%(report_ids)s)
   AND newer.applied_at IS NOT NULL AND newer.requested_at > ours.requested_at
 
+-- name: asked_at
+-- When the older of two reports was asked for.
+SELECT min(requested_at) AS asked_at FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
+
 -- name: read_pool
 -- Columns as text, many rows in one: a SKU holds no newline, and a million small rows would take ten times as long.
 SELECT string_agg(sku, E'\n'), string_agg(fba_quantity::text, E'\n'), string_agg(fbm_quantity::text, E'\n'),
@@ -15,6 +19,22 @@ SELECT string_agg(sku, E'\n'), string_agg(fba_quantity::text, E'\n'), string_agg
        string_agg(coalesce(fulfillment_channel, ''), E'\n')
 FROM (SELECT *, row_number() OVER () / 50000 AS block FROM fba.global_inventory_pool WHERE store = %(store)s) AS pool
 GROUP BY block
+
+-- name: read_unconfirmed
+SELECT sku, fba_unconfirmed_since, fbm_unconfirmed_since FROM fba.global_inventory_pool
+WHERE store = %(store)s AND unconfirmed_since IS NOT NULL
+
+-- name: set_unconfirmed
+-- Of the SKUs that were written: since when no report states their stock, null for those that are stated again.
+UPDATE fba.global_inventory_pool AS p SET fba_unconfirmed_since = new.fba, fbm_unconfirmed_since = new.fbm
+FROM (
+    SELECT sku, fba, fbm FROM unnest(%(skus)s::text[], %(fba)s::timestamptz[], %(fbm)s::timestamptz[]) AS kept (sku, fba, fbm)
+    UNION ALL
+    SELECT u.sku, NULL, NULL FROM fba.global_inventory_pool AS u JOIN merged USING (sku)
+    WHERE u.store = %(store)s AND u.unconfirmed_since IS NOT NULL AND u.sku <> ALL(%(skus)s::text[])
+) AS new
+WHERE p.store = %(store)s AND p.sku = new.sku
+  AND (p.fba_unconfirmed_since, p.fbm_unconfirmed_since) IS DISTINCT FROM (new.fba, new.fbm)
 
 -- name: create_staging
 CREATE TEMPORARY TABLE merged (

@@ -3,20 +3,33 @@
 SELECT pg_advisory_xact_lock(hashtext('fba.report'), hashtext(%(store)s || ' ' || %(report_type)s))
 
 -- name: reusable
--- The newest report of exactly this type, window and options that is in flight or younger than the cool-down.
+-- The newest report of exactly this type, window and options that is in flight, for at most the timeout, or younger than the
+-- cool-down, and whose content was not refused.
 SELECT request_id, report_id, status, requested_at FROM fba.report
 WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %(marketplace_id)s
   AND data_start IS NOT DISTINCT FROM %(data_start)s AND data_end IS NOT DISTINCT FROM %(data_end)s
   AND options = %(options)s
-  AND CASE WHEN status = ANY(%(finished)s) THEN requested_at > clock_timestamp() - %(cooldown)s
-           WHEN status <> 'REQUESTING' THEN requested_at > clock_timestamp() - interval '1 day' END
+  AND requested_at > clock_timestamp() - CASE WHEN status = ANY(%(finished)s) THEN %(cooldown)s ELSE %(timeout)s END
+  AND status <> 'REQUESTING' AND (refused_at IS NULL OR %(even_refused)s)
 ORDER BY requested_at DESC LIMIT 1
+
+-- name: hanging
+-- Equal reports that are unfinished after the timeout, for three days, and newer than what was applied.
+SELECT report_id FROM fba.report AS r
+WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %(marketplace_id)s
+  AND data_start IS NOT DISTINCT FROM %(data_start)s AND data_end IS NOT DISTINCT FROM %(data_end)s
+  AND options = %(options)s AND report_id IS NOT NULL AND status <> ALL(%(finished)s)
+  AND requested_at BETWEEN clock_timestamp() - interval '3 days' AND clock_timestamp() - %(timeout)s
+  AND NOT EXISTS (SELECT FROM fba.report AS a WHERE a.store = r.store AND a.report_type = r.report_type
+                  AND a.applied_at IS NOT NULL AND a.requested_at > r.requested_at)
+ORDER BY requested_at DESC LIMIT 3
 
 -- name: record_intent
 INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, data_start, data_end, options, status,
                         requested_at)
 VALUES (%(request_id)s, %(store)s, %(report_id)s, %(report_type)s, %(marketplace_id)s, %(data_start)s, %(data_end)s,
-        %(options)s, CASE WHEN %(report_id)s::text IS NULL THEN 'REQUESTING' ELSE 'IN_QUEUE' END, clock_timestamp())
+        %(options)s, CASE WHEN %(report_id)s::text IS NULL THEN 'REQUESTING' ELSE 'IN_QUEUE' END,
+        coalesce(%(requested_at)s, clock_timestamp()))
 
 -- name: intents_without_id
 SELECT request_id, data_start, data_end, options, requested_at FROM fba.report
@@ -38,16 +51,30 @@ SELECT request_id, store, report_id, report_type, marketplace_id, data_start, da
 FROM fba.report WHERE store = %(store)s AND report_id = %(report_id)s
 
 -- name: record_state
+-- Amazon's time is kept apart: requested_at and finished_at are this database's.
 UPDATE fba.report SET
     status = %(status)s,
     document_id = coalesce(%(document_id)s, document_id),
-    requested_at = coalesce(%(created_at)s, requested_at),
-    finished_at = CASE WHEN %(finished)s THEN coalesce(%(finished_at)s, clock_timestamp()) END
+    amazon_created_at = coalesce(%(created_at)s, amazon_created_at),
+    finished_at = CASE WHEN %(finished)s THEN coalesce(finished_at, clock_timestamp()) END
 WHERE store = %(store)s AND report_id = %(report_id)s
 
 -- name: record_rows
-UPDATE fba.report SET row_count = %(row_count)s, rejected_row_count = %(rejected_row_count)s
+UPDATE fba.report SET row_count = %(row_count)s, rejected_row_count = %(rejected_row_count)s,
+    columns = coalesce(%(columns)s::text[], columns)
 WHERE store = %(store)s AND report_id = %(report_id)s
+
+-- name: record_refused
+UPDATE fba.report SET refused_at = clock_timestamp()
+WHERE store = %(store)s AND report_id = ANY(%(report_ids)s) AND refused_at IS NULL
+
+-- name: applied_before
+-- The report of the same type and window options that was applied last before this one.
+SELECT before.columns, before.row_count, before.rejected_row_count FROM fba.report AS before
+JOIN fba.report AS ours ON ours.store = before.store AND ours.report_type = before.report_type
+WHERE ours.store = %(store)s AND ours.report_id = %(report_id)s AND before.report_id <> ours.report_id
+  AND before.applied_at IS NOT NULL AND before.row_count IS NOT NULL AND before.requested_at <= ours.requested_at
+ORDER BY before.requested_at DESC LIMIT 1
 
 -- name: record_applied
 UPDATE fba.report SET applied_at = clock_timestamp() WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
@@ -68,9 +95,8 @@ SELECT content, charset FROM fba.report_document WHERE store = %(store)s AND rep
 -- name: delete_rejected
 DELETE FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report_id)s
 
--- name: insert_rejected
-INSERT INTO fba.rejected_row (store, report_id, line_number, reason, sku, raw_line)
-VALUES (%(store)s, %(report_id)s, %(line_number)s, %(reason)s, %(sku)s, %(raw_line)s)
+-- name: copy_rejected
+COPY fba.rejected_row (store, report_id, line_number, reason, sku, raw_line) FROM STDIN
 
 -- name: clear_copy
 DELETE FROM {table} WHERE store = %(store)s

@@ -6,12 +6,15 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = NULL, outcome = 
 -- name: add_task
 -- In a run that no PrepareRunOperator began, no later task records the outcome: there a task that succeeded does. It does not
 -- overwrite the failure of another task, only one of its own earlier attempts.
-INSERT INTO fba.run AS r (dag_id, run_id, store, calls, throttled_seconds, finished_at, outcome)
+INSERT INTO fba.run AS r (dag_id, run_id, store, calls, throttled_seconds, clock_skew_seconds, finished_at, outcome)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(calls)s, %(throttled_seconds)s,
+        extract(epoch FROM greatest(clock_timestamp(), %(worker_time)s::timestamptz, %(amazon_time)s::timestamptz)
+                         - least(clock_timestamp(), %(worker_time)s::timestamptz, %(amazon_time)s::timestamptz)),
         CASE WHEN %(succeeded)s THEN clock_timestamp() END, CASE WHEN %(succeeded)s THEN 'success' END)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     throttled_seconds = r.throttled_seconds + excluded.throttled_seconds,
     calls = fba.add_counts(r.calls, excluded.calls),
+    clock_skew_seconds = greatest(r.clock_skew_seconds, excluded.clock_skew_seconds),
     (finished_at, outcome, failure) = (
         SELECT CASE WHEN changes THEN excluded.finished_at ELSE r.finished_at END,
                CASE WHEN changes THEN excluded.outcome ELSE r.outcome END,
@@ -61,6 +64,23 @@ WHERE r.outcome IS DISTINCT FROM 'failed'
 UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'failed', failure = 'it did not finish; the logs of its tasks say why'
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND outcome IS NULL
 
+-- name: add_clock_skew
+UPDATE fba.run SET attention = attention || jsonb_build_object('clock_skew', round(clock_skew_seconds))
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND clock_skew_seconds > %(most)s
+
+-- name: add_stale_stock
+-- The newest applied reports are too old, or, where the run failed, there never were any.
+UPDATE fba.run AS r SET attention = attention || jsonb_build_object('stale_stock', 1)
+FROM fba.store AS s
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND s.store = r.store
+  AND EXISTS (SELECT FROM fba.needs_attention AS n WHERE n.store = r.store AND n.code = 'stale_stock')
+
+-- name: set_stores
+WITH gone AS (DELETE FROM fba.store WHERE store <> ALL(%(stores)s))
+INSERT INTO fba.store (store, max_stock_age_hours) SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[])
+ON CONFLICT (store) DO UPDATE SET max_stock_age_hours = excluded.max_stock_age_hours, seen_at = now()
+WHERE fba.store.max_stock_age_hours <> excluded.max_stock_age_hours OR fba.store.seen_at < now() - interval '1 day'
+
 -- name: of_run
 -- The rows of a run, each with the attention of the store's previous run if that began on the same day.
 SELECT r.store, r.outcome, r.summary, r.failure, r.attention, r.calls, r.throttled_seconds, r.rows_in, r.rows_rejected,
@@ -106,11 +126,10 @@ WITH removed AS (
 SELECT store, count(DISTINCT report_id) FROM removed GROUP BY store
 
 -- name: remove_rejected_lines
--- A line goes with the raw copy it came from; reason and number stay.
+-- They go with the raw copy they came from; their number stays in fba.report.
 WITH removed AS (
-    UPDATE fba.rejected_row AS line SET raw_line = NULL
-    WHERE raw_line IS NOT NULL
-      AND NOT EXISTS (SELECT FROM fba.report_document AS d WHERE d.store = line.store AND d.report_id = line.report_id)
+    DELETE FROM fba.rejected_row AS line
+    WHERE NOT EXISTS (SELECT FROM fba.report_document AS d WHERE d.store = line.store AND d.report_id = line.report_id)
     RETURNING store
 )
 SELECT store, count(*) FROM removed GROUP BY store

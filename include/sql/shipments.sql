@@ -155,9 +155,6 @@ LEFT JOIN fba.global_inventory_pool AS p ON p.store = %(store)s AND p.sku = s.sk
 -- name: count_without_id
 SELECT count(*) FROM staged WHERE coalesce(shipment_item_id, '') = ''
 
--- name: rejected_of
-SELECT count(*) FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report_id)s
-
 -- name: newest_of_window
 SELECT newer.report_id, newer.status FROM fba.report AS newer JOIN fba.report AS ours
     ON (newer.store, newer.report_type, newer.marketplace_id, newer.options) = (ours.store, ours.report_type, ours.marketplace_id, ours.options)

@@ -14,7 +14,7 @@ PUBLIC = {
         AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator FollowUpOrdersOperator LoadShipmentsOperator
         MergeInventoryOperator PlanWindowsOperator PrepareRunOperator PrepareShipmentsOperator RecordFeedOperator
         RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SettleFeedsOperator
-        SubmitFeedOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator UploadFeedOperator
+        SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator UploadFeedOperator
         WaitForFeedOperator WaitForReportOperator WaitForShipmentsOperator
     """,
     "fba_operators.amazon": "SellingPartnerHook",

@@ -266,7 +266,12 @@ def test_every_localised_name_is_understood():
         (listing(quantity="9" * 6000), "quantity is neither", "SKU-1"),
         (listing(quantity="٣"), "quantity is neither", "SKU-1"),
         (listing(quantity=r"\N"), "quantity is neither", "SKU-1"),
-        (listing(fulfillment_channel="default"), "fulfillment-channel is neither", None),
+        (listing(fulfillment_channel="Migrated Template"), "fulfillment-channel is neither", None),
+        (
+            listing(fulfillment_channel="FLEX_NA"),
+            "fulfillment-channel is neither",
+            "SKU-1",
+        ),  # undocumented, not shifted
         (listing(item_name="a\tb"), "30 fields, the header 29", None),
         (
             listing(item_name="a\tb", listing_id="L", status="", merchant_shipping_group=""),
@@ -398,12 +403,11 @@ def test_lines_that_no_charset_decodes_are_rejected_alone():
     data = b"\n".join([HEADER.encode(), listing(item_name="Mühle").encode("cp1252"), bad_title, bad_sku, b""])
     doc = document(data)
     block = the_block(doc)
-    assert block.column("item_name") == ["Mühle"]
-    assert [(each.line_number, each.raw, each.sku) for each in block.rejected] == [
-        (3, bad_title, "B"),
-        (4, bad_sku, None),
-    ]
-    assert "cp1252" in block.rejected[0].reason
+    assert block.column("item_name") == ["Mühle", "\ufffd"]  # a title is not worth a row
+    assert block.skus[1] == "B"
+    assert doc.replaced_lines == 1
+    assert [(each.line_number, each.raw, each.sku) for each in block.rejected] == [(4, bad_sku, None)]
+    assert "seller-sku does not decode as cp1252" in block.rejected[0].reason
 
 
 def test_gzip_is_undone_once_and_however_it_is_cut():

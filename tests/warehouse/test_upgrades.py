@@ -44,6 +44,7 @@ DATA = {
     """,
     5: "UPDATE fba.run SET attention = '{\"overdue\": 1}' WHERE run_id = 'old'",
     6: "UPDATE fba.run SET summary = 'very fine' WHERE run_id = 'old'",
+    7: "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = '2026-01-03' WHERE sku = 'OLD-SKU'",
 }
 
 

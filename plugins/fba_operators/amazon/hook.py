@@ -101,6 +101,12 @@ class SellingPartnerHook(BaseHook):
         quota.throttled_seconds = 0.0
         return taken
 
+    @property
+    def clock_offset(self) -> timedelta:
+        """Amazon's clock minus this process's, as far as an answer has shown it."""
+        known = self.client.transport.clock_offset if "client" in self.__dict__ else None
+        return known or timedelta(0)
+
     def access_token(self) -> str:
         """Return a valid access token; all tasks of one credential share it."""
         return self.client.login.token().text

@@ -8,8 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -48,11 +49,13 @@ class Transport:
 
     :param conn_id: the store, for messages
     :ivar calls: operation → number of requests made
+    :ivar clock_offset: Amazon's clock minus this process's, by the Date header of the last answer; None before
     """
 
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
         self.calls: Counter[str] = Counter()
+        self.clock_offset: timedelta | None = None
 
     def send(
         self, operation: str, method: str, url: str, *, idempotent: bool = True, **arguments: Any
@@ -65,7 +68,9 @@ class Transport:
         """
         self.calls[operation] += 1
         try:
-            return session().request(method, url, timeout=TIMEOUT, **arguments)
+            response = session().request(method, url, timeout=TIMEOUT, **arguments)
+            self.clock_offset = _clock_offset(response) or self.clock_offset
+            return response
         except requests.RequestException as error:
             kind = UnavailableError if idempotent else LostAnswerError
             # Not the original text: it holds the URL, which may be pre-signed.
@@ -148,6 +153,15 @@ def retry_briefly(call: Callable[[], T]) -> T:
 
 def _seconds_until_allowed(error: BaseException) -> float:
     return max((error.until - datetime.now(UTC)).total_seconds(), 0.0) if isinstance(error, ThrottledError) else 0.0
+
+
+def _clock_offset(response: requests.Response) -> timedelta | None:
+    """Amazon's clock minus ours; None where the answer has no Date or one that cannot be."""
+    try:
+        moment = parsedate_to_datetime(response.headers.get("Date", ""))
+    except ValueError:
+        return None
+    return moment - datetime.now(UTC) if moment.tzinfo and 2000 <= moment.year < 2100 else None
 
 
 def charset_of(response: requests.Response) -> str | None:

@@ -7,8 +7,10 @@ Pure functions on pandas frames. A SKU is text compared exactly as sent, so the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,13 @@ NOT_GIVEN = "the FBA Inventory API does not give its quantity"
 """A reason of :class:`MergeResult`."""
 
 MIN_ZEROED = 5
-"""Fewer SKUs than this may always drop to 0."""
+"""Fewer SKUs than this may always drop to 0, or vanish from the reports."""
+
+CONFIRM_AFTER = timedelta(minutes=30)
+"""A vanished SKU becomes 0 when a pair of reports asked for this much later does not state it either."""
+
+MAX_CONFIRMED = 5000
+"""Vanished SKUs that the API is asked about in one run, those with most units first."""
 
 _AFN, _LISTINGS, _API, _ZERO = range(len(SOURCES))
 _NONE = np.iinfo(np.int64).max
@@ -48,6 +56,44 @@ class InventoryAnswers:
 
 
 @dataclass(frozen=True)
+class Vanishing:
+    """How stock is treated that no report states any more; without this, it becomes 0 at once.
+
+    :param asked_at: when the older of the two reports was asked for
+    :param fba_since: SKU → since when its FBA stock is unconfirmed
+    :param fbm_since: SKU → since when its merchant-fulfilled stock is unconfirmed
+    """
+
+    asked_at: datetime
+    fba_since: Mapping[str, datetime] = field(default_factory=dict)
+    fbm_since: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Vanished:
+    """Stock of one kind (FBA or FBM) that no report states any more and that nothing has confirmed.
+
+    :param since: SKU → since when; these keep their quantity
+    :param units: their units
+    :param in_stock: SKUs that had stock of this kind
+    :param units_in_stock: the units of those
+    """
+
+    since: Mapping[str, datetime]
+    units: int
+    in_stock: int
+    units_in_stock: int
+
+    def is_too_much(self, max_share: float) -> bool:
+        """Whether so much has vanished at once that the reports are refused.
+
+        :param max_share: share (0–1) of the SKUs, and of the units, that may vanish
+        """
+        skus = len(self.since)
+        return skus >= MIN_ZEROED and (skus > max_share * self.in_stock or self.units > max_share * self.units_in_stock)
+
+
+@dataclass(frozen=True)
 class MergeResult:
     """What one run makes of a store's stock.
 
@@ -62,6 +108,11 @@ class MergeResult:
     :param left_out_units: their sellable units
     :param in_stock: SKUs of the pool with a quantity above 0
     :param zeroed: those among them that ``frame`` puts to 0
+    :param zeroed_unstated: SKUs whose FBA or FBM stock becomes 0 although neither a report nor the API states that
+    :param vanished: SKUs with stock that no report states, for the first time
+    :param fba: vanished FBA stock that is kept
+    :param fbm: vanished merchant-fulfilled stock that is kept
+    :param jumped: whether the units in stock change implausibly
     """
 
     frame: pd.DataFrame
@@ -73,6 +124,11 @@ class MergeResult:
     left_out_units: int
     in_stock: int
     zeroed: list[str]
+    zeroed_unstated: list[str]
+    vanished: list[str]
+    fba: Vanished
+    fbm: Vanished
+    jumped: bool
 
 
 def stock_frame(blocks: Iterable[Block]) -> pd.DataFrame:
@@ -125,13 +181,12 @@ class _Facts:
         self.pool_codes: Ints = of_pool
 
         self.in_afn = self._mark(of_afn)
-        sellable = (afn["kind"] == "SELLABLE").to_numpy(dtype=bool)
+        sellable = _rows_of_kind(afn, "SELLABLE")
         self.afn_quantity: Ints = np.zeros(self.size, np.int64)
         np.add.at(self.afn_quantity, of_afn[sellable], afn["quantity"].to_numpy(np.int64)[sellable])
         self.has_sellable = self._mark(of_afn[sellable])
 
-        kind = pd.Categorical(listings["kind"])
-        fbm = np.append(np.array([name == "DEFAULT" for name in kind.categories], bool), False)[kind.codes]
+        fbm = _rows_of_kind(listings, "DEFAULT")
         self.in_listings = self._mark(of_listing)
         self.has_fbm = self._mark(of_listing[fbm])
         self.has_fba = self._mark(of_listing[~fbm])
@@ -146,6 +201,16 @@ class _Facts:
         np.minimum.at(first_fba, of_listing[~fbm], place[~fbm])
         np.minimum.at(first_fbm, of_listing[fbm], place[fbm])
         self.listing_place: Ints = np.where(self.has_fba, first_fba, first_fbm)
+
+        # What the pool has; 0 where the SKU is not in it.
+        self.had_fba = self._pool_values(pool["fba_quantity"])
+        self.had_fbm = self._pool_values(pool["fbm_quantity"])
+        self.had_quantity = self._pool_values(pool["quantity"])
+
+    def _pool_values(self, values: pd.Series) -> Ints:
+        spread = np.zeros(self.size, np.int64)
+        spread[self.pool_codes] = values.to_numpy(np.int64)
+        return spread
 
     def _mark(self, codes: Ints) -> Bools:
         marked = np.zeros(self.size, bool)
@@ -175,12 +240,67 @@ class _Facts:
         marked[self.pool_codes] = np.asarray(values, dtype=bool)
         return marked
 
+    @property
+    def states_fba(self) -> Bools:
+        """SKUs of which a report states the FBA quantity."""
+        stated: Bools = self.in_afn | (self.fba_quantity != BLANK)
+        return stated
+
+    @property
+    def states_fbm(self) -> Bools:
+        """SKUs of which the listings report states the merchant-fulfilled quantity."""
+        stated: Bools = self.fbm_quantity != BLANK
+        return stated
+
     def without_fba_quantity(self, pool: pd.DataFrame) -> tuple[Bools, Bools]:
         """SKUs whose FBA quantity no report gives; and those among them to ask the API about."""
         merchant = self.has_fbm & ~self.has_fba
         missing = ~self.in_afn & (self.fba_quantity == BLANK) & ~merchant
         was_merchant = self.of_pool((pool["fulfillment_channel"] == "DEFAULT").fillna(False)) & ~self.in_listings
         return missing, missing & ~was_merchant
+
+
+def _rows_of_kind(frame: pd.DataFrame, kind: str) -> Bools:
+    """The rows of one kind, compared without regard to case."""
+    column = pd.Categorical(frame["kind"])
+    wanted = np.append(np.array([str(name).upper() == kind for name in column.categories], bool), False)
+    rows: Bools = wanted[column.codes]
+    return rows
+
+
+def undocumented_kinds(frame: pd.DataFrame, documented: str) -> dict[str, int]:
+    """Kinds of rows that Amazon does not document, and how many rows have each.
+
+    :param documented: a regular expression of the documented ones, matched without regard to case
+    """
+    counts = frame["kind"].value_counts()
+    known = re.compile(documented, re.IGNORECASE)
+    return {str(kind): int(number) for kind, number in counts.items() if number and not known.fullmatch(str(kind))}
+
+
+def repair_skus(
+    listings: pd.DataFrame, afn: pd.DataFrame, pool: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """Find the SKUs in which Amazon turned letters into ``?``: one that fits exactly one AFN SKU is that SKU.
+
+    :return: the listings with repaired SKUs; SKU as sent → repaired; new SKUs with ``?`` that fit none or several
+    """
+    marked = {sku for sku in listings["sku"] if "?" in sku}
+    if not marked:
+        return listings, {}, []
+    known = set(afn["sku"]) | set(pool["sku"])
+    letters = [sku for sku in set(afn["sku"]) if not sku.isascii()]
+    repaired, doubtful = {}, []
+    for sku in sorted(marked - known):
+        pattern = re.compile("".join("[^\x00-\x7f]" if char == "?" else re.escape(char) for char in sku))
+        fits = [each for each in letters if pattern.fullmatch(each)]
+        if len(fits) == 1:
+            repaired[sku] = fits[0]
+        else:
+            doubtful.append(sku)
+    if repaired:
+        listings = listings.assign(sku=listings["sku"].map(lambda sku: repaired.get(sku, sku)).astype(object))
+    return listings, repaired, doubtful
 
 
 def missing_skus(
@@ -190,23 +310,32 @@ def missing_skus(
     *,
     rejected_skus: Collection[str] = frozenset(),
     fetch_missing_inventory: bool,
+    confirm_vanished: bool = False,
 ) -> list[str]:
-    """The SKUs to ask the FBA Inventory API about: no report gives their FBA quantity and they may be FBA.
+    """The SKUs to ask the FBA Inventory API about, those with most units in the pool first.
 
-    Left out: SKUs with a rejected row, which keep their last values, and merchant-fulfilled ones (by the listings
-    report, else by the pool).
+    With ``fetch_missing_inventory``, those whose FBA quantity no report gives and that may be FBA. With
+    ``confirm_vanished``, those with FBA stock that no report states any more, at most :data:`MAX_CONFIRMED`. Left out:
+    SKUs with a rejected row, which keep their last values, and without FBA stock merchant-fulfilled ones (by the
+    listings report, else by the pool).
 
     :param listings: :func:`stock_frame` of GET_MERCHANT_LISTINGS_ALL_DATA
     :param afn: :func:`stock_frame` of GET_AFN_INVENTORY_DATA
     :param pool: the store's pool: sku, fba_quantity, fbm_quantity, quantity, quantity_source, fulfillment_channel
     :param rejected_skus: SKUs of rejected rows in either report
-    :param fetch_missing_inventory: as configured; false asks for none
     """
-    if not fetch_missing_inventory:
+    if not (fetch_missing_inventory or confirm_vanished):
         return []
     facts = _Facts(listings, afn, pool)
     _, askable = facts.without_fba_quantity(pool)
-    skus: list[str] = facts.skus[askable & ~facts.among(rejected_skus)].tolist()
+    asked = askable if fetch_missing_inventory else np.zeros(facts.size, bool)
+    rejected = facts.among(rejected_skus)
+    order = np.argsort(-facts.had_fba, kind="stable")
+    if confirm_vanished:
+        vanished = (facts.had_fba > 0) & ~facts.states_fba & ~asked & ~rejected
+        asked = asked.copy()
+        asked[order[vanished[order]][:MAX_CONFIRMED]] = True
+    skus: list[str] = facts.skus[order[(asked & ~rejected)[order]]].tolist()
     return skus
 
 
@@ -219,6 +348,7 @@ def merge_inventory(
     unreadable_rejected: bool = False,
     answers: InventoryAnswers | None = None,
     replay: bool = False,
+    vanishing: Vanishing | None = None,
     include_fbm_quantity: bool,
     fetch_missing_inventory: bool,
     import_deleted_skus: bool,
@@ -232,6 +362,7 @@ def merge_inventory(
     :param unreadable_rejected: whether some rejected row's SKU could not be read
     :param answers: of the API, about all of :func:`missing_skus`
     :param replay: the API was not asked; a SKU it would be asked about keeps its quantity if that came from the API
+    :param vanishing: how stock is treated that no report states any more; None: it becomes 0
     :raises ValueError: SKUs of :func:`missing_skus` have no answer: a bug of the caller
     """
     facts = _Facts(listings, afn, pool)
@@ -245,10 +376,11 @@ def merge_inventory(
     if replay:
         from_api = missing & facts.of_pool((pool["quantity_source"] == "fba_api").fillna(False))
         source[from_api] = _API
-        before = pool["fba_quantity"].to_numpy(np.int64)
-        fba[from_api] = before[facts.pool_place[from_api]]
-    elif fetch_missing_inventory:
-        not_given = _apply(answers or InventoryAnswers(), facts, askable & ~rejected, fba, source)
+        fba[from_api] = facts.had_fba[from_api]
+    else:
+        asked = askable & ~rejected if fetch_missing_inventory else np.zeros(facts.size, bool)
+        may_keep = facts.had_fba > 0 if vanishing else np.zeros(facts.size, bool)
+        not_given = _apply(answers or InventoryAnswers(), facts, asked, may_keep, fba, source)
 
     unlisted = facts.in_afn & ~facts.in_listings & ~facts.in_pool & ~rejected
     left_out = unlisted if not import_deleted_skus else np.zeros(facts.size, bool)
@@ -256,7 +388,7 @@ def merge_inventory(
         "a row of it was rejected": rejected,
         NOT_GIVEN: not_given & ~rejected,
         "a row of it may be the one whose SKU cannot be read": (
-            _may_be_unreadable(facts, pool, source) & ~rejected & ~not_given & unreadable_rejected
+            _may_be_unreadable(facts, source) & ~rejected & ~not_given & unreadable_rejected
         ),
     }
     write = ~left_out
@@ -267,9 +399,19 @@ def merge_inventory(
     not_added["a row of it was rejected"] += elsewhere
 
     fbm = np.maximum(facts.fbm_quantity, 0)
+    fba_gone = write & (facts.had_fba > 0) & ~facts.states_fba
+    fbm_gone = write & (facts.had_fbm > 0) & ~facts.states_fbm
+    by_api = source == _API
+    kept_fba = _kept(facts, fba_gone & ~by_api, vanishing, vanishing.fba_since if vanishing else {})
+    kept_fbm = _kept(facts, fbm_gone, vanishing, vanishing.fbm_since if vanishing else {})
+    fba_codes, fbm_codes = np.array(list(kept_fba), np.int64), np.array(list(kept_fbm), np.int64)
+    fba[fba_codes], fbm[fbm_codes] = facts.had_fba[fba_codes], facts.had_fbm[fbm_codes]
+    source[fba_codes] = _source_codes(facts, pool)[fba_codes]
+
     quantity = fba + fbm if include_fbm_quantity else fba
-    had_stock = facts.of_pool(pool["quantity"].to_numpy(np.int64) > 0)
+    had_stock = facts.had_quantity > 0
     listed = write & facts.in_listings
+    known = {*(vanishing.fba_since if vanishing else ()), *(vanishing.fbm_since if vanishing else ())}
     return MergeResult(
         frame=_frame(facts, listings, write, fba=fba, fbm=fbm, quantity=quantity, source=source),
         kept={reason: facts.skus[each & facts.in_pool].tolist() for reason, each in held.items()},
@@ -283,33 +425,73 @@ def merge_inventory(
         left_out_units=int(facts.afn_quantity[left_out].sum()),
         in_stock=int(had_stock.sum()),
         zeroed=facts.skus[write & had_stock & (quantity == 0)].tolist(),
+        zeroed_unstated=facts.skus[(fba_gone & ~by_api & (fba == 0)) | (fbm_gone & (fbm == 0))].tolist(),
+        vanished=[sku for sku in facts.skus[fba_gone | fbm_gone].tolist() if sku not in known],
+        fba=_vanished(facts, kept_fba, facts.had_fba),
+        fbm=_vanished(facts, kept_fbm, facts.had_fbm),
+        jumped=_jumped(facts.had_quantity, np.where(write, quantity, facts.had_quantity)),
     )
 
 
-def _may_be_unreadable(facts: _Facts, pool: pd.DataFrame, source: Ints) -> Bools:
+def _kept(
+    facts: _Facts, gone: Bools, vanishing: Vanishing | None, since: Mapping[str, datetime]
+) -> dict[int, datetime]:
+    """Vanished SKUs that keep their quantity: place of the SKU → since when, without those a later pair confirms."""
+    if vanishing is None:
+        return {}
+    kept = {}
+    for code in np.flatnonzero(gone).tolist():
+        first = since.get(facts.skus[code])
+        if first is None or first + CONFIRM_AFTER > vanishing.asked_at:
+            kept[code] = first or vanishing.asked_at
+    return kept
+
+
+def _vanished(facts: _Facts, kept: Mapping[int, datetime], had: Ints) -> Vanished:
+    codes = np.array(list(kept), np.int64)
+    return Vanished(
+        since={str(facts.skus[code]): moment for code, moment in kept.items()},
+        units=int(had[codes].sum()),
+        in_stock=int((had > 0).sum()),
+        units_in_stock=int(had.sum()),
+    )
+
+
+def _source_codes(facts: _Facts, pool: pd.DataFrame) -> Ints:
+    """The quantity source that each SKU has in the pool."""
+    codes = np.full(facts.size, _ZERO)
+    codes[facts.pool_codes] = pd.Categorical(pool["quantity_source"], categories=list(SOURCES)).codes
+    return codes
+
+
+def _jumped(before: Ints, after: Ints) -> bool:
+    """Whether stock changes implausibly: trebled or fell below a third, or most SKUs at least doubled or halved."""
+    units, now = int(before.sum()), int(after.sum())
+    many = before >= 4  # of fewer units, one sale is a large share
+    skus = int(many.sum())
+    extreme = int((many & ((after * 2 <= before) | (after >= before * 2))).sum())
+    return units > 0 and (now > 3 * units or now * 3 < units or (skus >= MIN_ZEROED and 2 * extreme > skus))
+
+
+def _may_be_unreadable(facts: _Facts, source: Ints) -> Bools:
     """SKUs that would lose stock because they have no row, where an unreadable row may be theirs."""
-    had_fba = facts.of_pool(pool["fba_quantity"].to_numpy(np.int64) > 0)
-    had_fbm = facts.of_pool(pool["fbm_quantity"].to_numpy(np.int64) > 0)
     only_merchant = (source == _LISTINGS) & (facts.fba_quantity == BLANK)
-    no_row: Bools = (source == _ZERO) | (had_fba & ~facts.has_sellable & (facts.in_afn | only_merchant))
-    return no_row | (~facts.has_fbm & had_fbm)
+    no_row: Bools = (source == _ZERO) | ((facts.had_fba > 0) & ~facts.has_sellable & (facts.in_afn | only_merchant))
+    return no_row | (~facts.has_fbm & (facts.had_fbm > 0))
 
 
-def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, fba: Ints, source: Ints) -> Bools:
+def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, may_keep: Bools, fba: Ints, source: Ints) -> Bools:
     """Put the API's answers into ``fba`` and ``source``.
 
-    :return: the SKUs whose quantity it does not give
+    :param asked: SKUs that must have an answer
+    :param may_keep: SKUs of which the API may say nothing: they have stock, which is kept
+    :return: the SKUs whose quantity it does not give although they must have an answer
     """
-    not_given = np.zeros(facts.size, bool)
-    silent = 0
-    for code in np.flatnonzero(asked).tolist():
-        sku = facts.skus[code]
-        if sku in answers.quantities:
-            fba[code], source[code] = answers.quantities[sku], _API
-        elif sku in answers.not_given:
-            not_given[code] = True
-        elif sku not in answers.absent:
-            silent += 1
+    answered = ~facts.states_fba & facts.among(answers.quantities)
+    for code in np.flatnonzero(answered & (asked | may_keep)).tolist():
+        fba[code], source[code] = answers.quantities[facts.skus[code]], _API
+    not_given = asked & facts.among(answers.not_given)
+    silent = int((asked & ~answered & ~not_given & ~may_keep & ~facts.among(answers.absent)).sum())
     if silent:
         raise ValueError(f"{silent} SKUs are in no report and have no answer: ask for all of missing_skus first")
     return not_given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,24 @@ def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
             "fulfillment_channel": pd.Series(channels, dtype=object),
         }
     )
+
+
+def read_unconfirmed(db: psycopg.Connection[Any], store: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
+    """Return since when the FBA stock of SKUs is unconfirmed, and the same of their merchant-fulfilled stock."""
+    rows = execute(db, "inventory.read_unconfirmed", store=store).fetchall()
+    return (
+        {row["sku"]: row["fba_unconfirmed_since"] for row in rows if row["fba_unconfirmed_since"]},
+        {row["sku"]: row["fbm_unconfirmed_since"] for row in rows if row["fbm_unconfirmed_since"]},
+    )
+
+
+def write_unconfirmed(
+    db: psycopg.Connection[Any], store: str, fba_since: Mapping[str, datetime], fbm_since: Mapping[str, datetime]
+) -> None:
+    """Write since when stock is unconfirmed, in the transaction of :func:`write_pool` and after it."""
+    skus = sorted({*fba_since, *fbm_since})
+    fba, fbm = ([since.get(sku) for sku in skus] for since in (fba_since, fbm_since))
+    execute(db, "inventory.set_unconfirmed", store=store, skus=skus, fba=fba, fbm=fbm)
 
 
 def pool_sources(header: Header, fields: Mapping[Any, str]) -> dict[str, sql.Composable]:

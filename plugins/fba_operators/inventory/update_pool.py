@@ -6,6 +6,7 @@ Imports pandas, so only a task that updates the pool imports it.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +17,33 @@ from more_itertools import chunked
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.processing_status import ProcessingStatus
-from fba_operators.errors import DecisionNeededError, EmptyDocumentError, RequestRefusedError
+from fba_operators.errors import (
+    DecisionNeededError,
+    EmptyDocumentError,
+    RequestRefusedError,
+    SellingPartnerError,
+    ThrottledError,
+)
 from fba_operators.inventory.merge import (
     NOT_GIVEN,
     InventoryAnswers,
     MergeResult,
+    Vanishing,
     merge_inventory,
     missing_skus,
+    repair_skus,
     stock_frame,
     too_many_zeroed,
+    undocumented_kinds,
 )
-from fba_operators.inventory.pool import CHANNEL, pool_sources, read_pool, write_pool
+from fba_operators.inventory.pool import (
+    CHANNEL,
+    pool_sources,
+    read_pool,
+    read_unconfirmed,
+    write_pool,
+    write_unconfirmed,
+)
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.reports.load import LoadedReport, copy_rows, load_report, record_applied
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS, ReportType
@@ -41,11 +58,17 @@ StockReport = LoadedReport[pd.DataFrame]
 PARSED_COPIES = {LISTINGS.name: "amazon_all_listings_report", AFN_INVENTORY.name: "amazon_afn_inventory_report"}
 SKUS_PER_CALL = 50  # of getInventorySummaries, Amazon's limit
 SHOWN = 20  # SKUs in a summary or an error
+MIN_ROWS_DRIFT, MAX_ROW_DRIFT = 5, 0.1  # rows and share of the rows by which a report may differ from the one before it
+PLAIN_SKU = re.compile(r"[A-Za-z0-9._:/#-]+")  # others have been left out of lists of several SKUs
+DOCUMENTED = {LISTINGS.name: r"DEFAULT|AMAZON_\w+", AFN_INVENTORY.name: r"SELLABLE|UNSELLABLE"}
 log = logging.getLogger(__name__)
 
 
 def ask_inventory_api(hook: SellingPartnerHook, skus: list[str]) -> InventoryAnswers:
     """Ask for the stock of SKUs in as few calls as Amazon allows, isolating those it refuses.
+
+    Amazon has listed nothing for SKUs with blanks, apostrophes and the like that had stock, so such a SKU counts as
+    absent only when Amazon does not know it alone either.
 
     :raises UnavailableError: Amazon did not answer; no SKU becomes 0 because of that
     """
@@ -57,17 +80,21 @@ def ask_inventory_api(hook: SellingPartnerHook, skus: list[str]) -> InventoryAns
     while batches:
         batch = batches.pop(0)
         try:
-            for sku, quantity in hook.get_inventory_summaries(batch).items():
-                if quantity is None:
-                    not_given.add(sku)
-                else:
-                    quantities[sku] = quantity
+            found = hook.get_inventory_summaries(batch)
         except RequestRefusedError:
             if len(batch) == 1:
                 not_given.add(batch[0])
             else:
                 half = len(batch) // 2
                 batches[:0] = [batch[:half], batch[half:]]
+            continue
+        for sku, quantity in found.items():
+            if quantity is None:
+                not_given.add(sku)
+            else:
+                quantities[sku] = quantity
+        if len(batch) > 1:
+            batches += [[sku] for sku in batch if sku not in found and not PLAIN_SKU.fullmatch(sku)]
     absent = frozenset(skus).difference(quantities, not_given)
     return InventoryAnswers(quantities, absent, frozenset(not_given))
 
@@ -114,15 +141,42 @@ class PoolUpdate:
             db.commit()
             if not self.replay:
                 self._refuse_to_go_back(db)
-            pool = read_pool(db, self.store)
+            pool, vanishing = read_pool(db, self.store), self._vanishing(db)
             db.commit()  # calls to Amazon may take minutes now; the lock outlives the transaction
+            result, notes = self._judge(db, listings, afn, pool, vanishing)
+            changed = self._write(db, listings, afn, result)
+            return self._finish(db, listings, afn, result, changed, notes)
+
+    def _vanishing(self, db: psycopg.Connection[Any]) -> Vanishing | None:
+        """How stock is treated that no report states any more; None: it becomes 0."""
+        if self.accept_zeroed_stock or not self.settings.confirm_vanished:
+            return None
+        ids = [self.listings_report_id, self.afn_report_id]
+        (pair,) = execute(db, "inventory.asked_at", store=self.store, report_ids=ids).fetchall()
+        return Vanishing(pair["asked_at"], *read_unconfirmed(db, self.store))
+
+    def _judge(
+        self,
+        db: psycopg.Connection[Any],
+        listings: StockReport | None,
+        afn: StockReport | None,
+        pool: pd.DataFrame,
+        vanishing: Vanishing | None,
+    ) -> tuple[MergeResult, list[str]]:
+        """Merge, or refuse and record that the reports were refused."""
+        try:
             if not self.accept_zeroed_stock:
                 self._refuse_empty(listings, afn, pool)
-            result = self._merge(listings, afn, pool)
+            result, notes = self._merge(listings, afn, pool, vanishing)
             if not self.accept_zeroed_stock:
+                self._refuse_vanished(result)
                 self._refuse_zeroed(result)
-            changed = self._write(db, listings, afn, result)
-            return self._finish(db, listings, afn, result, changed)
+        except DecisionNeededError:
+            ids = [self.listings_report_id, self.afn_report_id]
+            execute(db, "reports.record_refused", store=self.store, report_ids=ids)
+            db.commit()
+            raise
+        return result, notes
 
     def _load(self, ledger: ReportLedger, report_id: str, report_type: ReportType) -> StockReport | None:
         """Return the report, or None if it is empty."""
@@ -166,25 +220,80 @@ class PoolUpdate:
                 "a report asked for too soon. Check Seller Central; if it is true, run again with accept_zeroed_stock"
             )
 
-    def _merge(self, listings: StockReport | None, afn: StockReport | None, pool: pd.DataFrame) -> MergeResult:
+    def _merge(
+        self,
+        listings: StockReport | None,
+        afn: StockReport | None,
+        pool: pd.DataFrame,
+        vanishing: Vanishing | None,
+    ) -> tuple[MergeResult, list[str]]:
+        """Merge; returns also sentences about what is odd in the reports."""
         empty = stock_frame([])
         loaded = [report for report in (listings, afn) if report]
-        frames = (listings.content if listings else empty, afn.content if afn else empty, pool)
+        notes = [
+            f"{counted(number, 'row')} with the undocumented value {kind[:SHOWN]!a}."
+            for report in loaded
+            for kind, number in undocumented_kinds(report.content, DOCUMENTED[report.row["report_type"]]).items()
+        ]
+        notes += [
+            f"{counted(report.document.replaced_lines, 'line')} of {report.row['report_type']} with bytes that do not decode, "
+            "which were replaced."
+            for report in loaded
+            if report.document.replaced_lines
+        ]
+        of_afn = afn.content if afn else empty
+        of_listings, repaired, doubtful = repair_skus(listings.content if listings else empty, of_afn, pool)
+        if repaired:
+            notes.append(
+                f"{counted(len(repaired), 'SKU')} with ? recognised: {listed(sorted(repaired.values()), SHOWN)}."
+            )
+        if doubtful:
+            notes.append(f"{counted(len(doubtful), 'new SKU')} with ?, perhaps misspelt: {listed(doubtful, SHOWN)}.")
+        frames = (of_listings, of_afn, pool)
         rejected = {sku for report in loaded for sku in report.rejected.skus}
         fetch = self.settings.fetch_missing_inventory and not self.replay
-        missing = missing_skus(*frames, rejected_skus=rejected, fetch_missing_inventory=fetch)
-        if missing:
-            log.info("%s: asking the FBA Inventory API for %s.", self.store, counted(len(missing), "SKU"))
-        return merge_inventory(
+        confirm = vanishing is not None and not self.replay
+        wanted = missing_skus(*frames, rejected_skus=rejected, fetch_missing_inventory=fetch, confirm_vanished=confirm)
+        result = merge_inventory(
             *frames,
             rejected_skus=rejected,
             unreadable_rejected=any(report.rejected.unreadable for report in loaded),
-            answers=ask_inventory_api(self.hook, missing) if missing else None,
+            answers=self._ask(wanted, optional=not fetch) if wanted else None,
             replay=self.replay,
+            vanishing=vanishing,
             include_fbm_quantity=self.settings.include_fbm_quantity,
             fetch_missing_inventory=fetch,
             import_deleted_skus=self.settings.import_deleted_skus,
         )
+        return result, notes
+
+    def _ask(self, skus: list[str], *, optional: bool) -> InventoryAnswers | None:
+        """Ask the FBA Inventory API.
+
+        :param optional: the SKUs have stock, which is kept where Amazon cannot be asked
+        """
+        log.info("%s: asking the FBA Inventory API for %s.", self.store, counted(len(skus), "SKU"))
+        try:
+            return ask_inventory_api(self.hook, skus)
+        except ThrottledError:
+            raise  # the task is deferred, and asks again
+        except SellingPartnerError as error:
+            if not optional:
+                raise
+            log.warning("%s: vanished SKUs were not confirmed, and keep their quantity: %s", self.store, error)
+            return None
+
+    def _refuse_vanished(self, result: MergeResult) -> None:
+        share = self.settings.max_vanished_share
+        for kind, gone in (("FBA", result.fba), ("merchant-fulfilled", result.fbm)):
+            if gone.is_too_much(share):
+                raise DecisionNeededError(
+                    f"{self.store}: {len(gone.since)} of {gone.in_stock} SKUs with {kind} stock ({gone.units} of "
+                    f"{gone.units_in_stock} units) are in no report any more and could not be confirmed, more than "
+                    f"max_vanished_share {share:.0%}. Nothing was written; the next run asks for new reports. If the stock "
+                    "really is gone, run again with accept_zeroed_stock",
+                    detail=f"among these SKUs are {listed(sorted(gone.since), SHOWN)}",
+                )
 
     def _refuse_zeroed(self, result: MergeResult) -> None:
         zeroed = len(result.zeroed)
@@ -209,6 +318,7 @@ class PoolUpdate:
         sources = pool_sources(listings.document.header, self.settings.fields) if listings else CHANNEL
         ids = {"afn_report_id": self.afn_report_id, "listings_report_id": self.listings_report_id}
         changed = write_pool(db, self.store, result.frame, sources, **ids)
+        write_unconfirmed(db, self.store, result.fba.since, result.fbm.since)
         record_applied(db, self.store, *ids.values())
         return changed
 
@@ -219,6 +329,7 @@ class PoolUpdate:
         afn: StockReport | None,
         result: MergeResult,
         changed: int,
+        notes: list[str],
     ) -> dict[str, int]:
         loaded = [report for report in (listings, afn) if report]
         counts = {
@@ -229,10 +340,11 @@ class PoolUpdate:
             **{f"from_{source}": number for source, number in result.sources.items()},
         }
         not_given = result.kept[NOT_GIVEN] + result.not_added[NOT_GIVEN]
+        drift = [sentence for report in loaded for sentence in self._drift(db, report)]
         self.run.finish(
             db,
             "failed" if not_given else "success",
-            _summary(counts, result),
+            "\n".join([_summary(counts, result), *notes, *drift]),
             rows_in=counts["rows"] + counts["rejected"],
             rows_rejected=counts["rejected"],
             rows_changed=changed,
@@ -241,6 +353,11 @@ class PoolUpdate:
                 "kept_skus": sum(map(len, result.kept.values())),
                 "not_added_skus": sum(map(len, result.not_added.values())),
                 "conflicting_skus": sum(result.conflicts.values()),
+                "zeroed_skus": len(result.zeroed_unstated),
+                "vanished_skus": len(result.vanished),
+                "unconfirmed_skus": len({*result.fba.since, *result.fbm.since}),
+                "units_jumped": int(result.jumped),
+                "report_drift": len(drift),
             },
         )
         db.commit()
@@ -253,6 +370,28 @@ class PoolUpdate:
             )
         return counts
 
+    def _drift(self, db: psycopg.Connection[Any], report: StockReport) -> list[str]:
+        """Sentences about columns and row counts that differ from those of the report applied before."""
+        key = {"store": self.store, "report_id": report.row["report_id"]}
+        before = execute(db, "reports.applied_before", **key).fetchone()
+        if before is None or before["columns"] is None:
+            return []
+        name, sentences = report.row["report_type"], []
+        columns, earlier = list(report.document.header.names), before["columns"]
+        if columns != earlier:
+            new, gone = (
+                [each for each in columns if each not in earlier],
+                [each for each in earlier if each not in columns],
+            )
+            what = "; ".join(
+                f"{word} {listed(names, SHOWN)}" for word, names in (("new:", new), ("gone:", gone)) if names
+            )
+            sentences.append(f"{name} has other columns than before ({what or 'in another order'}).")
+        rows, rows_before = report.document.line_count, before["row_count"] + before["rejected_row_count"]
+        if abs(rows - rows_before) >= MIN_ROWS_DRIFT and abs(rows - rows_before) > MAX_ROW_DRIFT * rows_before:
+            sentences.append(f"{name} has {counted(rows, 'row')}, before it had {rows_before}.")
+        return sentences
+
 
 def _summary(counts: dict[str, int], result: MergeResult) -> str:
     """What the update did, in lines: the outcome first, SKUs last."""
@@ -260,6 +399,15 @@ def _summary(counts: dict[str, int], result: MergeResult) -> str:
     lines = [f"{counts['changed']} of {counted(counts['skus'], 'SKU')} changed ({sources or 'no source'})."]
     if result.zeroed:
         lines.append(f"{counted(len(result.zeroed), 'SKU')} ran out of stock.")
+    for kind, gone in (("FBA", result.fba), ("merchant-fulfilled", result.fbm)):
+        if gone.since:
+            kept = counted(len(gone.since), f"SKU with {kind} stock is", f"SKUs with {kind} stock are")
+            lines.append(f"{kept} in no report any more and kept unconfirmed: {listed(sorted(gone.since), SHOWN)}.")
+    if result.zeroed_unstated:
+        zeroed = counted(len(result.zeroed_unstated), "SKU")
+        lines.append(f"{zeroed} became 0 although no report states it: {listed(result.zeroed_unstated, SHOWN)}.")
+    if result.jumped:
+        lines.append("The units in stock changed implausibly; compare some SKUs with Seller Central.")
     if counts["rejected"]:
         lines.append(f"{counted(counts['rejected'], 'line')} rejected.")
     for kind, number in result.conflicts.items():

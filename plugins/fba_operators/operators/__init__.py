@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         UploadFeedOperator,
         WaitForFeedOperator,
     )
-    from fba_operators.operators.inventory import MergeInventoryOperator
+    from fba_operators.operators.inventory import MergeInventoryOperator, SummariseInventoryOperator
     from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
     from fba_operators.operators.retention import RetentionOperator
     from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
@@ -51,6 +51,7 @@ _FILES = {
     "SellingPartnerOperator": "base",
     "SettleFeedsOperator": "fulfillment",
     "SubmitFeedOperator": "fulfillment",
+    "SummariseInventoryOperator": "inventory",
     "SummariseRequestsOperator": "fulfillment",
     "SummariseRunOperator": "run",
     "SummariseShipmentsOperator": "shipments",
@@ -77,6 +78,7 @@ __all__ = [
     "SellingPartnerOperator",
     "SettleFeedsOperator",
     "SubmitFeedOperator",
+    "SummariseInventoryOperator",
     "SummariseRequestsOperator",
     "SummariseRunOperator",
     "SummariseShipmentsOperator",

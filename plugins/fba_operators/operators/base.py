@@ -142,7 +142,14 @@ class SellingPartnerOperator(BaseOperator):
             return
         try:
             with self.warehouse.connect() as db:
-                self.run_log(context).add_task(db, self.task_id, calls, throttled_seconds, succeeded=succeeded)
+                self.run_log(context).add_task(
+                    db,
+                    self.task_id,
+                    calls,
+                    throttled_seconds,
+                    succeeded=succeeded,
+                    clock_offset=self.hook.clock_offset,
+                )
         except psycopg.Error as error:
             # Statistics must not hide the outcome of the work, which may have had its effect at Amazon.
             number = Counter(calls).total()

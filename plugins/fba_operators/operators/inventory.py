@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from airflow.sdk import Context
 
 from fba_operators.assets import POOL
 from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.operators.run import SummariseRunOperator
 from fba_operators.operators.switch import is_given, is_on, switch
 from fba_operators.settings.models import Inventory
 from fba_operators.settings.stores_file import load_stores
+from fba_operators.warehouse.statements import execute
+
+
+class SummariseInventoryOperator(SummariseRunOperator):
+    """Summarise as every DAG does, and report stock that is older than ``max_stock_age_hours``, also if the run failed."""
+
+    def check(self, db: psycopg.Connection[Any], context: Context) -> None:
+        """Add ``stale_stock`` to what needs a person."""
+        execute(db, "runs.add_stale_stock", dag_id=self.dag_id, run_id=str(context["run_id"]))
 
 
 class MergeInventoryOperator(SellingPartnerOperator):

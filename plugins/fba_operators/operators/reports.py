@@ -14,12 +14,11 @@ from fba_operators.amazon.operations import Report
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import DecisionNeededError, RequestRefusedError
 from fba_operators.operators.base import SellingPartnerOperator
-from fba_operators.operators.switch import is_given
-from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
+from fba_operators.operators.switch import is_given, is_on
+from fba_operators.reports.ledger import COOLDOWN, REPORT_TIMEOUT, ReportLedger, ReportRequest
 from fba_operators.reports.lines import unzipped
 from fba_operators.reports.request_once import request_report, unknown_reports_at_amazon
 
-REPORT_TIMEOUT = timedelta(hours=2)
 REASON_CHARACTERS = 1000  # of Amazon's reason for a FATAL report
 
 
@@ -34,10 +33,11 @@ class RequestReportOperator(SellingPartnerOperator):
     :param report_options: Amazon's ``reportOptions``
     :param replay_report_ids: reports of the ledger; the one of this type is used as it is stored, without a call to
         Amazon (templated)
+    :param even_refused: reuse also a report whose content was refused, because a person has accepted it (templated)
     :return: Amazon's report id
     """
 
-    template_fields = ("conn_id", "data_start", "data_end", "replay_report_ids")
+    template_fields = ("conn_id", "data_start", "data_end", "replay_report_ids", "even_refused")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class RequestReportOperator(SellingPartnerOperator):
         data_end: str | None = None,
         report_options: dict[str, str] | None = None,
         replay_report_ids: Sequence[str] = (),
+        even_refused: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +62,7 @@ class RequestReportOperator(SellingPartnerOperator):
         self.data_end = data_end
         self.report_options = report_options
         self.replay_report_ids = replay_report_ids
+        self.even_refused = even_refused
 
     def work(self, context: Context) -> str:
         """Ask, or reuse."""
@@ -71,7 +73,8 @@ class RequestReportOperator(SellingPartnerOperator):
         if start and end and start >= end:
             raise ValueError(f"{self.conn_id}: data_start {start} must be before data_end {end}")
         request = ReportRequest(self.report_type, start, end, self.report_options or {})
-        report_id = request_report(self.hook, ledger, request)
+        even_refused = is_on("even_refused", self.even_refused)
+        report_id = request_report(self.hook, ledger, request, even_refused=even_refused)
         self.log.info("%s: %s is report %s.", self.conn_id, self.report_type, report_id)
         return report_id
 
@@ -136,8 +139,8 @@ class WaitForReportOperator(SellingPartnerOperator):
             if datetime.now(UTC) - self._ledger.get(report_id)["requested_at"] < REPORT_TIMEOUT:
                 self._leave_to_next_run(context, report_id)
             raise DecisionNeededError(
-                f"{self.conn_id}: Amazon has not finished report {report_id} in {REPORT_TIMEOUT}. The next run adopts it "
-                "if it finishes; if this happens again, ask Amazon's support with the report id"
+                f"{self.conn_id}: Amazon has not finished report {report_id} in {REPORT_TIMEOUT}. The next run asks for a "
+                "new one, and uses whichever is finished first; if this happens again, ask Amazon's support with the report id"
             )
         return self._go_on(report_id, status)
 
@@ -182,7 +185,9 @@ class WaitForReportOperator(SellingPartnerOperator):
             if request.matches(other, row["marketplace_id"]) and other.usable:
                 used = other.report_id
                 self.log.info("%s: report %s was CANCELLED; %s is equal and is used.", self.conn_id, report_id, used)
-                self._ledger.record_intent(request, row["marketplace_id"], report_id=used)
+                self._ledger.record_intent(
+                    request, row["marketplace_id"], report_id=used, requested_at=row["requested_at"]
+                )
                 return self._go_on(used, self._ledger.record_state(other))
         again = request_report(self.hook, self._ledger, request)  # waits out the cool-down first
         return self._go_on(again, self._ledger.get(again)["status"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from airflow.sdk import BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow.sdk.observability import stats
@@ -17,6 +18,7 @@ from fba_operators.runs.retention import remove_expired
 from fba_operators.runs.summary import ATTENTION, StoreSummary, counted
 from fba_operators.settings.stores_file import load_stores, stores_path
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
+from fba_operators.warehouse.statements import execute
 
 
 class PrepareRunOperator(BaseOperator):
@@ -54,7 +56,8 @@ class PrepareRunOperator(BaseOperator):
         if self.present_only and run_type_of(context) == "backfill":
             context["ti"].xcom_push(key="return_value", value=[])
             raise AirflowSkipException(f"{self.dag_id} knows only the present; a backfill of it has nothing to do.")
-        known = list(load_stores().stores)
+        settings = load_stores()
+        known = list(settings.stores)
         wanted = self.stores or known
         if not isinstance(wanted, list) or not set(wanted) <= set(known):
             raise ConfigurationError(
@@ -65,6 +68,8 @@ class PrepareRunOperator(BaseOperator):
         for version in warehouse.migrate():
             self.log.info("Warehouse schema: version %d applied.", version)
         with warehouse.connect() as db:
+            hours = [store.inventory.max_stock_age_hours for store in settings.stores.values()]
+            execute(db, "runs.set_stores", stores=known, hours=hours)
             for store in stores:
                 self.run_log(context, store).begin(db)
         return stores
@@ -99,6 +104,7 @@ class SummariseRunOperator(BaseOperator):
             raise AirflowSkipException("This run had nothing to do; the first task's log says why.")
         settings = load_stores()
         with Warehouse(self.warehouse_conn_id).connect() as db:
+            self.check(db, context)
             rows = end_run(db, self.dag_id, str(context["run_id"]))
             removed = remove_expired(db, settings.retention)
         summaries = [rows.get(store) or StoreSummary.of(store, None) for store in self.stores]
@@ -114,6 +120,9 @@ class SummariseRunOperator(BaseOperator):
             reasons = "\n".join(line for summary in failed for line in summary.lines())
             raise AirflowException(f"{len(failed)} of {counted(len(summaries), 'store')} failed.\n{reasons}")
         return {summary.store: summary.outcome for summary in summaries}
+
+    def check(self, db: psycopg.Connection[Any], context: Context) -> None:
+        """Add what needs a person to the run's rows; subclasses do."""
 
     def _measure(self, summary: StoreSummary) -> None:
         """Send the numbers to Airflow's metrics, which are off unless they are configured."""

@@ -143,7 +143,9 @@ class WaitForShipmentsOperator(WaitForReportOperator):
         for other in others:
             if request.matches(other, row["marketplace_id"]) and not ledger.known_ids([other.report_id]):
                 self.log.info("%s: %s is equal to the CANCELLED %s.", self.conn_id, other.report_id, report_id)
-                ledger.record_intent(request, row["marketplace_id"], report_id=other.report_id)
+                ledger.record_intent(
+                    request, row["marketplace_id"], report_id=other.report_id, requested_at=row["requested_at"]
+                )
                 return self._go_on(other.report_id, ledger.record_state(other))
         (known,) = self._rows("shipments.rows_in_window", data_start=row["data_start"], data_end=row["data_end"])
         if not others and not known["count"]:

@@ -21,6 +21,7 @@ from fba_operators.reports.header import REPLACEMENT, Header
 from fba_operators.reports.lines import GZIP, Source, codec_name, line_blocks
 from fba_operators.reports.report_types import ReportType
 from fba_operators.reports.rows import (
+    LIKE_A_CHANNEL,
     MISSING,
     REASONS,
     Ints,
@@ -83,6 +84,35 @@ class Block:
         return b"".join(map(line.__mod__, zip(self.line_numbers.tolist(), lines, strict=True)))
 
 
+def _decodes(data: bytes, charset: str) -> bool:
+    try:
+        data.decode(charset)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _Utf8Sample:
+    """Whether lines beyond ASCII are UTF-8, judged by the first ones: a few damaged bytes do not make another charset."""
+
+    SIZE = 2000
+
+    def __init__(self) -> None:
+        self.good = self.bad = 0
+
+    def add(self, lines: bytes) -> None:
+        if self.good + self.bad < self.SIZE:
+            for line in lines.split(b"\n"):
+                if not line.isascii():
+                    good = _decodes(line, "utf-8")
+                    self.good += good
+                    self.bad += not good
+
+    @property
+    def is_utf8(self) -> bool:
+        return self.good > self.bad
+
+
 class Document:
     """A report document that can be read more than once, in bounded memory.
 
@@ -93,9 +123,14 @@ class Document:
     :param charset: of the download's Content-Type, or None
     :param usual_charset: of the marketplace, for when nothing else fits
     :param block_bytes: about how much of the document a block holds
+    :ivar repeated_lines: after a pass, lines that repeat another one, of a report type whose rows are unique
+    :ivar replaced_lines: lines of the last pass in which a byte that does not decode was replaced, at no loss
     :raises DamagedDocumentError: truncated or corrupt gzip
     :raises UnreadableDocumentError: empty, without a required column, or no report at all
     """
+
+    replaced_lines = 0
+    repeated_lines = 0
 
     def __init__(
         self,
@@ -113,55 +148,40 @@ class Document:
         usual = codec_name(usual_charset)
         if usual is None:
             raise ValueError(f"{usual_charset!r} is not a charset that reports can be read in")
-        declared = codec_name(charset)
-        self.charset, self.decodes = self._choose_charset([*([declared] if declared else []), "utf-8", usual])
+        self.charset, self.decodes = self._first_pass(codec_name(charset), usual)
         header = self._header_line.decode(self.charset, "replace")
         self.header = Header.parse(header, report_type)
 
-    def _choose_charset(self, candidates: list[str]) -> tuple[str, bool]:
-        """The first charset in which every byte decodes; else the last, and False.
+    def _first_pass(self, declared: str | None, usual: str) -> tuple[str, bool]:
+        """Find the header, count the lines and choose the charset.
 
-        Each charset tried costs a pass over the document.
+        UTF-8 is tried first, whatever is declared: text beyond ASCII hardly ever decodes as UTF-8 by chance, and
+        documents in UTF-8 have been labelled Cp1252.
+
+        :return: the charset, and whether every byte decodes in it
         """
-        tried: set[str] = set()
-        for candidate in candidates:
-            if candidate in tried:
-                continue
-            charset, decodes = self._try_charset(candidate, bom_decides=not tried)
-            if decodes:
-                return charset, True
-            tried.add(charset)
-            if charset != candidate:  # the BOM was wrong; try the declared charset
-                charset, decodes = self._try_charset(candidate, bom_decides=False)
-                if decodes:
-                    return charset, True
-                tried.add(charset)
-        return candidates[-1], False
-
-    def _try_charset(self, charset: str, *, bom_decides: bool) -> tuple[str, bool]:
-        """One pass, which also finds the header and counts the lines.
-
-        :return: the charset tried (UTF-8 where a BOM says so and may decide) and whether every byte decodes
-        """
-        count, decodes = 0, True
+        count, candidates = 0, dict.fromkeys(filter(None, ("utf-8", declared, usual)))
+        sample = _Utf8Sample()
         for block in line_blocks(self._source, self._block_bytes):
             text = block
             if count == 0:
                 self._refuse_other_formats(block)
                 text = block.removeprefix(_BOM)
                 self._header_line = text.partition(b"\n")[0]
-                if bom_decides and len(text) < len(block):
-                    charset = "utf-8"
-            if decodes:
-                try:
-                    text.decode(charset)
-                except UnicodeDecodeError:
-                    decodes = False
             count += block.count(b"\n")
+            if not text.isascii():
+                sample.add(text)
+                candidates = dict.fromkeys(charset for charset in candidates if _decodes(text, charset))
         if not count:
             raise EmptyDocumentError(f"{self.report_type.name}: the document is empty, it has no header.")
+        if b"\r" in self._header_line:
+            raise UnreadableDocumentError(
+                f"{self.report_type.name}: the header holds a carriage return, so the lines do not end as in Amazon's reports."
+            )
         self.line_count = count - 1
-        return charset, decodes
+        if "utf-8" not in candidates and sample.is_utf8:
+            return "utf-8", False
+        return next(((charset, True) for charset in candidates), (declared or usual, False))
 
     @staticmethod
     def _refuse_other_formats(first: bytes) -> None:
@@ -214,10 +234,15 @@ class Document:
         :raises DocumentError: also when rows and rejected lines do not add up to the document's lines
         """
         seen, line = 0, 2
+        self.replaced_lines = 0
+        hashes: list[Ints] = []
         for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):
             data = raw.partition(b"\n")[2] if number == 0 else raw
             if not data:
                 continue
+            self._refuse_second_header(data, line)
+            if self.report_type.unique_rows:
+                hashes.append(np.fromiter(map(hash, data.split(b"\n")[:-1]), np.int64))
             block = self._block(data, line)
             line += data.count(b"\n")
             seen += len(block) + len(block.rejected)
@@ -227,11 +252,24 @@ class Document:
                 f"{self.report_type.name}: {self.line_count} lines came in, but rows and rejected lines are {seen}. "
                 "The document changed while it was read, or this is a bug; nothing of it should be kept."
             )
+        if hashes:
+            lines = np.concatenate(hashes)
+            self.repeated_lines = len(lines) - len(np.unique(lines))
+
+    def _refuse_second_header(self, lines: bytes, first_line: int) -> None:
+        header = self._header_line + b"\n"
+        if header in lines:
+            for number, line in enumerate(lines.split(b"\n"), start=first_line):
+                if line.removeprefix(_BOM) == self._header_line:
+                    raise UnreadableDocumentError(
+                        f"{self.report_type.name}: line {number} is a second header, so the document holds its rows twice "
+                        "or is put together from several. Nothing of it is used."
+                    )
 
     def _block(self, raw: bytes, first_line: int) -> Block:
         reasons: dict[int, str] = {}
         skus: dict[int, str] = {}
-        text = self._utf8(raw, reasons)
+        text, replaced = self._utf8(raw)
         if b"\0" in text:
             place = self.header.fields[self.report_type.sku]
             for i, each in enumerate(text.split(b"\n")):
@@ -242,8 +280,8 @@ class Document:
             text = text.replace(b"\\", b"\\\\")
         if b"\r" in text:
             text = text.replace(b"\r", b"\\r")
-        unsure = set(reasons)
         rows, places = self._shape(text, reasons)
+        unsure = set(reasons) | self._check_replaced(rows, places, replaced, reasons)
         fields = {column: rows.field(self.header.fields[column]) for column in self.report_type.checks}
         found_skus = texts_of(fields[self.report_type.sku])
         quantities = list(map(self._quantities.__getitem__, fields[self.report_type.quantity]))
@@ -275,19 +313,34 @@ class Document:
             rejected=rejected,
         )
 
-    def _utf8(self, raw: bytes, reasons: dict[int, str]) -> bytes:
-        """The lines as UTF-8; lines that do not decode get U+FFFD and a reason."""
-        if self.decodes:
-            return raw if self.charset in ("utf-8", "ascii") else raw.decode(self.charset).encode()
-        lines = []
-        for i, line in enumerate(raw.split(b"\n")):
-            text = line.decode(self.charset, "replace")
-            try:
-                line.decode(self.charset)
-            except UnicodeDecodeError:
-                reasons[i] = f"the line does not decode as {self.charset}"
-            lines.append(text.encode())
-        return b"\n".join(lines)
+    def _utf8(self, raw: bytes) -> tuple[bytes, set[int]]:
+        """The lines as UTF-8, U+FFFD in place of bytes that do not decode; and the lines (from 0) that have such."""
+        if self.decodes or raw.isascii():
+            return (raw if self.charset in ("utf-8", "ascii") else raw.decode(self.charset).encode()), set()
+        lines = raw.split(b"\n")
+        odd = {i for i, line in enumerate(lines) if not line.isascii() and not _decodes(line, self.charset)}
+        return b"\n".join(line.decode(self.charset, "replace").encode() for line in lines), odd
+
+    def _check_replaced(self, rows: Rows, places: Ints, replaced: set[int], reasons: dict[int, str]) -> set[int]:
+        """Reject lines in which bytes were replaced in a column that must be exact; count the others.
+
+        :return: the lines that were rejected
+        """
+        if not replaced:
+            return set()
+        exact = [column for column in self.report_type.exact_columns if column in self.header.fields]
+        fields = {column: rows.field(self.header.fields[column]) for column in exact}
+        bad = {}
+        for k, i in enumerate(places.tolist()):
+            if i in replaced:
+                wrong = [column for column in exact if REPLACEMENT.encode() in fields[column][k]]
+                if wrong:
+                    name = self.report_type.amazon_name(wrong[0])
+                    bad[i] = f"{name} does not decode as {self.charset}"
+        for i, reason in bad.items():
+            reasons.setdefault(i, reason)
+        self.replaced_lines += len(replaced - set(reasons))
+        return set(bad)
 
     def _shape(self, text: bytes, reasons: dict[int, str]) -> tuple[Rows, Ints]:
         """Give every line one field per header name, and say which lines (counted from 0) are left."""
@@ -347,6 +400,8 @@ class Document:
             lines = {int(places[k]): reason for k, reason in wrong.items()}
             for i, reason in lines.items():
                 reasons.setdefault(i, reason)
-            if check in ("sku", "channel"):
+            if check == "sku":
                 shifted.update(lines)
+            elif check == "channel":  # an undocumented channel is no sign of a shifted row
+                shifted.update(int(places[k]) for k in wrong if not LIKE_A_CHANNEL.fullmatch(fields[column][k]))
         return shifted

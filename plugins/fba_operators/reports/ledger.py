@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from fba_operators.amazon.operations import ListedReport, Report
 from fba_operators.amazon.processing_status import FINISHED, ProcessingStatus
-from fba_operators.errors import RequestRefusedError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import decrypt
 from fba_operators.warehouse.statements import execute
@@ -23,6 +23,7 @@ from fba_operators.warehouse.statements import execute
 # Amazon makes a near-real-time FBA report at most once in 30 minutes and cancels those asked for in between
 # (developer-docs.amazon.com/sp-api/docs/report-type-values-fba). Listing reports are cached for longer.
 COOLDOWN = timedelta(minutes=30)
+REPORT_TIMEOUT = timedelta(hours=2)  # then a report is asked for anew; whichever ends first counts
 PRECISION = timedelta(seconds=1)  # of the times in Amazon's answers
 
 
@@ -95,16 +96,37 @@ class ReportLedger:
             )
         return rows[0]
 
-    def reusable(self, request: ReportRequest, marketplace_id: str) -> dict[str, Any] | None:
-        """Return the newest equal report that is in flight or inside its cool-down."""
-        rows = self._execute("reports.reusable", cooldown=COOLDOWN, **self._key(request, marketplace_id))
+    def reusable(
+        self, request: ReportRequest, marketplace_id: str, *, even_refused: bool = False
+    ) -> dict[str, Any] | None:
+        """Return the newest equal report that is in flight or inside its cool-down.
+
+        :param even_refused: also one whose content was refused
+        """
+        limits = {"cooldown": COOLDOWN, "timeout": REPORT_TIMEOUT, "even_refused": even_refused}
+        rows = self._execute("reports.reusable", **limits, **self._key(request, marketplace_id))
         return rows[0] if rows else None
 
-    def record_intent(self, request: ReportRequest, marketplace_id: str, *, report_id: str | None = None) -> uuid.UUID:
-        """Record that a report is about to be asked for, or that one which somebody else asked for is used."""
+    def hanging(self, request: ReportRequest, marketplace_id: str) -> list[str]:
+        """Return the ids of equal reports that Amazon has not finished in time, newest first."""
+        rows = self._execute("reports.hanging", timeout=REPORT_TIMEOUT, **self._key(request, marketplace_id))
+        return [row["report_id"] for row in rows]
+
+    def record_intent(
+        self,
+        request: ReportRequest,
+        marketplace_id: str,
+        *,
+        report_id: str | None = None,
+        requested_at: datetime | None = None,
+    ) -> uuid.UUID:
+        """Record that a report is about to be asked for, or that one which somebody else asked for is used.
+
+        :param requested_at: by our clock, not after the report was asked for; None is now
+        """
         request_id = uuid.uuid4()
-        key = self._key(request, marketplace_id)
-        self._execute("reports.record_intent", request_id=request_id, report_id=report_id, **key)
+        values = {"request_id": request_id, "report_id": report_id, "requested_at": requested_at}
+        self._execute("reports.record_intent", **values, **self._key(request, marketplace_id))
         return request_id
 
     def intents_without_id(self, report_type: str, marketplace_id: str) -> list[dict[str, Any]]:
@@ -127,8 +149,10 @@ class ReportLedger:
         """Record the state that Amazon reports; returns the status.
 
         :raises UnavailableError: it is none of Amazon's documented states
+        :raises DecisionNeededError: the answer describes another report
         """
         status = report.status
+        self._check_identity(report)
         self._execute(
             "reports.record_state",
             report_id=report.report_id,
@@ -136,9 +160,25 @@ class ReportLedger:
             finished=status.finished,
             document_id=report.report_document_id,
             created_at=report.created_time,
-            finished_at=report.processing_end_time,
         )
         return status
+
+    def _check_identity(self, report: Report) -> None:
+        for row in self._execute("reports.by_id", report_id=report.report_id):
+            other = [
+                f"{name} is {found!r}, not {expected!r}"
+                for name, found, expected in (
+                    ("reportType", report.report_type, row["report_type"]),
+                    ("marketplaceIds", report.marketplace_ids, [row["marketplace_id"]]),
+                )
+                if found is not None and found != expected
+            ]
+            if other:
+                raise DecisionNeededError(
+                    f"{self.store}: Amazon describes report {report.report_id} as another one than was asked for; it is "
+                    "not used",
+                    detail=", ".join(other)[:300],
+                )
 
     def record_unknown_at_amazon(self, report_id: str) -> None:
         """Record that Amazon does not know a report, as after a change of the seller: FATAL, so that nobody waits for it."""
@@ -149,7 +189,6 @@ class ReportLedger:
             finished=True,
             document_id=None,
             created_at=None,
-            finished_at=None,
         )
 
     def has_document(self, report_id: str) -> bool:

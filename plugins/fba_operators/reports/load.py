@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic, TypeVar, overload
 
 import psycopg
@@ -11,16 +12,20 @@ from psycopg import sql
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.transport import CHUNK
-from fba_operators.errors import DecisionNeededError
+from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
 from fba_operators.reports.document import Block, Document
 from fba_operators.reports.ledger import RawReport, ReportLedger
 from fba_operators.reports.lines import zipped
 from fba_operators.reports.report_types import ReportType
+from fba_operators.reports.rows import Rejected
 from fba_operators.warehouse.copy import copy_escaped
 from fba_operators.warehouse.encryption import encrypt
-from fba_operators.warehouse.statements import compose, execute
+from fba_operators.warehouse.statements import compose, execute, statement
 
 T = TypeVar("T")
+
+MAX_REPEATED_SHARE, MIN_REPEATED = 0.01, 5  # lines equal to another one; fewer are ordinary
+MAX_KEPT_REJECTED = 1000  # lines of a report that are stored; all are counted
 
 
 @dataclass
@@ -34,6 +39,15 @@ class Rejections:
     count: int = 0
     skus: set[str] = field(default_factory=set)
     unreadable: int = 0
+
+    def add(self, lines: Iterable[Rejected]) -> None:
+        """Count lines."""
+        for line in lines:
+            self.count += 1
+            if line.sku is None:
+                self.unreadable += 1
+            else:
+                self.skus.add(line.sku)
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,7 @@ def load_report(
     :param read: gets the blocks of rows in the same pass; what it returns is the report's ``content``, by default the
         number of rows
     :raises DamagedDocumentError: truncated or corrupt; nothing is stored, downloading again may help
-    :raises UnreadableDocumentError: a required column is missing, or it is no such report
+    :raises UnreadableDocumentError: a required column is missing, it is no such report, or it holds rows twice
     :raises DecisionNeededError: more lines than ``max_rejected_share`` were rejected; they are stored
     """
     row = ledger.get(report_id)
@@ -110,6 +124,12 @@ def load_report(
     raw = stored or fetch_document(hook, row["document_id"])
     document = Document(raw, report_type, charset=raw.charset, usual_charset=hook.marketplace.usual_charset)
     loaded = _store(ledger, row, document, None if stored else raw, read)
+    repeats, lines = document.repeated_lines, document.line_count
+    if repeats > MAX_REPEATED_SHARE * lines and (repeats >= MIN_REPEATED or 2 * repeats >= lines):
+        raise UnreadableDocumentError(
+            f"{ledger.store}: {repeats} of {lines} lines of report {report_id} ({report_type.name}) repeat another line, so the "
+            "document holds rows twice. Nothing was applied; the next run asks for a new report"
+        )
     share = loaded.rejected.count / document.line_count if document.line_count else 0.0
     if share > max_rejected_share:
         raise DecisionNeededError(
@@ -140,37 +160,31 @@ def _store(
             nonlocal rows
             for block in document.blocks():
                 rows += len(block)
-                _store_rejected(db, key, block, rejected)
+                if block.rejected:
+                    insert_rejected(db, key, block.rejected, room=MAX_KEPT_REJECTED - rejected.count)
+                    rejected.add(block.rejected)
                 yield block
 
         remaining = blocks()
         content = read(remaining)
         for _ in remaining:  # a read that stopped early must not leave lines out of the counts
             pass
-        execute(db, "reports.record_rows", **key, row_count=rows, rejected_row_count=rejected.count)
+        counts = {"row_count": rows, "rejected_row_count": rejected.count, "columns": list(document.header.names)}
+        execute(db, "reports.record_rows", **key, **counts)
     return LoadedReport(row, document, content, rejected)
 
 
-def _store_rejected(db: psycopg.Connection[Any], key: dict[str, Any], block: Block, rejected: Rejections) -> None:
-    for line in block.rejected:
-        rejected.count += 1
-        if line.sku is None:
-            rejected.unreadable += 1
-        else:
-            rejected.skus.add(line.sku)
-        insert_rejected(db, key, line.line_number, reason=line.reason, sku=line.sku, raw=line.raw)
-
-
 def insert_rejected(
-    db: psycopg.Connection[Any], key: dict[str, Any], line_number: int, *, reason: str, sku: str | None, raw: bytes
+    db: psycopg.Connection[Any], key: dict[str, Any], lines: Iterable[Rejected], *, room: int = MAX_KEPT_REJECTED
 ) -> None:
-    """Store a line that cannot be read as a row.
+    """Store lines that cannot be read as rows, their bytes encrypted.
 
     :param key: store and report_id
-    :param raw: the line's bytes; stored encrypted
+    :param room: how many are stored at most; their count is kept elsewhere and is exact
     """
-    values = {"line_number": line_number, "reason": reason, "sku": sku, "raw_line": encrypt(raw)}
-    execute(db, "reports.insert_rejected", **key, **values)
+    with db.cursor().copy(statement("reports.copy_rejected")) as copy:
+        for line in islice(lines, max(room, 0)):
+            copy.write_row((key["store"], key["report_id"], line.line_number, line.reason, line.sku, encrypt(line.raw)))
 
 
 def copy_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any] | None, table: str) -> None:

@@ -15,7 +15,7 @@ Check = Literal["sku", "quantity", "quantity_or_blank", "channel", "not_blank"]
 """What a field must hold, else its row is rejected.
 
 ``sku``: not blank. ``quantity``: a whole number. ``quantity_or_blank``: a blank is unknown, not zero.
-``channel``: ``DEFAULT`` or ``AMAZON_*``; this also catches rows that a stray tab or newline has shifted.
+``channel``: ``DEFAULT`` or ``AMAZON_*`` in any case; this also catches rows that a stray tab or newline has shifted.
 """
 
 
@@ -35,6 +35,8 @@ class ReportType:
     :param kind: our name of the column that says which stock a row counts (fulfillment channel, warehouse condition)
     :param checks: our column name → what it must hold; these columns are the required ones
     :param aliases: Amazon's English name → localised names; a name under two columns goes to the first that is free
+    :param exact: our names of further columns whose bytes must decode; in others they are replaced and counted
+    :param unique_rows: equal rows are rare, so a document with many holds its rows twice
     :param personal: our names of buyer and address columns, which are never copied
     :param personal_prefixes: an unknown column that begins so is taken for personal too
     :param pool_mapping: column of ``fba.global_inventory_pool`` → our name of the report column that feeds it
@@ -47,6 +49,8 @@ class ReportType:
     checks: Mapping[str, Check]
     kind: str | None = None
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exact: tuple[str, ...] = ()
+    unique_rows: bool = False
     personal: frozenset[str] = frozenset()
     personal_prefixes: tuple[str, ...] = ()
     pool_mapping: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +64,11 @@ class ReportType:
     def required(self) -> tuple[str, ...]:
         """Our names of the columns without which the report cannot be used."""
         return tuple(self.checks)
+
+    @property
+    def exact_columns(self) -> tuple[str, ...]:
+        """Our names of the columns in which a byte that does not decode costs the row."""
+        return (*self.checks, *self.exact)
 
     def amazon_name(self, column: str) -> str:
         """Amazon's English name of one of our columns."""
@@ -159,6 +168,7 @@ LISTINGS = ReportType(
     sku="seller_sku",
     quantity="quantity",
     kind="fulfillment_channel",
+    unique_rows=True,
     checks={"seller_sku": "sku", "quantity": "quantity_or_blank", "fulfillment_channel": "channel"},
     aliases=_LISTING_ALIASES,
     pool_mapping={
@@ -182,6 +192,7 @@ AFN_INVENTORY = ReportType(
     sku="seller_sku",
     quantity="quantity_available",
     kind="warehouse_condition_code",
+    unique_rows=True,
     checks={"seller_sku": "sku", "warehouse_condition_code": "not_blank", "quantity_available": "quantity"},
 )
 
@@ -214,6 +225,9 @@ FULFILLED_SHIPMENTS = ReportType(
         "quantity_shipped": "quantity",
         "shipment_date": "not_blank",
     },
+    exact=(
+        *("merchant_order_id", "shipment_id", "shipment_item_id", "amazon_order_item_id", "carrier", "tracking_number"),
+    ),
     personal=frozenset(map(snake_case, _BUYER_AND_ADDRESS)),
     personal_prefixes=("buyer", "recipient", "ship-", "bill-"),
 )

@@ -16,9 +16,14 @@ LIST_REACH = timedelta(days=89)  # getReports looks back 90 days
 LATEST_EFFECT = timedelta(minutes=10)  # of a call whose answer was lost
 
 
-def request_report(hook: SellingPartnerHook, ledger: ReportLedger, request: ReportRequest) -> str:
+def request_report(
+    hook: SellingPartnerHook, ledger: ReportLedger, request: ReportRequest, *, even_refused: bool = False
+) -> str:
     """Return the id of a report equal to the request: one in flight or inside its cool-down, else a new one.
 
+    A report that Amazon has not finished in two hours is asked for anew; should it be finished by now, it is used.
+
+    :param even_refused: reuse also a report whose content was refused
     :raises ThrottledError: Amazon's quota, or the cool-down after a report that failed
     :raises LostAnswerError: Amazon may have made it; calling this again looks there first
     """
@@ -27,7 +32,7 @@ def request_report(hook: SellingPartnerHook, ledger: ReportLedger, request: Repo
     with ledger.warehouse.connect() as db:
         execute(db, "reports.lock_report_type", store=ledger.store, report_type=request.report_type)
         reconcile_lost_requests(hook, ledger, request.report_type)
-        known = ledger.reusable(request, marketplace_id)
+        known = ledger.reusable(request, marketplace_id, even_refused=even_refused)
         if known and ProcessingStatus(known["status"]).usable:
             return str(known["report_id"])
         if known:
@@ -36,6 +41,9 @@ def request_report(hook: SellingPartnerHook, ledger: ReportLedger, request: Repo
                 f"for again only after its cool-down",
                 until=known["requested_at"] + COOLDOWN,
             )
+        for report_id in ledger.hanging(request, marketplace_id):
+            if ledger.record_state(hook.get_report(report_id)) == ProcessingStatus.DONE:
+                return report_id
         request_id = ledger.record_intent(request, marketplace_id)
         try:
             report_id = hook.create_report(

@@ -40,6 +40,10 @@ class Rejected:
     sku: str | None
 
 
+CHANNEL = re.compile(rb"DEFAULT|AMAZON_\w+", re.IGNORECASE)
+LIKE_A_CHANNEL = re.compile(rb"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+"""What an undocumented channel looks like; in a shifted row there is a number, a blank, or a text with small letters."""
+
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -125,7 +129,7 @@ def wrong_rows(check: Check, fields: list[bytes], skus: list[str], quantities: l
             else []
         )
     if check == "channel":
-        unknown = {field for field in set(fields) if field != b"DEFAULT" and not field.startswith(b"AMAZON_")}
+        unknown = {field for field in set(fields) if not CHANNEL.fullmatch(field)}
         return [k for k, field in enumerate(fields) if field in unknown] if unknown else []
     texts = skus if check == "sku" else texts_of(fields)
     return [] if all(map(str.strip, texts)) else [k for k, text in enumerate(texts) if not text.strip()]
@@ -135,6 +139,6 @@ REASONS: dict[Check, str] = {
     "sku": "{} is blank",
     "quantity": f"{{}} is not a whole number from 0 to {MAX_QUANTITY}",
     "quantity_or_blank": f"{{}} is neither blank nor a whole number from 0 to {MAX_QUANTITY}",
-    "channel": "{} is neither DEFAULT nor AMAZON_*: perhaps a stray tab or newline shifted the row",
+    "channel": "{} is neither DEFAULT nor AMAZON_*: undocumented, or a stray tab or newline shifted the row",
     "not_blank": "{} is blank",
 }

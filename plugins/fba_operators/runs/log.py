@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -40,13 +41,17 @@ class RunLog:
         throttled_seconds: float,
         *,
         succeeded: bool,
+        clock_offset: timedelta = timedelta(0),
     ) -> None:
         """Add a task's calls to Amazon, by operation, and the seconds it waited for quotas.
 
+        :param clock_offset: Amazon's clock minus this process's
         :param succeeded: the task succeeded. In a DAG without a PrepareRunOperator that is the row's outcome, unless
             another task failed; in others a later task records the outcome
         """
+        now = datetime.now(UTC)
         values = {"task_id": task_id, "throttled_seconds": throttled_seconds, "succeeded": succeeded}
+        values |= {"worker_time": now, "amazon_time": now + clock_offset}
         execute(db, "runs.add_task", **self._key, **values, calls=Jsonb(dict(calls)))
 
     def add(
@@ -105,9 +110,13 @@ class RunLog:
         execute(db, "runs.postpone", **self._key, summary=summary)
 
 
+MAX_CLOCK_SKEW = timedelta(minutes=2)
+
+
 def end_run(db: psycopg.Connection[Any], dag_id: str, run_id: str) -> dict[str, StoreSummary]:
-    """Record rows without an outcome as failed, and return the run's rows by store."""
+    """Record rows without an outcome as failed, add what needs a person, and return the run's rows by store."""
     execute(db, "runs.end_unfinished", dag_id=dag_id, run_id=run_id)
+    execute(db, "runs.add_clock_skew", dag_id=dag_id, run_id=run_id, most=MAX_CLOCK_SKEW.total_seconds())
     rows = execute(db, "runs.of_run", dag_id=dag_id, run_id=run_id)
     return {row["store"]: StoreSummary.of(row["store"], row) for row in rows}
 

@@ -21,6 +21,22 @@ ATTENTION = {
         "SKU has contradictory rows; the smallest quantity was taken",
         "SKUs have contradictory rows; the smallest quantity was taken",
     ),
+    "zeroed_skus": (
+        "SKU became 0 although no report states it",
+        "SKUs became 0 although no report states it",
+    ),
+    "vanished_skus": ("SKU with stock is in no report any more", "SKUs with stock are in no report any more"),
+    "unconfirmed_skus": (
+        "SKU keeps its quantity until a later pair of reports agrees that it is gone",
+        "SKUs keep their quantity until a later pair of reports agrees that they are gone",
+    ),
+    "units_jumped": ("implausible change of the units in stock", "implausible changes of the units in stock"),
+    "report_drift": ("report differs from the one before", "reports differ from those before"),
+    "stale_stock": ("stock figure is too old", "stock figures are too old"),
+    "clock_skew": (
+        "second between the clocks of database, worker and Amazon",
+        "seconds between the clocks of database, worker and Amazon",
+    ),
     "of_no_store": (
         "request is for a store that is not in stores.yaml",
         "requests are for a store that is not in stores.yaml",
@@ -53,6 +69,9 @@ STANDING = frozenset(
         "kept_skus",
         "not_added_skus",
         "conflicting_skus",
+        "unconfirmed_skus",
+        "stale_stock",
+        "clock_skew",
         "of_no_store",
         "stuck",
         "not_cancelled",

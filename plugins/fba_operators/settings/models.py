@@ -133,6 +133,11 @@ class Inventory(_Model):
         description=f"pool column: report column, where the pool column is one of {', '.join(get_args(PoolColumn))}",
     )
     max_zeroed_share: Share = Field(default=0.5, description="a share from 0 to 1")
+    max_vanished_share: Share = Field(default=0.05, description="a share from 0 to 1")
+    confirm_vanished: StrictBool = Field(default=True, description="true or false")
+    max_stock_age_hours: Annotated[StrictFloat, Field(gt=0, le=720, allow_inf_nan=False)] = Field(
+        default=6.0, description="a number of hours above 0, at most 720"
+    )
     max_rejected_share: Share = Field(default=0.01, description="a share from 0 to 1")
 
 

@@ -15,8 +15,15 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import EmptyDocumentError
 from fba_operators.reports.ledger import ReportLedger
-from fba_operators.reports.load import LoadedReport, insert_rejected, load_report, record_applied
+from fba_operators.reports.load import (
+    MAX_KEPT_REJECTED,
+    LoadedReport,
+    insert_rejected,
+    load_report,
+    record_applied,
+)
 from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
+from fba_operators.reports.rows import Rejected
 from fba_operators.warehouse.statements import compose, execute
 
 TIMES = ("purchase_date", "payments_date", "shipment_date", "reporting_date", "estimated_arrival_date")
@@ -61,10 +68,9 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any
         for block in document.blocks():
             copy.write(block.copy_text())
     execute(db, "shipments.analyze_staging")
-    _reject_unreadable_times(db, key, report)
-    counts["rejected"] = _count(db, "shipments.rejected_of", **key)
+    counts["rejected"] = report.rejected.count + _reject_unreadable_times(db, key, report)
     rows = counts["lines"] - counts["rejected"]
-    execute(db, "reports.record_rows", **key, row_count=rows, rejected_row_count=counts["rejected"])
+    execute(db, "reports.record_rows", **key, row_count=rows, rejected_row_count=counts["rejected"], columns=None)
     counts["without_id"] = _count(db, "shipments.count_without_id")
     execute(db, "shipments.drop_repeats")
     if counts["without_id"]:
@@ -117,8 +123,11 @@ def _staged_value(column: str) -> sql.Composable:
     return sql.SQL(template).format(sql.Identifier("s", column))
 
 
-def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], report: LoadedReport[Any]) -> None:
-    """Reject staged rows without a readable shipment-date; another unreadable time goes to ``extra`` as Amazon sent it."""
+def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], report: LoadedReport[Any]) -> int:
+    """Reject staged rows without a readable shipment-date; another unreadable time goes to ``extra`` as Amazon sent it.
+
+    :return: number of rows rejected
+    """
     readable = {
         column: sql.SQL(
             "(coalesce({0}, '') = '' OR {0} LIKE '____-__-__T%' AND pg_input_is_valid({0}, 'timestamptz'))"
@@ -145,10 +154,17 @@ def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], r
         ),
     )
     wrong = dict(db.execute(query).fetchall())
-    if not wrong:
-        return
-    for block in report.document.blocks():
-        for number, line in zip(block.line_numbers.tolist(), block.rows.lines(), strict=True):
-            if number in wrong:
-                reason = "shipment-date is no time in ISO 8601"
-                insert_rejected(db, key, number, reason=reason, sku=wrong[number], raw=line)
+    if wrong:
+        reason = "shipment-date is no time in ISO 8601"
+        insert_rejected(
+            db,
+            key,
+            (
+                Rejected(number, reason, line, wrong[number])
+                for block in report.document.blocks()
+                for number, line in zip(block.line_numbers.tolist(), block.rows.lines(), strict=True)
+                if number in wrong
+            ),
+            room=MAX_KEPT_REJECTED - report.rejected.count,
+        )
+    return len(wrong)
