@@ -105,7 +105,8 @@ def fba_send_fulfillment_requests() -> DAG:
             ),
             "dry_run": Param(
                 False,
-                type=["null", "boolean"],  # null is refused by the claim task: it must be clear whether orders are sent
+                type=["null", "boolean"],
+                enum=[True, False],  # not null: it must be clear whether orders are sent
                 title="Dry run",
                 description="Only validate the requests and report what would be sent. Amazon is not called; requests that "
                 "cannot be sent become invalid.",

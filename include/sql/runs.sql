@@ -4,8 +4,8 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = NULL, outcome = 
     attention = '{}', rows_in = 0, rows_rejected = 0, rows_changed = 0, prepared = true
 
 -- name: add_task
--- In a run that no PrepareRunOperator began, no later task records the outcome: there a task that succeeded does. It does not
--- overwrite the failure of another task, only one of its own earlier attempts.
+-- A task that succeeded takes back the failure of its own earlier attempt, not that of another task. In a run that no
+-- PrepareRunOperator began, no later task records the outcome: there success is the outcome.
 INSERT INTO fba.run AS r (dag_id, run_id, store, calls, throttled_seconds, clock_skew_seconds, finished_at, outcome)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(calls)s, %(throttled_seconds)s,
         extract(epoch FROM greatest(clock_timestamp(), %(worker_time)s::timestamptz, %(amazon_time)s::timestamptz)
@@ -15,23 +15,36 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     throttled_seconds = r.throttled_seconds + excluded.throttled_seconds,
     calls = fba.add_counts(r.calls, excluded.calls),
     clock_skew_seconds = greatest(r.clock_skew_seconds, excluded.clock_skew_seconds),
-    (finished_at, outcome, failure) = (
+    (finished_at, outcome, failure, summary) = (
         SELECT CASE WHEN changes THEN excluded.finished_at ELSE r.finished_at END,
-               CASE WHEN changes THEN excluded.outcome ELSE r.outcome END,
-               CASE WHEN changes THEN NULL ELSE r.failure END
-        FROM (SELECT %(succeeded)s AND NOT r.prepared
-                     AND (r.outcome IS NULL OR r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ')) AS changes) AS rule
+               CASE WHEN changes AND r.prepared THEN NULL WHEN changes THEN excluded.outcome ELSE r.outcome END,
+               CASE WHEN changes THEN NULL ELSE r.failure END,
+               CASE WHEN changes AND own_failure THEN nullif(regexp_replace(r.summary, '^[^\n]*\n?', ''), '') ELSE r.summary END
+        FROM (
+            SELECT own_failure, %(succeeded)s AND (own_failure OR NOT r.prepared AND r.outcome IS NULL) AS changes
+            FROM (SELECT r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ') AS own_failure) AS o
+        ) AS rule
     )
 
 -- name: add
--- Every task adds its sentence and its counts; the last one says how the run ended. What a failed attempt wrote is replaced.
+-- Every task adds its sentence and its counts, the newest first; the last one says how the run ended. What an earlier attempt
+-- of the task wrote about its failure, the first line, is replaced; the failure of another task stays.
 INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed, attention)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, nullif(%(summary)s, ''), %(outcome)s::text,
         CASE WHEN %(outcome)s::text IS NOT NULL THEN clock_timestamp() END,
         %(rows_in)s, %(rows_rejected)s, %(rows_changed)s, %(attention)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
-    summary = CASE WHEN r.outcome = 'failed' THEN excluded.summary ELSE nullif(concat_ws(E'\n', excluded.summary, r.summary), '') END,
-    outcome = excluded.outcome, finished_at = excluded.finished_at, failure = NULL,
+    (summary, outcome, finished_at, failure) = (
+        SELECT nullif(concat_ws(E'\n', excluded.summary,
+                   CASE WHEN own_failure THEN nullif(regexp_replace(r.summary, '^[^\n]*\n?', ''), '') ELSE r.summary END), ''),
+               CASE WHEN others_failure THEN r.outcome ELSE excluded.outcome END,
+               CASE WHEN others_failure THEN r.finished_at ELSE excluded.finished_at END,
+               CASE WHEN others_failure THEN r.failure END
+        FROM (
+            SELECT own_failure, r.outcome = 'failed' AND NOT own_failure AS others_failure
+            FROM (SELECT r.outcome = 'failed' AND coalesce(starts_with(r.failure, %(task_id)s || ': '), false) AS own_failure) AS o
+        ) AS rule
+    ),
     attention = fba.add_counts(r.attention, excluded.attention),
     rows_in = r.rows_in + excluded.rows_in, rows_rejected = r.rows_rejected + excluded.rows_rejected,
     rows_changed = r.rows_changed + excluded.rows_changed
@@ -46,10 +59,14 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     attention = excluded.attention
 
 -- name: fail
-INSERT INTO fba.run (dag_id, run_id, store, finished_at, outcome, summary, failure)
+-- In the first line of the summary, in place of what an earlier attempt wrote there; what other tasks did stays below.
+INSERT INTO fba.run AS r (dag_id, run_id, store, finished_at, outcome, summary, failure)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'failed', %(summary)s, %(failure)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
-    summary = excluded.summary, failure = excluded.failure
+    summary = concat_ws(E'\n', excluded.summary, nullif(
+        CASE WHEN r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ')
+             THEN regexp_replace(r.summary, '^[^\n]*\n?', '') ELSE r.summary END, '')),
+    failure = excluded.failure
 
 -- name: postpone
 -- What has failed stays failed.

@@ -24,6 +24,7 @@ def actions(world: World) -> dict[tuple[str, str], Action]:
         ("POST", "/control/report-shape"): world.shape_report,
         ("POST", "/control/rendering"): world.set_rendering,
         ("POST", "/control/documents"): world.override_document,
+        ("POST", "/control/damage"): world.damage_report,
         ("POST", "/control/shipments"): world.add_shipment,
         ("POST", "/control/shipments/seed"): world.seed_shipments,
         ("POST", "/control/shipments/fill-in"): world.fill_in_shipment_item_ids,

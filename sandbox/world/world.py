@@ -11,11 +11,13 @@ from gzip import compress
 from typing import Any
 
 from sandbox.clock import Clock, EventQueue, iso
+from sandbox.documents import damage, report_text
 from sandbox.marketplaces import region_of
 from sandbox.merchant import seed as seeding
 from sandbox.merchant.headers import POINTS_COLUMN, SHIPMENT_COLUMNS
-from sandbox.merchant.merchant import MODES, REPORT_TYPES, Catalogue, Item, Merchant, truth
+from sandbox.merchant.merchant import AFN, MODES, REPORT_TYPES, Catalogue, Item, Merchant, truth
 from sandbox.merchant.orders import OrderDesk
+from sandbox.merchant.rendering import Rendering
 from sandbox.world.buckets import Buckets
 from sandbox.world.faults import Fault, Faults
 from sandbox.world.feed_desk import FeedDesk
@@ -379,6 +381,35 @@ class World(Fulfillment):
                     seller_id,
                 )
             )
+
+    def damage_report(
+        self,
+        report_type: str,
+        kind: str,
+        *,
+        share: float = 0.5,
+        seed: int = 0,
+        seller_id: str = DEFAULT_MERCHANT.seller_id,
+        marketplace_id: str = "ATVPDKIKX0DER",
+    ) -> None:
+        """Serve the seller's present listings or AFN document as the next report of the type, damaged.
+
+        `kind` is one of `sandbox.documents.damage.KINDS`, and `share` and `seed` are those of its function.
+        """
+        catalogue = self.merchants[seller_id].catalogue(marketplace_id)
+        items = catalogue.items_in_report(report_type)
+        rows = report_text.afn_rows(items) if report_type == AFN else report_text.listing_rows(items, Rendering())
+        plain = report_text.render(report_type, rows, Rendering(), "en")
+        content, charset = damage.damage(plain, kind, share=share, seed=seed)
+        two_members = content.startswith(b"\x1f\x8b")
+        self.override_document(
+            report_type,
+            content,
+            content_type=f"text/plain; charset={charset}",
+            gzip=not two_members,
+            declare_gzip=True,
+            seller_id=seller_id,
+        )
 
     # Call counts
 

@@ -41,7 +41,7 @@ def test_a_rendered_template_never_counts_as_given():
 
 
 def test_a_dry_run_that_is_null_sends_nothing(warehouse, amazon):
-    with pytest.raises(ValueError, match="dry_run must be true or false, not null"):
+    with pytest.raises(ValueError, match="validate_only must be true or false, not null"):
         run(ClaimRequestsOperator(task_id="claim", validate_only=None))
     assert amazon.world.calls()["calls"] == {}
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from fba_operators.amazon import operations
@@ -17,7 +18,13 @@ from fba_operators.amazon.credentials import Credentials
 from fba_operators.amazon.marketplaces import Marketplace
 from fba_operators.amazon.operations import Feed, FulfillmentOrder, ListedOrder, ListedReport, Report
 from fba_operators.amazon.transport import Download
-from fba_operators.errors import CredentialsError, RequestRefusedError, SellingPartnerError, UnavailableError
+from fba_operators.errors import (
+    ConfigurationError,
+    CredentialsError,
+    RequestRefusedError,
+    SellingPartnerError,
+    UnavailableError,
+)
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
 
@@ -56,11 +63,15 @@ class SellingPartnerHook(BaseHook):
     def credentials(self) -> Credentials:
         """What the connection holds.
 
-        :raises ConfigurationError: the connection lacks a field
+        :raises ConfigurationError: there is no such connection, or it lacks a field
         """
-        credentials = Credentials.of(
-            self.conn_id, self._connections.get(self.conn_id) or self.get_connection(self.conn_id)
-        )
+        try:
+            connection = self._connections.get(self.conn_id) or self.get_connection(self.conn_id)
+        except AirflowNotFoundException:
+            raise ConfigurationError(
+                f"There is no Airflow connection {self.conn_id}. Make one of type amazon_sp_api, or take the store out of stores.yaml"
+            ) from None
+        credentials = Credentials.of(self.conn_id, connection)
         self._mask(credentials.client_secret)
         self._mask(credentials.refresh_token)
         return credentials

@@ -96,7 +96,7 @@ class ProcessingTrigger(BaseTrigger):
                     partial(poll, self.amazon_id), limiter=_limiter(), abandon_on_cancel=True
                 )
             except ThrottledError as error:
-                self.log.warning("%s Polling of %s %s goes on.", error, self.kind, self.amazon_id)
+                self.log.warning("%s. Polling of %s %s goes on.", error, self.kind, self.amazon_id)
                 continue
             except (UnavailableError, psycopg.OperationalError):  # the warehouse may be restarting
                 continue

@@ -109,10 +109,12 @@ def assemble_order_feed(
         taken += 1
     if not messages and not refused:
         raise FeedError(f"request {requests[0].fr_number} alone is over the feed's limit of {max_bytes} bytes")
+    if not messages:
+        return OrderFeed(b"", {}, tuple(requests[taken:]), refused)
     document = _to_bytes(envelope)
     if wrong := _schema_errors(document):
         refused |= _drop(envelope, messages, wrong)
-        document = _to_bytes(envelope)
+        document = _to_bytes(envelope) if messages else b""
     numbers = {number: request.fr_number for number, (request, _) in enumerate(messages, start=1)}
     return OrderFeed(document, numbers, tuple(requests[taken:]), refused)
 

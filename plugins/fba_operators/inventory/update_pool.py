@@ -395,8 +395,8 @@ class PoolUpdate:
 
 def _summary(counts: dict[str, int], result: MergeResult) -> str:
     """What the update did, in lines: the outcome first, SKUs last."""
-    sources = ", ".join(f"{number} from {source}" for source, number in result.sources.items() if number)
-    lines = [f"{counts['changed']} of {counted(counts['skus'], 'SKU')} changed ({sources or 'no source'})."]
+    sources = ", ".join(f"{source} {number}" for source, number in result.sources.items() if number)
+    lines = [f"{counted(counts['skus'], 'SKU')}, {counts['changed']} changed. Quantities from: {sources or 'nowhere'}."]
     if result.zeroed:
         lines.append(f"{counted(len(result.zeroed), 'SKU')} ran out of stock.")
     for kind, gone in (("FBA", result.fba), ("merchant-fulfilled", result.fbm)):

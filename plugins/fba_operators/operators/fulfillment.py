@@ -89,6 +89,7 @@ class FeedOperator(SellingPartnerOperator):
         with self.warehouse.connect() as db:
             self.run_log(context).add(
                 db,
+                self.task_id,
                 sentence,
                 outcome=outcome,
                 rows_in=rows_in,
@@ -140,6 +141,8 @@ class SettleFeedsOperator(FeedOperator):
 
     def work(self, context: Context) -> dict[str, int]:
         """Settle, then cancel."""
+        if self.offline is None:
+            raise ValueError(f"{self.conn_id}: offline must be true or false, not null; nothing was done")
         if is_on("offline", self.offline):
             self.log.info("Nothing in this run calls Amazon; feeds and cancellations wait for the next one.")
             return {}
@@ -196,7 +199,7 @@ class ClaimRequestsOperator(FeedOperator):
     def work(self, context: Context) -> str:
         """Wait for the store's turn if it is near, then claim."""
         if self.validate_only is None:
-            raise ValueError(f"{self.conn_id}: dry_run must be true or false, not null; nothing was sent")
+            raise ValueError(f"{self.conn_id}: validate_only must be true or false, not null; nothing was sent")
         selection = Selection(
             numbers=_checked_numbers(self.fulfillment_request_numbers),
             manual=run_type_of(context) == "manual",
@@ -231,10 +234,12 @@ class ClaimRequestsOperator(FeedOperator):
             parts.append(f"{len(claim.invalid)} invalid: {listed_numbers(list(claim.invalid))}.")
         waiting = len(claim.waiting.keys() - set(claim.claimed))
         if waiting:
-            parts.append(f"{waiting} {'waits' if waiting == 1 else 'wait'}; waiting_reason says why.")
+            parts.append(f"{counted(waiting, 'request waits', 'requests wait')}; waiting_reason says why.")
         if selection.numbers:
             seen = {*claim.claimed, *claim.invalid, *claim.waiting}
             parts += self._not_pending([number for number in selection.numbers if number not in seen])
+        if selection.dry_run and not claim.claimed:
+            parts.insert(0, "Dry run: no request is ready to be sent.")
         return "\n".join(parts) or "No request is pending."
 
     def _not_pending(self, numbers: list[str]) -> list[str]:
@@ -342,8 +347,8 @@ class SubmitFeedOperator(_ClaimedOperator):
     def _skip_lost(self, context: Context) -> NoReturn:
         lost = self.ledger.record_lost_answer(self.claim_id)
         sentence = (
-            f"Amazon did not answer createFeed: {counted(lost, 'request is', 'requests are')} unknown. The next runs look "
-            "for their orders at Amazon, and send again only what is certainly not there."
+            f"It is not known whether createFeed reached Amazon: {counted(lost, 'request is', 'requests are')} unknown. The "
+            "next runs look for their orders at Amazon, and send again only what is certainly not there."
         )
         self.add_to_summary(context, sentence if lost else "", outcome="success", moved=Counter(unknown=lost))
         self.skip()

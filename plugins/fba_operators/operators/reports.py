@@ -15,7 +15,8 @@ from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import DecisionNeededError, RequestRefusedError
 from fba_operators.operators.base import SellingPartnerOperator
 from fba_operators.operators.switch import is_given, is_on
-from fba_operators.reports.ledger import COOLDOWN, REPORT_TIMEOUT, ReportLedger, ReportRequest
+from fba_operators.reports.cooldown import COOLDOWN, REPORT_TIMEOUT
+from fba_operators.reports.ledger import ReportLedger, ReportRequest
 from fba_operators.reports.lines import unzipped
 from fba_operators.reports.request_once import request_report, unknown_reports_at_amazon
 
@@ -117,7 +118,7 @@ class WaitForReportOperator(SellingPartnerOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.report_id = report_id
-        self.patience = REPORT_TIMEOUT if patience is None else patience
+        self.patience = REPORT_TIMEOUT if patience is None else min(patience, REPORT_TIMEOUT)
         self.offline = offline
 
     def work(self, context: Context) -> str:

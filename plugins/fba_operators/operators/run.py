@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import psycopg
@@ -51,8 +52,24 @@ class PrepareRunOperator(BaseOperator):
         """The row of a store of this run in ``fba.run``."""
         return RunLog(self.dag_id, str(context["run_id"]), store)
 
+    def _check_conf(self, context: Context) -> None:
+        """Refuse a conf key that is no param of the DAG: a misspelt dry_run would send orders."""
+        if (dag := context.get("dag")) is None:
+            return
+        params = list(dag.params)
+        if unknown := sorted(set(getattr(context["dag_run"], "conf", None) or {}) - set(params)):
+            hints = [
+                f"{key!r}" + (f" (did you mean {near[0]!r}?)" if (near := get_close_matches(key, params, 1)) else "")
+                for key in map(str, unknown)
+            ]
+            raise ConfigurationError(
+                f"The run's conf has what is no param of {self.dag_id}: {', '.join(hints)}. Nothing was done. "
+                f"Its params are: {', '.join(params) or 'none'}"
+            )
+
     def execute(self, context: Context) -> list[str]:
-        """Migrate, check the stores, begin the run's rows."""
+        """Check the conf, migrate, check the stores, begin the run's rows."""
+        self._check_conf(context)
         if self.present_only and run_type_of(context) == "backfill":
             context["ti"].xcom_push(key="return_value", value=[])
             raise AirflowSkipException(f"{self.dag_id} knows only the present; a backfill of it has nothing to do.")
@@ -102,24 +119,33 @@ class SummariseRunOperator(BaseOperator):
             raise AirflowException("The run was not prepared; the first task's log says why.")
         if not self.stores:
             raise AirflowSkipException("This run had nothing to do; the first task's log says why.")
-        settings = load_stores()
         with Warehouse(self.warehouse_conn_id).connect() as db:
             self.check(db, context)
             rows = end_run(db, self.dag_id, str(context["run_id"]))
-            removed = remove_expired(db, settings.retention)
         summaries = [rows.get(store) or StoreSummary.of(store, None) for store in self.stores]
         for summary in summaries:
             for line in summary.lines():
                 self.log.info("%s", line)
             self._measure(summary)
-        for store, kinds in removed.items():
-            self.log.info("%s: removed after its retention period: %s.", store, kinds)
         self._notify(context, summaries)
+        self._remove_expired()
         failed = [summary for summary in summaries if summary.failed]
         if failed:
             reasons = "\n".join(line for summary in failed for line in summary.lines())
             raise AirflowException(f"{len(failed)} of {counted(len(summaries), 'store')} failed.\n{reasons}")
         return {summary.store: summary.outcome for summary in summaries}
+
+    def _remove_expired(self) -> None:
+        """Remove what is older than its retention period; a failure is logged, and the next run tries again."""
+        try:
+            with Warehouse(self.warehouse_conn_id).connect() as db:
+                removed = remove_expired(db, load_stores().retention)
+        except psycopg.Error as error:
+            self.log.error("What is older than its retention period was not removed: %s", type(error).__name__)
+            return
+        for store, kinds in removed.items():
+            text = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+            self.log.info("%s: removed after its retention period: %s.", store, text)
 
     def check(self, db: psycopg.Connection[Any], context: Context) -> None:
         """Add what needs a person to the run's rows; subclasses do."""

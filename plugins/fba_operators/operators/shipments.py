@@ -16,7 +16,8 @@ from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, en
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
 from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
-from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
+from fba_operators.reports.cooldown import COOLDOWN
+from fba_operators.reports.ledger import ReportLedger, ReportRequest
 from fba_operators.reports.request_once import request_report
 from fba_operators.runs.log import RunLog, end_run
 from fba_operators.runs.summary import counted

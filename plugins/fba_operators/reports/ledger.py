@@ -16,14 +16,11 @@ from psycopg.types.json import Jsonb
 from fba_operators.amazon.operations import ListedReport, Report
 from fba_operators.amazon.processing_status import FINISHED, ProcessingStatus
 from fba_operators.errors import DecisionNeededError, RequestRefusedError
+from fba_operators.reports.cooldown import COOLDOWN, REPORT_TIMEOUT
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import decrypt
 from fba_operators.warehouse.statements import execute
 
-# Amazon makes a near-real-time FBA report at most once in 30 minutes and cancels those asked for in between
-# (developer-docs.amazon.com/sp-api/docs/report-type-values-fba). Listing reports are cached for longer.
-COOLDOWN = timedelta(minutes=30)
-REPORT_TIMEOUT = timedelta(hours=2)  # then a report is asked for anew; whichever ends first counts
 PRECISION = timedelta(seconds=1)  # of the times in Amazon's answers
 
 

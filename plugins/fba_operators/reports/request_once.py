@@ -8,7 +8,8 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import ListedReport
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import RequestRefusedError, ThrottledError
-from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
+from fba_operators.reports.cooldown import COOLDOWN
+from fba_operators.reports.ledger import ReportLedger, ReportRequest
 from fba_operators.warehouse.statements import execute
 
 CLOCK_SKEW = timedelta(minutes=5)

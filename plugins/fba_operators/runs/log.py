@@ -57,6 +57,7 @@ class RunLog:
     def add(
         self,
         db: psycopg.Connection[Any],
+        task_id: str,
         summary: str,
         *,
         outcome: Outcome | None = None,
@@ -72,7 +73,7 @@ class RunLog:
         """
         values = {"rows_in": rows_in, "rows_rejected": rows_rejected, "rows_changed": rows_changed}
         values_json = {"attention": _nonzero(attention)}
-        execute(db, "runs.add", **self._key, summary=summary, outcome=outcome, **values, **values_json)
+        execute(db, "runs.add", **self._key, task_id=task_id, summary=summary, outcome=outcome, **values, **values_json)
 
     def finish(
         self,
@@ -100,7 +101,8 @@ class RunLog:
         known = isinstance(error, (SellingPartnerError, ValueError))
         brief = error.brief if isinstance(error, SellingPartnerError) else type(error).__name__
         texts = {
-            "summary": f"{task_id}: {error if known else type(error).__name__}",
+            "task_id": task_id,
+            "summary": " ".join(f"{task_id}: {error if known else type(error).__name__}".splitlines()),
             "failure": f"{task_id}: {brief}",
         }
         execute(db, "runs.fail", **self._key, **texts)

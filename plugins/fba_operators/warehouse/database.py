@@ -9,6 +9,7 @@ from typing import Any, cast
 import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
+from fba_operators.errors import ConfigurationError
 from fba_operators.warehouse import statements
 
 DEFAULT_WAREHOUSE = "fba_warehouse"
@@ -47,6 +48,7 @@ class Warehouse:
         """Bring the schema up to date; concurrent calls apply each version once.
 
         :return: the versions applied by this call
+        :raises ConfigurationError: a version was applied under another name
         """
         applied = []
         with self.connect() as db:
@@ -56,9 +58,14 @@ class Warehouse:
                 "CREATE TABLE IF NOT EXISTS fba.schema_version"
                 " (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
-            known = {version for (version,) in db.execute("SELECT version FROM fba.schema_version")}
+            known: dict[int, str] = dict(db.execute("SELECT version, name FROM fba.schema_version").fetchall())
             for file in sorted((statements.SQL_FOLDER / "migrations").glob("*.sql")):
                 version = int(file.name.split("_")[0])
+                if known.get(version, file.stem) != file.stem:
+                    raise ConfigurationError(
+                        f"The warehouse has a migration {version} named {known[version]!r}, here it is {file.stem!r}: somebody "
+                        "added a migration of their own. Tables of your own belong into a schema of your own"
+                    )
                 if version not in known:
                     db.execute(file.read_bytes())
                     db.execute("INSERT INTO fba.schema_version (version, name) VALUES (%s, %s)", (version, file.stem))

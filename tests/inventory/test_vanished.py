@@ -1,0 +1,500 @@
+"""Stock that no report states any more is confirmed or kept, and never silently 0."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
+from fba_operators.operators import (
+    MergeInventoryOperator,
+    PrepareRunOperator,
+    RequestReportOperator,
+    SummariseInventoryOperator,
+    WaitForReportOperator,
+)
+from tests.helpers import context, run
+
+SELLER, US, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
+AFN, LISTINGS = "GET_AFN_INVENTORY_DATA", "GET_MERCHANT_LISTINGS_ALL_DATA"
+
+
+@pytest.fixture
+def sql(warehouse_url):
+    with psycopg.connect(warehouse_url, autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None).fetchall()
+
+
+class Shop:
+    """A merchant with documents of the test's own, and runs of the inventory tasks."""
+
+    def __init__(self, amazon, warehouse_url, tmp_path, monkeypatch):
+        self.amazon, self.tmp_path, self.monkeypatch = amazon, tmp_path, monkeypatch
+        self.db = psycopg.connect(warehouse_url, autocommit=True)
+        self.runs = 0
+
+    def settings(self, **inventory):
+        path = self.tmp_path / "stores.yaml"
+        path.write_text(
+            f"stores: {{{STORE}: {{inventory: {inventory!r}}}}}".replace("True", "true").replace("False", "false")
+        )
+        self.monkeypatch.setenv("FBA_STORES_FILE", str(path))
+
+    def later(self, minutes=60):
+        """Let time pass for our clock and Amazon's."""
+        for column in ("requested_at", "refused_at"):
+            self.db.execute(f"UPDATE fba.report SET {column} = {column} - make_interval(mins => %s)", (minutes,))
+        for kind in ("fba", "fbm"):
+            column = f"{kind}_unconfirmed_since"
+            self.db.execute(
+                f"UPDATE fba.global_inventory_pool SET {column} = {column} - make_interval(mins => %s)", (minutes,)
+            )
+        self.db.execute("DELETE FROM fba.rate_limit")
+        self.amazon.world.advance(minutes * 60 + 100)
+
+    def serve(self, listings, afn):
+        """Serve these rows: (SKU, quantity or None, channel) and (SKU, quantity, condition)."""
+        lines = ["seller-sku\tquantity\tfulfillment-channel\titem-name"]
+        lines += [
+            f"{sku}\t{'' if quantity is None else quantity}\t{channel}\ttitle" for sku, quantity, channel in listings
+        ]
+        self.amazon.world.override_document(LISTINGS, "\r\n".join([*lines, ""]).encode())
+        lines = ["seller-sku\tWarehouse-Condition-code\tQuantity Available\tasin"]
+        lines += [f"{sku}\t{condition}\t{quantity}\tB{n}" for n, (sku, quantity, condition) in enumerate(afn)]
+        self.amazon.world.override_document(AFN, "\r\n".join([*lines, ""]).encode())
+
+    def at_amazon(self, stock):
+        """What the FBA Inventory API knows; other SKUs it does not."""
+        for sku, units in stock.items():
+            self.amazon.world.put_item(SELLER, US, sku, offers=[("AMAZON_NA", None)], api_stock=units)
+
+    def run(self, **params):
+        """One run of the DAG's tasks; returns the summary of the store's row."""
+        self.runs += 1
+        ctx = context(f"run-{self.runs}")
+        PrepareRunOperator(task_id="prepare").execute(ctx)
+        try:
+            ids = []
+            for report_type, options in ((LISTINGS, {"preferredReportDocumentLocale": "en_US"}), (AFN, None)):
+                request = RequestReportOperator(
+                    task_id="request",
+                    report_type=report_type,
+                    report_options=options,
+                    even_refused=params.get("accept_zeroed_stock", False),
+                )
+                ids.append(run(WaitForReportOperator(task_id="wait", report_id=run(request, ctx)), ctx))
+            run(MergeInventoryOperator(task_id="merge", listings_report_id=ids[0], afn_report_id=ids[1], **params), ctx)
+        finally:
+            self.summarise(ctx)
+        return self.row("summary")
+
+    def summarise(self, ctx):
+        try:
+            SummariseInventoryOperator(task_id="summarise", stores=[STORE]).execute(ctx)
+        except Exception as error:
+            self.failure = error
+
+    def row(self, column):
+        return self.db.execute(f"SELECT {column} FROM fba.run ORDER BY started_at DESC LIMIT 1").fetchone()[0]
+
+    @property
+    def attention(self):
+        return self.row("attention")
+
+    def pool_row(self, sku):
+        query = "SELECT fba_quantity, fbm_quantity FROM fba.global_inventory_pool WHERE sku = %s"
+        return self.db.execute(query, (sku,)).fetchone()
+
+    def pool(self):
+        rows = self.db.execute(
+            "SELECT sku, fba_quantity, fbm_quantity, quantity_source, unconfirmed_since IS NOT NULL"
+            " FROM fba.global_inventory_pool ORDER BY sku"
+        )
+        return {sku: tuple(values) for sku, *values in rows}
+
+
+@pytest.fixture
+def shop(amazon, warehouse_url, tmp_path, monkeypatch):
+    made = Shop(amazon, warehouse_url, tmp_path, monkeypatch)
+    yield made
+    made.db.close()
+
+
+SKUS = [f"S{n:03d}" for n in range(40)]
+LISTED = [(sku, None, "AMAZON_NA") for sku in SKUS]
+STOCKED = [(sku, 10, "SELLABLE") for sku in SKUS]
+
+
+def test_one_missing_row_is_kept_and_becomes_zero_when_a_later_pair_agrees(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[1:])
+    summary = shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
+    assert shop.attention["vanished_skus"] == shop.attention["unconfirmed_skus"] == 1
+    assert "kept unconfirmed: S000" in summary
+    shop.later(20)  # the same reports again prove nothing
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
+    assert "vanished_skus" not in shop.attention
+    shop.later(40)
+    shop.serve(LISTED, STOCKED[1:])
+    summary = shop.run()
+    assert shop.pool()["S000"] == (0, 0, "default_zero", False)
+    assert shop.attention["zeroed_skus"] == 1
+    assert "1 SKU became 0 although no report states it: S000" in summary
+
+
+def test_a_sku_that_comes_back_is_confirmed(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[1:])
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, [("S000", 3, "SELLABLE"), *STOCKED[1:]])
+    shop.run()
+    assert shop.pool()["S000"] == (3, 0, "afn_report", False)
+    assert "zeroed_skus" not in shop.attention
+
+
+def test_a_stated_zero_is_a_zero_at_once(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, [("S000", 0, "SELLABLE"), ("S001", 4, "UNSELLABLE"), *STOCKED[2:]])
+    shop.run()
+    assert shop.pool()["S000"] == shop.pool()["S001"] == (0, 0, "afn_report", False)
+    assert not {"zeroed_skus", "vanished_skus", "unconfirmed_skus"} & set(shop.attention)
+
+
+def test_the_api_confirms_most_units_first_in_the_fewest_calls(shop):
+    shop.settings(max_vanished_share=0.9, max_zeroed_share=1.0)
+    many = [f"T{n:03d}" for n in range(120)]
+    stock = [(sku, 10 + n, "SELLABLE") for n, sku in enumerate(many)]
+    listed = [(sku, None, "AMAZON_NA") for sku in many]
+    shop.serve(listed, stock)
+    shop.run()
+    shop.at_amazon({sku: n % 3 for n, sku in enumerate(many[:90])})
+    shop.later()
+    shop.serve(listed, stock[100:])
+    before = shop.amazon.world.calls()["calls"].get("getInventorySummaries", 0)
+    shop.run()
+    assert shop.amazon.world.calls()["calls"]["getInventorySummaries"] - before == 2  # 100 SKUs, 50 a call
+    pool = shop.pool()
+    assert {sku: pool[sku] for sku in many[:90]} == {
+        sku: (n % 3, 0, "fba_api", False) for n, sku in enumerate(many[:90])
+    }
+    assert {pool[sku][2:] for sku in many[90:100]} == {("afn_report", True)}  # Amazon does not know them: kept
+    assert shop.attention["unconfirmed_skus"] == 10
+    assert shop.attention["vanished_skus"] == 100
+
+
+@pytest.mark.parametrize("fault", ["403", "500"])
+def test_where_the_api_cannot_be_asked_stock_is_kept_and_the_run_is_green(shop, fault, monkeypatch):
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[1:])
+    body = {"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied."}]}
+    shop.amazon.world.add_fault("getInventorySummaries", "status", status=int(fault), body=body, times=None)
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
+    assert shop.row("outcome") == "success"
+
+
+def test_too_much_vanished_is_refused_and_new_reports_are_asked_for(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    before = shop.pool()
+    shop.later()
+    shop.serve(LISTED, STOCKED[:22])
+    with pytest.raises(
+        DecisionNeededError, match=r"18 of 40 SKUs with FBA stock \(180 of 400 units\).*accept_zeroed_stock"
+    ):
+        shop.run()
+    assert shop.pool() == before
+    assert shop.db.execute("SELECT count(*) FROM fba.report WHERE refused_at IS NOT NULL").fetchone() == (2,)
+    codes = {code for (code,) in shop.db.execute("SELECT code FROM fba.needs_attention").fetchall()}
+    assert {"refused_stock", "failed_run"} <= codes
+    made = shop.amazon.world.calls()["reports_created"][AFN]
+    shop.later(31)
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    assert shop.amazon.world.calls()["reports_created"][AFN] == made + 1
+    assert {code for (code,) in shop.db.execute("SELECT code FROM fba.needs_attention").fetchall()} == set()
+
+
+def test_a_person_accepts_what_was_refused_without_new_reports(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[:22])
+    with pytest.raises(DecisionNeededError):
+        shop.run()
+    made = shop.amazon.world.calls()["reports_created"][AFN]
+    shop.run(accept_zeroed_stock=True)
+    assert shop.amazon.world.calls()["reports_created"][AFN] == made
+    assert [sku for sku, row in shop.pool().items() if row[0] == 0] == SKUS[22:]
+    assert shop.attention["zeroed_skus"] == 18
+
+
+def test_four_skus_with_nearly_all_units_are_kept(shop):
+    big = [(sku, 5000 if n < 4 else 1, "SELLABLE") for n, sku in enumerate(SKUS)]
+    shop.serve(LISTED, big)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, big[4:])
+    shop.run()
+    assert {shop.pool()[sku] for sku in SKUS[:4]} == {(5000, 0, "afn_report", True)}
+    assert shop.attention["unconfirmed_skus"] == 4
+
+
+def test_few_skus_with_many_units_are_refused_by_units(shop):
+    big = [(sku, 500 if n < 5 else 1, "SELLABLE") for n, sku in enumerate([f"X{n:03d}" for n in range(400)])]
+    listed = [(sku, None, "AMAZON_NA") for sku, _, _ in big]
+    shop.serve(listed, big)
+    shop.run()
+    shop.later()
+    shop.serve(listed, big[5:])
+    with pytest.raises(DecisionNeededError, match=r"5 of 400 SKUs with FBA stock \(2500 of 2895 units\)"):
+        shop.run()
+
+
+@pytest.mark.parametrize("include_fbm", [False, True])
+def test_fba_and_fbm_are_judged_apart(shop, include_fbm):
+    """An AFN report of one row in forty: merchant-fulfilled stock would keep every SKU above 0."""
+    shop.settings(include_fbm_quantity=include_fbm)
+    both = [*LISTED, *((sku, 7, "DEFAULT") for sku in SKUS)]
+    shop.serve(both, STOCKED)
+    shop.run()
+    before = shop.pool()
+    shop.later()
+    shop.serve(both, STOCKED[:1])
+    with pytest.raises(DecisionNeededError, match="39 of 40 SKUs with FBA stock"):
+        shop.run()
+    shop.later()
+    shop.serve([*LISTED, *((sku, 7, "DEFAULT") for sku in SKUS[:20])], STOCKED)
+    with pytest.raises(DecisionNeededError, match="20 of 40 SKUs with merchant-fulfilled stock"):
+        shop.run()
+    assert shop.pool() == before
+    shop.later()
+    shop.serve([*LISTED, *((sku, 7, "DEFAULT") for sku in SKUS[1:])], STOCKED)
+    shop.run()
+    assert shop.pool()["S000"] == (10, 7, "afn_report", True)
+    shop.later()
+    shop.serve([*LISTED, *((sku, 7, "DEFAULT") for sku in SKUS[1:])], STOCKED)
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", False)
+
+
+def test_stock_vanishing_hour_after_hour_never_erodes(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    for hour in range(1, 6):
+        shop.later()
+        shop.serve(LISTED, STOCKED[: 40 - 8 * hour] or STOCKED[:1])
+        with pytest.raises(DecisionNeededError):
+            shop.run()
+    assert {row[0] for row in shop.pool().values()} == {10}
+
+
+def test_the_literal_rule_can_be_had(shop):
+    shop.settings(confirm_vanished=False)
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[2:])
+    shop.run()
+    assert shop.pool()["S000"] == (0, 0, "default_zero", False)
+    assert shop.attention["zeroed_skus"] == 2
+    assert shop.amazon.world.calls()["calls"].get("getInventorySummaries", 0) == 0
+
+
+@pytest.mark.parametrize("fetch", [False, True])
+def test_the_api_listing_nothing_for_a_sku_it_gave_stock_for_is_no_zero(shop, fetch):
+    shop.settings(fetch_missing_inventory=True)
+    odd = "S K U 1"
+    shop.serve([*LISTED, (odd, None, "AMAZON_NA")], STOCKED)
+    shop.at_amazon({odd: 7})
+    shop.run()
+    assert shop.pool()[odd] == (7, 0, "fba_api", False)
+    shop.settings(fetch_missing_inventory=fetch)
+    shop.amazon.world.remove_items(SELLER, US, [odd])
+    shop.later()
+    shop.serve([*LISTED, (odd, None, "AMAZON_NA")], STOCKED)
+    shop.run()
+    assert shop.pool()[odd] == (7, 0, "fba_api", True)
+
+
+@pytest.mark.parametrize("kind", ["doubled", "two_members"])
+def test_a_document_that_holds_its_rows_twice_is_refused(shop, kind):
+    shop.run()
+    before = shop.pool()
+    shop.later()
+    shop.amazon.world.damage_report(AFN, kind)
+    with pytest.raises(UnreadableDocumentError, match=r"second header|repeat another line"):
+        shop.run()
+    assert shop.pool() == before
+
+
+def test_a_document_whose_lines_end_in_carriage_returns_is_refused(shop):
+    shop.amazon.world.damage_report(AFN, "carriage_returns")
+    with pytest.raises(UnreadableDocumentError, match="carriage return"):
+        shop.run()
+
+
+def test_quantities_that_jump_are_reported(shop):
+    shop.run()
+    for share in (0.5, 1000.0):
+        shop.later()
+        shop.amazon.world.damage_report(AFN, "quantities_scaled", share=share)
+        shop.run()
+        assert shop.attention["units_jumped"] == 1
+        assert "changed implausibly" in shop.row("summary")
+
+
+def test_a_wrong_label_of_the_charset_changes_no_sku(shop):
+    skus = [f"Größe-{n}" for n in range(20)]
+    listed = [(sku, None, "AMAZON_NA") for sku in skus]
+    shop.serve(listed, [(sku, 5, "SELLABLE") for sku in skus])
+    shop.run()
+    before = shop.pool()
+    shop.later()
+    lines = ["seller-sku\tWarehouse-Condition-code\tQuantity Available", *(f"{sku}\tSELLABLE\t5" for sku in skus)]
+    shop.serve(listed, [])
+    shop.amazon.world.desk.overrides[AFN].clear()
+    shop.amazon.world.override_document(
+        AFN, "\r\n".join([*lines, ""]).encode(), content_type="text/plain; charset=Cp1252"
+    )
+    shop.run()
+    assert shop.pool() == before
+
+
+def test_question_marks_for_letters_find_the_sku_they_stand_for(shop):
+    shop.serve(
+        [("Gr??e-1", None, "AMAZON_NA"), ("Ta?se", None, "AMAZON_NA"), ("plain", None, "AMAZON_NA")],
+        [("Größe-1", 5, "SELLABLE"), ("Tasse", 2, "SELLABLE"), ("plain", 1, "SELLABLE")],
+    )
+    summary = shop.run()
+    assert shop.pool()["Größe-1"] == (5, 0, "afn_report", False)
+    assert "Gr??e-1" not in shop.pool()
+    assert "1 SKU with ? recognised: Größe-1" in summary
+    assert "1 new SKU with ?, perhaps misspelt: Ta?se" in summary
+
+
+def test_conditions_and_channels_are_compared_without_case_and_undocumented_ones_are_named(shop):
+    shop.serve(
+        [("A", None, "amazon_na"), ("B", 4, "default"), ("C", None, "AMAZON_NA")],
+        [("A", 5, "Sellable"), ("C", 3, "Mystery"), ("C", 2, "SELLABLE")],
+    )
+    summary = shop.run()
+    assert {sku: row[:2] for sku, row in shop.pool().items()} == {"A": (5, 0), "B": (0, 4), "C": (2, 0)}
+    assert "1 row with the undocumented value 'Mystery'" in summary
+
+
+def test_an_undocumented_channel_holds_only_its_own_sku(shop):
+    listed = [*LISTED, ("NEW-CHANNEL", 3, "AMAZON_NA"), *((f"N{n:03d}", 1, "DEFAULT") for n in range(200))]
+    shop.serve(listed, STOCKED)
+    shop.run()
+    shop.later()
+    changed = [("NEW-CHANNEL", 3, "FLEX_NA") if sku == "NEW-CHANNEL" else (sku, *rest) for sku, *rest in listed]
+    shop.serve(changed, [("S000", 9, "SELLABLE"), *STOCKED[1:]])
+    shop.run()
+    assert shop.pool()["NEW-CHANNEL"][0] == 3
+    assert shop.pool()["S000"][0] == 9
+    assert shop.attention["kept_skus"] == 1
+
+
+def test_other_columns_and_many_other_rows_are_named_and_counted(shop):
+    shop.run()
+    shop.later()
+    shop.amazon.world.damage_report(AFN, "column_added")
+    summary = shop.run()
+    assert shop.attention["report_drift"] == 1
+    assert "GET_AFN_INVENTORY_DATA has other columns than before (new: new)" in summary
+    shop.later()
+    summary = shop.run()
+    assert "(gone: new)" in summary
+    shop.later()
+    shop.run()
+    assert "report_drift" not in shop.attention
+
+
+def test_a_report_that_hangs_is_asked_for_anew_and_whichever_ends_first_counts(shop):
+    shop.amazon.world.set_clock(processing_seconds=4 * 3600)
+    first = run(RequestReportOperator(task_id="request", report_type=AFN))
+    assert run(RequestReportOperator(task_id="request", report_type=AFN)) == first
+    shop.db.execute("UPDATE fba.report SET requested_at = requested_at - interval '121 minutes'")
+    second = run(RequestReportOperator(task_id="request", report_type=AFN))
+    assert second != first
+    shop.db.execute("UPDATE fba.report SET requested_at = requested_at - interval '121 minutes'")
+    shop.amazon.world.advance(4 * 3600 + 60)
+    assert run(RequestReportOperator(task_id="request", report_type=AFN)) in (first, second)
+    assert shop.amazon.world.calls()["reports_created"][AFN] == 2
+
+
+def test_a_report_that_amazon_describes_as_another_one_is_not_used(shop):
+    report_id = run(RequestReportOperator(task_id="request", report_type=AFN))
+    body = {
+        "reportId": report_id,
+        "reportType": LISTINGS,
+        "marketplaceIds": [US],
+        "processingStatus": "DONE",
+        "createdTime": "2026-11-01T00:00:00Z",
+        "reportDocumentId": "x",
+    }
+    shop.amazon.world.add_fault("getReport", "status", status=200, body=body)
+    with pytest.raises(DecisionNeededError, match=r"describes report .* as another one"):
+        run(WaitForReportOperator(task_id="wait", report_id=report_id))
+
+
+def test_amazons_clock_is_no_age(shop):
+    """An answer that says 2099 must not be reused for ever, nor deferred to 2099."""
+    report_id = run(RequestReportOperator(task_id="request", report_type=AFN))
+    run(WaitForReportOperator(task_id="wait", report_id=report_id))
+    body = {
+        "reportId": report_id,
+        "reportType": AFN,
+        "marketplaceIds": [US],
+        "processingStatus": "DONE",
+        "createdTime": "2099-01-01T00:00:00Z",
+        "reportDocumentId": "x",
+    }
+    from fba_operators.amazon.operations import Report
+    from fba_operators.reports.ledger import ReportLedger
+    from fba_operators.warehouse.database import Warehouse
+
+    ReportLedger(Warehouse(), STORE).record_state(Report.model_validate(body))
+    ((requested, at_amazon),) = shop.db.execute(
+        "SELECT requested_at < now(), amazon_created_at::date::text FROM fba.report"
+    ).fetchall()
+    assert (requested, at_amazon) == (True, "2099-01-01")
+    shop.later(31)
+    assert run(RequestReportOperator(task_id="request", report_type=AFN)) != report_id
+
+
+def test_old_stock_needs_a_person_also_when_the_run_fails(shop):
+    shop.run()
+    assert "stale_stock" not in shop.attention
+    shop.later(7 * 60)
+    shop.amazon.world.add_fault("createReport", "fatal", report_type=AFN)
+    with pytest.raises(DecisionNeededError):
+        shop.run()
+    assert shop.attention["stale_stock"] == 1
+    shop.later(31)
+    shop.run()
+    assert "stale_stock" not in shop.attention
+
+
+def test_thousands_of_rejected_lines_are_counted_and_some_are_kept(shop):
+    shop.settings(max_rejected_share=1.0)
+    shop.serve([*LISTED, *((f"R{n}", "x", "DEFAULT") for n in range(3000))], STOCKED)
+    shop.run()
+    assert shop.attention["rejected_lines"] == 3000
+    assert shop.db.execute("SELECT count(*) FROM fba.rejected_row").fetchone() == (1000,)
+    assert shop.db.execute("SELECT max(rejected_row_count) FROM fba.report").fetchone() == (3000,)
