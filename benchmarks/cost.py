@@ -1,177 +1,146 @@
-"""What a run of each DAG costs in calls to Amazon, beside the least possible, for 1 and 10 stores.
+"""How many calls to Amazon a run of each DAG makes compared with the minimum, for 1 and 10 stores.
 
-The real DAGs run (`dag.test()`), calls are counted at the sandbox, and `fba.run.calls` must say the same. Stores are two to a
-seller. Reports are done when first asked about, so that what is counted is the work and not Amazon's slowness; what
-waiting costs is counted apart, with a clock that is moved instead of waited for.
+The real DAGs run (`dag.test()`). Calls are counted at the sandbox, and `fba.run.calls` must have the same numbers. Each
+seller has two stores. Reports are done at the first poll, so that only the necessary calls are counted; what waiting
+costs is measured separately, with a simulated clock.
 
     python -m benchmarks.cost [stores ...]
 """
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import logging
 import math
-import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from statistics import mean
 from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 
-from benchmarks.common import SHORT, print_short
-from benchmarks.stage import Stage, insert_request, stage
+from benchmarks.common.minimum_calls import compare_with_minimum, differences
+from benchmarks.common.processes import migrate_warehouse, run_python
+from benchmarks.common.stacks import DAGS, INVENTORY, Stack, stack_of_this_process
+from benchmarks.common.summary import MARK, print_summary_row, tables
+from sandbox.merchant.merchant import AFN
 
 SIZES = (1, 10)
-DAGS = ("fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments")
-OURS = {"download": "downloadDocument", "upload": "uploadDocument"}
-# The least for one store: nothing can be known without asking for it, asking once whether it is done, and fetching it.
-REPORT = {"createReport": 1, "getReport": 1, "getReportDocument": 1, "downloadDocument": 1}
-FEED = ("createFeedDocument", "uploadDocument", "createFeed", "getFeed", "getFeedDocument", "downloadDocument")
-LEAST: dict[str, dict[str, int]] = {
-    "fba_get_inventory": {operation: 2 * n for operation, n in REPORT.items()},
-    "fba_send_fulfillment_requests": dict.fromkeys(FEED, 1),
-    "fba_get_shipments": REPORT,
-}
+SANDBOX_NAMES = {"download": "downloadDocument", "upload": "uploadDocument"}  # of what fba.run calls otherwise
+CONTEXT: Any = {"run_id": "benchmark"}  # all that the tasks run here read of Airflow's context
+SENSOR_INTERVAL = 60  # seconds
 
 
-def quiet() -> None:
-    """Only the tables shall be printed."""
-    logging.disable(logging.WARNING)
+def run_dag(dag_id: str) -> str:
+    """Run a DAG in this process; returns its final state."""
+    from fba_operators.amazon import trigger
+
+    trigger.MIN_POLL_INTERVAL = 0.05
+    dag = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
+    return str(dag.test(run_conf={}).state)
 
 
-def run_dag(dag_id: str, conf: dict[str, Any] | None = None) -> str:
-    """Run a DAG in this process; returns the state it ended in."""
-    import importlib
-
-    from fba_operators.amazon import trigger as triggers
-
-    triggers.MIN_POLL_INTERVAL = 0.05
-    made = getattr(importlib.import_module(f"dags.{dag_id}"), dag_id)()
-    return str(made.test(run_conf=conf or {}).state)
-
-
-def count(on: Stage, dag_id: str, conf: dict[str, Any] | None = None) -> Counter[str]:
-    """Calls one run made, counted at the sandbox; raises unless the run succeeded and our own ledger says the same."""
-    on.amazon.world.clear_calls()
-    state = run_dag(dag_id, conf)
-    told = Counter(on.amazon.world.calls()["calls"])
-    with psycopg.connect(on.warehouse_url) as db:
+def count_calls(stack: Stack, dag_id: str) -> Counter[str]:
+    """Run a DAG and count its calls at the sandbox; raise unless it succeeds and fba.run has the same numbers."""
+    stack.amazon.world.clear_calls()
+    state = run_dag(dag_id)
+    made = Counter(stack.amazon.world.calls()["calls"])
+    with psycopg.connect(stack.warehouse_url) as db:
         query = (
             "SELECT operation, sum(n::int) FROM fba.run CROSS JOIN jsonb_each_text(calls) AS c (operation, n)"
             " WHERE run_id = (SELECT run_id FROM fba.run WHERE dag_id = %s ORDER BY started_at DESC LIMIT 1)"
             " AND dag_id = %s GROUP BY 1"
         )
-        ours = Counter({OURS.get(name, name): int(n) for name, n in db.execute(query, (dag_id, dag_id))})
-    if state != "success" or told != ours:
-        raise RuntimeError(f"{dag_id} ended {state}; at Amazon {dict(told)}, in fba.run {dict(ours)}")
-    return told
+        recorded = Counter({SANDBOX_NAMES.get(name, name): int(n) for name, n in db.execute(query, (dag_id, dag_id))})
+    if state != "success" or made != recorded:
+        raise RuntimeError(f"{dag_id} ended as {state}; calls at the sandbox {dict(made)}, in fba.run {dict(recorded)}")
+    return made
 
 
-def add_requests(on: Stage) -> None:
-    """Give every store one request that is ready to be sent."""
-    with psycopg.connect(on.warehouse_url) as db:
-        for store in on.stores:
-            query = "SELECT min(sku) FROM fba.global_inventory_pool WHERE store = %s AND fba_quantity > 5 AND sku LIKE 'SKU-%%'"
-            ((sku,),) = db.execute(query, (store,))
-            insert_request(db, store, f"FR-{store}", sku)
-
-
-def beside_least(dag_id: str, calls: Counter[str], stores: int) -> tuple[int, int, str]:
-    """Calls but for tokens, the least possible, and what was beyond it."""
-    told = Counter({name: n for name, n in calls.items() if name != "token"})
-    least = Counter({name: n * stores for name, n in LEAST[dag_id].items()})
-    extra = ", ".join(f"{told[name] - least[name]:+d} {name}" for name in told | least if told[name] != least[name])
-    return told.total(), least.total(), extra or "none"
-
-
-def measure(stores: int) -> None:
-    """Print rows for one number of stores: each DAG once, then again inside the cool-down, then after a lost answer."""
-    with stage(stores) as on:
-        quiet()
+def measure_runs(stores: int) -> None:
+    """Print the rows of one number of stores: each DAG once, then the first again within the cool-down."""
+    with stack_of_this_process(stores) as stack:
+        logging.disable(logging.WARNING)
         tokens = 0
         for dag_id in DAGS:
-            if dag_id == "fba_send_fulfillment_requests":
-                add_requests(on)
-            elif dag_id == "fba_get_shipments":
-                for seller_id in on.amazon.world.merchants:
-                    on.amazon.world.ship_now(seller_id, parts=1)
-            calls = count(on, dag_id)
+            stack.prepare_run(dag_id)
+            calls = count_calls(stack, dag_id)
             tokens += calls["token"]
-            made, least, extra = beside_least(dag_id, calls, stores)
-            print(f"| {dag_id} | {stores} | {made} | {least} | {extra} | {calls['token']} |", flush=True)
-            print_short(f"{dag_id}, a run for {stores} stores", f"{made} calls", f"{least}: the least", made / least)
-        again = count(on, "fba_get_inventory")
-        print(
-            f"| fba_get_inventory, again inside 30 minutes | {stores} | {again.total()} | 0 |"
-            f" {', '.join(f'{n:+d} {name}' for name, n in again.items()) or 'none'} | {again['token']} |",
-            flush=True,
-        )
-        print(f"| the hour's tokens, of {(stores + 1) // 2} sellers | {stores} | {tokens} | {(stores + 1) // 2} | | |")
+            made, minimum, extra = compare_with_minimum(dag_id, calls, stores)
+            print(f"| {dag_id} | {stores} | {made} | {minimum} | {extra} | {calls['token']} |", flush=True)
+            what = f"{dag_id}, a run for {stores} stores"
+            print_summary_row(what, f"{made} calls", f"{minimum}: the minimum", made / minimum)
+        again = count_calls(stack, INVENTORY)
+        cells = f"{stores} | {again.total()} | 0 | {differences(again, Counter())} | {again['token']}"
+        print(f"| {INVENTORY}, again within 30 minutes | {cells} |")
+        sellers = len(set(stack.sellers.values()))
+        print(f"| tokens of one hour, sellers: {sellers} | {stores} | {tokens} | {sellers} | | |", flush=True)
 
 
-def measure_asking_and_waiting() -> None:
-    """Print what asking for one report and waiting for it costs."""
-    with stage(1) as on:
-        quiet()
-        from fba_operators.warehouse.database import Warehouse
-
-        Warehouse().migrate()
-        reuse(on)
-        waiting(on)
+def measure_one_report() -> None:
+    """Print what requesting one report and waiting for it costs."""
+    with stack_of_this_process(1) as stack:
+        logging.disable(logging.WARNING)
+        migrate_warehouse(stack.environment)
+        print_requests(stack)
+        print_waits(stack)
 
 
-def reuse(on: Stage) -> None:
-    """Print how many reports Amazon made where one is enough."""
+def print_requests(stack: Stack) -> None:
+    """Print how many reports Amazon creates where one is enough."""
     from fba_operators.errors import LostAnswerError
     from fba_operators.operators import RequestReportOperator
 
-    world, report_type = on.amazon.world, "GET_AFN_INVENTORY_DATA"
+    world = stack.amazon.world
 
-    def ask() -> str:
-        task = RequestReportOperator(task_id="ask", conn_id=on.stores[0], report_type=report_type)
-        return task.work(no_context())
+    def request() -> str:
+        operator = RequestReportOperator(task_id="request", conn_id=stack.stores[0], report_type=AFN)
+        return operator.work(CONTEXT)
 
-    def cool_down() -> None:
+    def end_cool_down() -> None:
         world.advance(1900)
-        with psycopg.connect(on.warehouse_url) as db:
+        with psycopg.connect(stack.warehouse_url) as db:
             db.execute("UPDATE fba.report SET status = 'DONE', requested_at = requested_at - interval '32 minutes'")
 
-    def lost() -> None:
+    def lose_answer() -> None:
         world.add_fault("createReport", "reset_after")
         try:
-            ask()
+            request()
         except LostAnswerError:
-            ask()
+            request()
         else:
-            raise RuntimeError("no answer was lost")
+            raise RuntimeError("the sandbox answered although a lost answer was scripted")
 
-    def twice() -> None:
-        if ask() != ask():
-            raise RuntimeError("a second report was used")
+    def request_twice() -> None:
+        if request() != request():
+            raise RuntimeError("the second request did not reuse the report of the first")
 
-    print("\n| what happens | reports made | createReport | getReports |")
+    cases: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("requested twice in a row", request_twice),
+        ("answer lost, then retried", lose_answer),
+    )
+    print("\n| what happens | reports created | createReport | getReports |")
     print("|---|---:|---:|---:|")
-    for what, happen in (("asked for twice at once", twice), ("answer lost, then a retry", lost)):
-        cool_down()
+    for what, happens in cases:
+        end_cool_down()
         world.clear_calls()
-        happen()
-        told = world.calls()
-        made, calls = told["reports_created"].get(report_type, 0), Counter(told["calls"])
-        print(f"| {what} | {made} | {calls['createReport']} | {calls['getReports']} |")
+        happens()
+        counts = world.calls()
+        created, calls = counts["reports_created"].get(AFN, 0), Counter(counts["calls"])
+        print(f"| {what} | {created} | {calls['createReport']} | {calls['getReports']} |")
 
 
-def waiting(on: Stage) -> None:
-    """Print what one wait costs, with a clock that is moved: questions asked, and seconds from done to seen."""
-    import asyncio
-    import time
-
-    from fba_operators.amazon import trigger as triggers
+def print_waits(stack: Stack) -> None:
+    """Print what one wait costs, with a simulated clock: the number of polls, and seconds from DONE until it is noticed."""
+    from fba_operators.amazon import trigger as trigger_module
     from fba_operators.amazon.hook import SellingPartnerHook
     from fba_operators.amazon.trigger import ProcessingTrigger
 
-    world = on.amazon.world
+    world = stack.amazon.world
     now = time.time()
 
     async def sleep(seconds: float) -> None:
@@ -179,19 +148,20 @@ def waiting(on: Stage) -> None:
         now += seconds
         world.advance(seconds)
 
-    triggers.MIN_POLL_INTERVAL = 2.0
-    setattr(triggers, "time", SimpleNamespace(time=lambda: now))  # noqa: B010
-    setattr(triggers, "asyncio", SimpleNamespace(sleep=sleep, get_running_loop=asyncio.get_running_loop))  # noqa: B010
-    hook = SellingPartnerHook(on.stores[0])
+    trigger_module.MIN_POLL_INTERVAL = 2.0
+    setattr(trigger_module, "time", SimpleNamespace(time=lambda: now))  # noqa: B010
+    setattr(trigger_module, "asyncio", SimpleNamespace(sleep=sleep))  # noqa: B010
+    hook = SellingPartnerHook(stack.stores[0])
 
     def await_report(seconds: float) -> tuple[int, float]:
+        """Polls until a report that takes so long is noticed, and the delay."""
         world.advance(7200)
         world.set_clock(processing_seconds=seconds)
-        with psycopg.connect(on.warehouse_url) as db:
-            db.execute("DELETE FROM fba.rate_limit")  # our buckets go by the real clock
-        report_id, began = hook.create_report("GET_AFN_INVENTORY_DATA"), now
+        with psycopg.connect(stack.warehouse_url) as db:
+            db.execute("DELETE FROM fba.rate_limit")  # the warehouse's buckets use the real clock
+        report_id, began = hook.create_report(AFN), now
         trigger = ProcessingTrigger(
-            conn_id=on.stores[0],
+            conn_id=stack.stores[0],
             warehouse_conn_id="fba_warehouse",
             kind="report",
             amazon_id=report_id,
@@ -200,55 +170,48 @@ def waiting(on: Stage) -> None:
         )
         before = world.calls()["calls"].get("getReport", 0)
 
-        async def first() -> dict[str, Any]:
+        async def first_event() -> dict[str, Any]:
             return dict((await anext(trigger.run())).payload)
 
-        event = asyncio.run(first())
+        event = asyncio.run(first_event())
         if (event["state"] or {}).get("processingStatus") != "DONE":
-            raise RuntimeError(f"not what was to be measured: {event['state']}")
+            raise RuntimeError(f"the trigger must fire when the report is DONE, not with the state {event['state']}")
         return world.calls()["calls"]["getReport"] - before, now - began - seconds
 
-    print("\n| Amazon takes | questions | seen after done | a sensor each minute (reckoned) | seen after done |")
+    print(
+        "\n| Amazon takes | polls | noticed after DONE | polls of a sensor every minute (calculated) | noticed after DONE |"
+    )
     print("|---:|---:|---:|---:|---:|")
     for minutes in (0.5, 2, 5, 15, 30, 60):
-        # Several lengths, so that no phase of the questions decides what is shown.
-        lengths = [minutes * 60 + offset for offset in (0, 7, 14, 21, 28)]
-        seen = [await_report(length) for length in lengths]
-        pokes = [math.ceil(length / 60) for length in lengths]
+        # The mean over several durations, so that it does not matter when in an interval a report is done.
+        durations = [minutes * 60 + offset for offset in (0, 7, 14, 21, 28)]
+        waits = [await_report(duration) for duration in durations]
+        pokes = [math.ceil(duration / SENSOR_INTERVAL) for duration in durations]
         cells = (
-            mean([questions for questions, _ in seen]),
-            mean([late for _, late in seen]),
-            mean([poke + 1 for poke in pokes]),
-            mean([poke * 60 - length for poke, length in zip(pokes, lengths, strict=True)]),
+            f"{mean([polls for polls, _ in waits]):.0f}",
+            f"{mean([delay for _, delay in waits]):.0f} s",
+            f"{mean(pokes) + 1:.0f}",
+            f"{mean([n * SENSOR_INTERVAL - each for n, each in zip(pokes, durations, strict=True)]):.0f} s",
         )
-        print(f"| {minutes:g} min | {cells[0]:.0f} | {cells[1]:.0f} s | {cells[2]:.0f} | {cells[3]:.0f} s |")
-
-
-def no_context() -> Any:
-    """What a task that looks at nothing of Airflow's gets."""
-    return {"run_id": "benchmark"}
+        print(f"| {minutes:g} min | {' | '.join(cells)} |")
 
 
 def main(sizes: tuple[int, ...]) -> None:
-    """Print the tables, each part in a process of its own, because Airflow reads its settings once."""
-    print("| run | stores | calls | least | beyond the least | tokens |\n|---|---:|---:|---:|---|---:|", flush=True)
-    short: list[str] = []
-    for part in (*map(str, sizes), "waits"):
-        child = subprocess.run(
-            [sys.executable, "-m", __spec__.name, "--part", part], capture_output=True, text=True, check=False
-        )
-        if child.returncode:
-            raise RuntimeError(child.stderr[-3000:])
-        lines = child.stdout.splitlines()
-        print("".join(f"{line}\n" for line in lines if line.startswith("|") or not line), end="", flush=True)
-        short = [line for line in lines if line.startswith(SHORT)] or short  # of the most stores
-    print("\n".join(short))
+    """Print the tables, each part in a separate process, because Airflow reads its settings once."""
+    print("| run | stores | calls | minimum | difference | tokens |\n|---|---:|---:|---:|---|---:|", flush=True)
+    summary: list[str] = []
+    for part in (*map(str, sizes), "one-report"):
+        output = run_python("-m", __spec__.name, "--part", part)
+        print(tables(output), end="", flush=True)
+        rows = [line for line in output.splitlines() if line.startswith(MARK)]
+        summary = rows or summary  # that of the largest size is shown
+    print("\n".join(summary))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--part", "waits"]:
-        measure_asking_and_waiting()
+    if sys.argv[1:] == ["--part", "one-report"]:
+        measure_one_report()
     elif sys.argv[1:2] == ["--part"]:
-        measure(int(sys.argv[2]))
+        measure_runs(int(sys.argv[2]))
     else:
         main(tuple(map(int, sys.argv[1:])) or SIZES)

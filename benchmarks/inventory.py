@@ -1,10 +1,10 @@
-"""How far fba_get_inventory's own work is from the limit, for 100 thousand, 1 and 2 million listings.
+"""How long fba_get_inventory's own work takes compared with the lower bound, for 100 thousand, 1 and 2 million listings.
 
-The work: the operator's load and merge, from the downloaded documents to the committed pool, in a process of its own,
-against a PostgreSQL with default durability. Amazon's part (making and sending the documents) is left out: they are read
-from disk in the chunks a download would bring.
+The work: the operator's load and merge, from the downloaded documents to the committed pool, in a separate process,
+with PostgreSQL's default durability. Amazon's part (generating and sending the documents) is left out: they are read
+from disk in chunks of the size of a download's.
 
-The limit, taken in the same run: gunzip of the same documents, plus bare COPYs of the already prepared rows into the
+The lower bound, measured in the same run: gunzip of the same documents, plus bare COPYs of the finished rows into the
 same tables with their keys (both parsed copies and the pool).
 
     python -m benchmarks.inventory [listings ...]
@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import bench, print_head, print_loads, print_row, read_documents_from, report_cost
+from benchmarks.common.loads import load_bench, measure, print_head, print_row, print_summary, read_documents_from
+from sandbox.merchant.merchant import AFN, LISTINGS
 
 SIZES = (100_000, 1_000_000, 2_000_000)
 TABLES = ("amazon_all_listings_report", "amazon_afn_inventory_report", "global_inventory_pool")
@@ -55,14 +56,14 @@ HEADER = [
 
 
 def listings(n: int) -> Iterator[str]:
-    """Rows as Amazon writes them: two in three fulfilled by Amazon with a blank quantity."""
+    """Lines of a listings report as Amazon writes them: two rows in three fulfilled by Amazon, with a blank quantity."""
     yield "\t".join(HEADER)
     for i in range(n):
         amazon = i % 3 != 0
         row = dict.fromkeys(HEADER, "")
         row |= {
             "item-name": f"Item number {i}, blue, in a box of {i % 12 + 1}, with a title of usual length",
-            "item-description": f"What there is to say about item {i}. " * 4,
+            "item-description": f"The description of item number {i}. " * 4,
             "listing-id": f"0708Q{i:07d}",
             "seller-sku": f"SKU-{i:08d}",
             "price": f"{i % 500 + 1}.99",
@@ -82,7 +83,7 @@ def listings(n: int) -> Iterator[str]:
 
 
 def afn(n: int) -> Iterator[str]:
-    """Rows for the SKUs at Amazon: SELLABLE, and every fourth also UNSELLABLE."""
+    """Lines of an AFN inventory report for the SKUs fulfilled by Amazon: SELLABLE, and every fourth also UNSELLABLE."""
     yield "seller-sku\tfulfillment-channel-sku\tasin\tcondition-type\tWarehouse-Condition-code\tQuantity Available"
     for i in range(n):
         if i % 3:
@@ -92,34 +93,34 @@ def afn(n: int) -> Iterator[str]:
 
 
 def work(folder: Path, listings_report_id: str, afn_report_id: str) -> None:
-    """Be the worker process: merge two reports, print what it took."""
-    import fba_operators.inventory.update_pool  # noqa: F401 - the task imports it when it begins, which is not what is measured
+    """Be the worker process: merge two reports, print the measurement."""
+    import fba_operators.inventory.update_pool  # noqa: F401 - so that the import, which the task does first, is not measured
     from fba_operators.operators import MergeInventoryOperator
 
     read_documents_from(folder)
     merge = MergeInventoryOperator(task_id="merge", listings_report_id=listings_report_id, afn_report_id=afn_report_id)
     context: Any = {"run_id": "benchmark", "outlet_events": None}
-    report_cost(lambda: merge.work(context))
+    measure(lambda: merge.work(context))
 
 
 def main(sizes: tuple[int, ...]) -> None:
-    """Measure a first load, and a rerun on new reports in which nothing changed; print one Markdown table."""
-    with bench("benchmarks.inventory") as stand:
+    """Measure a first load, and a rerun with new reports of the same rows; print one Markdown table."""
+    with load_bench("benchmarks.inventory") as bench:
         print_head("listings")
         for n in sizes:
-            stand.write_document("listings", listings(n))
-            stand.write_document("afn", afn(n))
-            stand.fresh_warehouse()
-            taken = []
+            bench.write_document("listings", listings(n))
+            bench.write_document("afn", afn(n))
+            bench.create_warehouse()
+            loads = []
             for number in (1, 2):
-                stand.ledger_entry("GET_MERCHANT_LISTINGS_ALL_DATA", f"L{number}", "listings")
-                stand.ledger_entry("GET_AFN_INVENTORY_DATA", f"A{number}", "afn")
-                taken.append(stand.measured(f"L{number}", f"A{number}"))
-            if [told["told"]["changed"] for told in taken] != [n, 0]:
-                raise RuntimeError(f"not what was to be measured: {taken}")
-            limit = stand.limit_seconds(("listings", "afn"), TABLES)
-            print_row(n, limit, *taken)
-        print_loads(f"{n:,} listings to the pool", limit, *taken)
+                bench.insert_ledger_entry(LISTINGS, f"L{number}", "listings")
+                bench.insert_ledger_entry(AFN, f"A{number}", "afn")
+                loads.append(bench.run_worker(f"L{number}", f"A{number}"))
+            if [load["counts"]["changed"] for load in loads] != [n, 0]:
+                raise RuntimeError(f"the first load must change {n} SKUs and the rerun none: {loads}")
+            bound = bench.lower_bound(("listings", "afn"), TABLES)
+            print_row(n, bound, *loads)
+        print_summary(f"{n:,} listings to the pool", bound, *loads)
 
 
 if __name__ == "__main__":

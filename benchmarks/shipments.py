@@ -1,8 +1,8 @@
-"""How far the load of a shipments report is from the limit, for 100 thousand and 1 million rows.
+"""How long the load of a shipments report takes compared with the lower bound, for 100 thousand and 1 million rows.
 
-The work: the operator's load, from the downloaded document to the committed rows, in a process of its own, against a
-PostgreSQL with default durability. The limit, taken in the same run: gunzip of the same document, plus bare COPYs of
-the already prepared rows into the same two tables with their keys.
+The work: the operator's load, from the downloaded document to the committed rows, in a separate process, with
+PostgreSQL's default durability. The lower bound, measured in the same run: gunzip of the same document, plus bare COPYs
+of the finished rows into the same two tables with their keys.
 
     python -m benchmarks.shipments [rows ...]
 """
@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import bench, print_head, print_loads, print_row, read_documents_from, report_cost
+from benchmarks.common.loads import load_bench, measure, print_head, print_row, print_summary, read_documents_from
+from sandbox.merchant.merchant import SHIPMENTS
 
 SIZES = (100_000, 1_000_000)
 TABLES = ("amazon_fulfilled_shipments_report", "shipment_item")
 
 
 def shipments(n: int) -> Iterator[str]:
-    """Rows as Amazon writes them: three in four with a shipment-item-id, one in ten of a fulfillment request."""
+    """Lines as Amazon writes them: three rows in four with a shipment-item-id, one in ten of a fulfillment request."""
     from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
 
     header = FULFILLED_SHIPMENTS.amazon_columns[:48]
@@ -66,32 +67,32 @@ def shipments(n: int) -> Iterator[str]:
 
 
 def work(folder: Path, report_id: str) -> None:
-    """Be the worker process: load one report, print what it took."""
-    import fba_operators.shipments.load_rows  # noqa: F401 - the task imports it when it begins, which is not what is measured
+    """Be the worker process: load one report, print the measurement."""
+    import fba_operators.shipments.load_rows  # noqa: F401 - so that the import, which the task does first, is not measured
     from fba_operators.operators import LoadShipmentsOperator
 
     read_documents_from(folder)
     load = LoadShipmentsOperator(task_id="load", report_id=report_id)
     context: Any = {"run_id": "benchmark", "outlet_events": None}
-    report_cost(lambda: dict(load.work(context)["counts"]))
+    measure(lambda: dict(load.work(context)["counts"]))
 
 
 def main(sizes: tuple[int, ...]) -> None:
     """Measure a first load, and the same rows in a later report; print one Markdown table."""
-    with bench("benchmarks.shipments") as stand:
+    with load_bench("benchmarks.shipments") as bench:
         print_head("rows")
         for n in sizes:
-            stand.write_document("shipments", shipments(n))
-            stand.fresh_warehouse()
-            taken = []
+            bench.write_document("shipments", shipments(n))
+            bench.create_warehouse()
+            loads = []
             for number in (1, 2):
-                stand.ledger_entry("GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL", f"S{number}", "shipments")
-                taken.append(stand.measured(f"S{number}"))
-            if [told["told"].get("new", 0) for told in taken] != [n, 0]:
-                raise RuntimeError(f"not what was to be measured: {taken}")
-            limit = stand.limit_seconds(("shipments",), TABLES)
-            print_row(n, limit, *taken)
-        print_loads(f"{n:,} shipments to their rows", limit, *taken)
+                bench.insert_ledger_entry(SHIPMENTS, f"S{number}", "shipments")
+                loads.append(bench.run_worker(f"S{number}"))
+            if [load["counts"].get("new", 0) for load in loads] != [n, 0]:
+                raise RuntimeError(f"the first load must insert {n} rows and the rerun none: {loads}")
+            bound = bench.lower_bound(("shipments",), TABLES)
+            print_row(n, bound, *loads)
+        print_summary(f"{n:,} shipments to their rows", bound, *loads)
 
 
 if __name__ == "__main__":
