@@ -13,6 +13,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from devstack.airflow import store_connection
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE
 from fba_operators.operators import (
     AmazonRetryPolicy,
     ClaimRequestsOperator,
@@ -23,9 +25,9 @@ from fba_operators.operators import (
     WaitForFeedOperator,
 )
 from fba_operators.warehouse.database import Warehouse
-from tests.helpers import context, run
+from tests.helpers import calls_of, context, run
+from tests.stores import OTHER_SELLER, SELLER, STORE, US
 
-SELLER, US, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
 PERSONAL = {
     "ship_to_name": "Wilhelmina Secret",
     "ship_to_address_1": "77 Hidden Lane",
@@ -124,7 +126,7 @@ class Merchant:
 
     def called(self, operation: str) -> int:
         """How often Amazon was called."""
-        return self.amazon.world.calls()["calls"].get(operation, 0)
+        return calls_of(self.amazon, operation)
 
     def quota(self) -> None:
         """Fill up every quota."""
@@ -232,11 +234,19 @@ def look_up(shop, times=2):
         shop.pass_time(11)
 
 
+def foreign_feed(content=b"<x/>"):
+    """Another program of the same seller submits a feed of the same type; returns its id."""
+    hook = SellingPartnerHook()
+    document_id, url = hook.create_feed_document(CONTENT_TYPE)
+    hook.upload_feed_document(url, content, CONTENT_TYPE)
+    return hook.create_feed(FEED_TYPE, document_id)
+
+
 @contextmanager
 def other_seller(shop):
     """Meanwhile the connection has another seller's credentials."""
-    told = shop.amazon.world.add_merchant("AOTHERSELLER", [US], listings=5)
-    secrets = {"refresh_token": told["refresh_token"], "seller_id": "AOTHERSELLER"}
+    told = shop.amazon.world.add_merchant(OTHER_SELLER, [US], listings=5)
+    secrets = {"refresh_token": told["refresh_token"], "seller_id": OTHER_SELLER}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(shop.amazon.url, **secrets))
         yield

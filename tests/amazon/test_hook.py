@@ -22,12 +22,8 @@ from fba_operators.errors import (
     ThrottledError,
     UnavailableError,
 )
-
-AFN = "GET_AFN_INVENTORY_DATA"
-
-
-def calls(amazon, operation):
-    return amazon.world.calls()["calls"].get(operation, 0)
+from tests.helpers import calls_of
+from tests.stores import AFN, LISTINGS, SELLER, US
 
 
 def test_user_agent_has_amazons_form_and_length():
@@ -45,7 +41,7 @@ def test_user_agent_escapes_what_amazon_reserves(monkeypatch):
 def test_one_token_call_for_all_hooks_of_a_credential(amazon, warehouse):
     for _ in range(3):
         SellingPartnerHook().get_marketplace_participations()
-    assert calls(amazon, "token") == 1
+    assert calls_of(amazon, "token") == 1
 
 
 def test_token_is_encrypted_at_rest(amazon, warehouse, warehouse_url):
@@ -72,15 +68,15 @@ def test_a_token_kept_with_a_lost_fernet_key_is_replaced(amazon, warehouse, ware
     with psycopg.connect(warehouse_url) as db:
         db.execute("UPDATE fba.lwa_token SET token = %s", (Fernet(Fernet.generate_key()).encrypt(b"Atza|old"),))
     SellingPartnerHook().get_marketplace_participations()
-    assert calls(amazon, "token") == 2
+    assert calls_of(amazon, "token") == 2
 
 
 def test_a_new_refresh_token_works_at_once(amazon, warehouse, monkeypatch):
     SellingPartnerHook().access_token()
-    renewed = amazon.world.change_credentials("A1SANDBOXSELLER", refresh_token="Atzr|renewed")
+    renewed = amazon.world.change_credentials(SELLER, refresh_token="Atzr|renewed")
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, refresh_token=renewed["refresh_token"]))
     SellingPartnerHook().access_token()
-    assert calls(amazon, "token") == 2
+    assert calls_of(amazon, "token") == 2
 
 
 def test_an_expired_token_is_renewed_once(amazon, warehouse):
@@ -88,14 +84,14 @@ def test_an_expired_token_is_renewed_once(amazon, warehouse):
     hook.get_marketplace_participations()
     amazon.world.add_fault(operation="getMarketplaceParticipations", fault="expired_token")
     hook.get_marketplace_participations()
-    assert calls(amazon, "token") == 2
+    assert calls_of(amazon, "token") == 2
 
 
 def test_a_token_refused_again_and_again_is_an_error(amazon, warehouse):
     amazon.world.add_fault(operation="getMarketplaceParticipations", fault="expired_token", times=None)
     with pytest.raises(CredentialsError, match="denies access"):
         SellingPartnerHook().get_marketplace_participations()
-    assert calls(amazon, "token") == 2
+    assert calls_of(amazon, "token") == 2
 
 
 @pytest.mark.parametrize(
@@ -107,7 +103,7 @@ def test_wrong_credentials_say_what_to_do_and_show_no_secret(amazon, warehouse, 
     with pytest.raises(CredentialsError, match=advice) as caught:
         SellingPartnerHook().access_token()
     assert "Atzr|" not in str(caught.value)
-    assert calls(amazon, "token") == 1
+    assert calls_of(amazon, "token") == 1
 
 
 def test_a_connection_without_fields_says_which(amazon, monkeypatch):
@@ -129,7 +125,7 @@ def test_a_role_that_is_missing_is_explained(amazon, warehouse):
     with pytest.raises(CredentialsError, match="role") as caught:
         SellingPartnerHook().create_report(AFN)
     assert caught.value.request_id
-    assert calls(amazon, "token") == 1
+    assert calls_of(amazon, "token") == 1
 
 
 def test_a_fault_that_passes_is_waited_out(amazon, warehouse):
@@ -146,25 +142,25 @@ def test_create_report_is_never_repeated_blindly(amazon, warehouse, fault):
     amazon.world.add_fault(operation="createReport", fault=fault)
     with pytest.raises(LostAnswerError):
         SellingPartnerHook().create_report(AFN)
-    assert calls(amazon, "createReport") == 1
+    assert calls_of(amazon, "createReport") == 1
 
 
 def test_what_amazon_refuses_is_not_repeated(amazon, warehouse):
     with pytest.raises(RequestRefusedError, match="HTTP 400") as caught:
         SellingPartnerHook().create_report("GET_NO_SUCH_REPORT")
     assert caught.value.code == "InvalidInput"
-    assert calls(amazon, "createReport") == 1
+    assert calls_of(amazon, "createReport") == 1
 
 
 def test_scarce_calls_share_one_bucket_and_never_go_into_debt(amazon, warehouse):
     hooks = [SellingPartnerHook() for _ in range(3)]
     for number in range(15):
-        hooks[number % 3].create_report("GET_MERCHANT_LISTINGS_ALL_DATA")
+        hooks[number % 3].create_report(LISTINGS)
     for _ in range(2):
         with pytest.raises(ThrottledError) as caught:
-            hooks[0].create_report("GET_MERCHANT_LISTINGS_ALL_DATA")
+            hooks[0].create_report(LISTINGS)
         assert timedelta(seconds=40) < caught.value.until - datetime.now(UTC) < timedelta(seconds=61)
-    assert calls(amazon, "createReport") == 15
+    assert calls_of(amazon, "createReport") == 15
 
 
 def test_stores_that_ask_for_stock_at_once_share_amazons_rate(amazon, warehouse):
@@ -188,7 +184,7 @@ def test_amazons_429_empties_the_bucket(amazon, warehouse):
     assert caught.value.until - datetime.now(UTC) > timedelta(seconds=40)
     with pytest.raises(ThrottledError):
         SellingPartnerHook().create_report(AFN)
-    assert calls(amazon, "createReport") == 1
+    assert calls_of(amazon, "createReport") == 1
 
 
 def test_amazon_may_grant_another_rate(amazon, warehouse, warehouse_url):
@@ -201,9 +197,9 @@ def test_amazon_may_grant_another_rate(amazon, warehouse, warehouse_url):
 
 def test_get_reports_reads_every_page(amazon, warehouse):
     hook = SellingPartnerHook()
-    ids = {hook.create_report("GET_MERCHANT_LISTINGS_ALL_DATA") for _ in range(3)}
+    ids = {hook.create_report(LISTINGS) for _ in range(3)}
     since = datetime.now(UTC) - timedelta(hours=1)
-    found = list(hook.get_reports("GET_MERCHANT_LISTINGS_ALL_DATA", created_since=since))
+    found = list(hook.get_reports(LISTINGS, created_since=since))
     assert {report.report_id for report in found} == ids
 
 
@@ -217,7 +213,7 @@ def test_a_cut_download_is_an_error_that_shows_no_url(amazon, warehouse):
 
 
 def test_stock_is_asked_in_the_way_amazon_can_answer(amazon, warehouse):
-    truth = amazon.world.truth("A1SANDBOXSELLER", "ATVPDKIKX0DER", False, True)
+    truth = amazon.world.truth(SELLER, US, False, True)
     known = {sku: told["fba"] for sku, told in truth.items() if told["source"] == "fba_api"}
     plain = {sku: quantity for sku, quantity in known.items() if "," not in sku}
     assert plain

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from devstack.airflow import PROJECT
+from tests.helpers import build_dag
 
 DAGS = sorted((PROJECT / "dags").glob("*.py"))
 
@@ -23,8 +24,6 @@ def test_a_dag_file_loads_quickly(dag):
 
 
 def test_file_function_and_dag_have_one_name():
-    from importlib import import_module
-
     assert DAGS
     for path in DAGS:
-        assert getattr(import_module(f"dags.{path.stem}"), path.stem)().dag_id == path.stem
+        assert build_dag(path.stem).dag_id == path.stem

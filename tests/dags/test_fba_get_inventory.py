@@ -6,34 +6,13 @@ import re
 from copy import deepcopy
 from datetime import timedelta
 
-import psycopg
 import pytest
 
-from devstack.airflow import store_connection
 from sandbox.world.world import DEFAULT_MERCHANT
+from tests.stores import OTHER_SELLER, SELLER, US
 
 pytestmark = pytest.mark.usefixtures("airflow_database")
-SELLER, US = "A1SANDBOXSELLER", "ATVPDKIKX0DER"
-
-
-@pytest.fixture
-def dag():
-    """A DAG for one test only: dag.test() writes the run's conf into it."""
-    from dags.fba_get_inventory import fba_get_inventory
-
-    return fba_get_inventory()
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
-
-
-@pytest.fixture
-def airflow_sql(postgres):
-    with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+DAG_ID = "fba_get_inventory"
 
 
 def quantities(sql, store):
@@ -70,17 +49,8 @@ def test_one_run_fills_the_pool_and_leaks_nothing(amazon, dag, warehouse_url, sq
     assert all(re.fullmatch(r'"?\d+"?', str(value)) for value in ids)
 
 
-def test_two_stores_one_failing_the_other_complete_and_the_run_red(
-    amazon, dag, warehouse_url, sql, tmp_path, monkeypatch
-):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {}, amazon_other: {}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
-    other = amazon.world.add_merchant("AOTHERSELLER", [US], listings=60)
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_AMAZON_OTHER",
-        store_connection(amazon.url, refresh_token=other["refresh_token"], seller_id="AOTHERSELLER"),
-    )
-    amazon.world.add_fault("createReport", "fatal", seller_id="AOTHERSELLER")
+def test_two_stores_one_failing_the_other_complete_and_the_run_red(amazon, dag, warehouse_url, sql, two_stores):
+    amazon.world.add_fault("createReport", "fatal", seller_id=OTHER_SELLER)
     run = dag.test(run_conf={"stores": ["amazon_us", "amazon_other"]})
     assert run.state == "failed"
     assert quantities(sql, "amazon_us") == truth(amazon, SELLER)

@@ -5,34 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
-from devstack.airflow import store_connection
-from tests.shipments.test_load_rows import progress, request
-from tests.shipping import JAPANESE, NAME, PERSON, SELLER, STORE, US, document, orders_at_amazon, row
+from tests.shipping import JAPANESE, PERSON, add_request, document, orders_at_amazon, progress, row
+from tests.stores import OTHER_SELLER, SELLER, SHIPMENTS_REPORT, STORE, US
 
 pytestmark = pytest.mark.usefixtures("airflow_database")
-
-
-@pytest.fixture
-def dag():
-    """A DAG for one test only: dag.test() writes the run's conf into it."""
-    from dags.fba_get_shipments import fba_get_shipments
-
-    return fba_get_shipments()
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
-
-
-@pytest.fixture
-def airflow_sql(postgres):
-    with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+DAG_ID = "fba_get_shipments"
 
 
 def states_of(run):
@@ -43,7 +22,7 @@ def test_one_run_attaches_what_was_shipped_and_tells_of_no_person(
     amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog
 ):
     for number in ("FR-1", "FR-2"):
-        request(sql, number, ("AFN-PLAIN", 3))
+        add_request(sql, number, ("AFN-PLAIN", 3))
     amazon.world.plan_order(SELLER, "FR-1", parts=2, never=False, late=False)
     amazon.world.plan_order(SELLER, "FR-2", never=True)
     orders_at_amazon(amazon, ["FR-1", "FR-2"], "AFN-PLAIN", 3)
@@ -76,7 +55,7 @@ def test_one_run_attaches_what_was_shipped_and_tells_of_no_person(
 
 def test_a_buyer_in_the_report_reaches_no_log_and_no_xcom(amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog):
     amazon.world.override_document(
-        NAME,
+        SHIPMENTS_REPORT,
         document(row(), row(shipment_item_id="BAD", quantity_shipped="x"), columns=JAPANESE, charset="cp932"),
         content_type="text/plain; charset=windows-31j",
     )
@@ -90,18 +69,9 @@ def test_a_buyer_in_the_report_reaches_no_log_and_no_xcom(amazon, dag, warehouse
         assert secret not in spoken
 
 
-def test_one_store_failing_leaves_the_other_complete_and_the_run_red(
-    amazon, dag, warehouse_url, sql, tmp_path, monkeypatch
-):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {}, amazon_other: {}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
-    other = amazon.world.add_merchant("AOTHERSELLER", [US], listings=60)
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_AMAZON_OTHER",
-        store_connection(amazon.url, refresh_token=other["refresh_token"], seller_id="AOTHERSELLER"),
-    )
-    amazon.world.add_fault("createReport", "fatal", seller_id="AOTHERSELLER")
-    amazon.world.override_document(NAME, document(row()), seller_id=SELLER)
+def test_one_store_failing_leaves_the_other_complete_and_the_run_red(amazon, dag, warehouse_url, sql, two_stores):
+    amazon.world.add_fault("createReport", "fatal", seller_id=OTHER_SELLER)
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()), seller_id=SELLER)
     run = dag.test(run_conf={"stores": ["amazon_us", "amazon_other"]})
     assert run.state == "failed"
     told = {store: (outcome, text) for store, outcome, text in sql("SELECT store, outcome, summary FROM fba.run")}

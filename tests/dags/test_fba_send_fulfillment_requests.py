@@ -5,36 +5,26 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-import psycopg
 import pytest
 
 from tests.sending import GOOD, PERSONAL, Merchant
 
 pytestmark = pytest.mark.usefixtures("airflow_database")
+DAG_ID = "fba_send_fulfillment_requests"
 
 
 @pytest.fixture
-def dag():
-    """A DAG for one test only: dag.test() writes the run's conf into it. Its tasks retry at once."""
-    from dags.fba_send_fulfillment_requests import fba_send_fulfillment_requests
-
-    made = fba_send_fulfillment_requests()
-    for task in made.tasks:
+def dag(dag):
+    """The DAG, with tasks that retry at once."""
+    for task in dag.tasks:
         task.retry_delay = timedelta(0)
-    return made
+    return dag
 
 
 @pytest.fixture
-def shop(warehouse_url, amazon, monkeypatch):
-    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)
+def shop(warehouse_url, amazon, immediate_retries, monkeypatch):
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         yield merchant
-
-
-@pytest.fixture
-def airflow_sql(postgres):
-    with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None).fetchall()
 
 
 def states(run):
@@ -57,9 +47,9 @@ def test_one_run_sends_every_request_and_leaks_nothing(shop, dag, airflow_sql, c
     assert calls["token"] == 1
 
     spoken = "".join(capfd.readouterr()) + caplog.text
-    spoken += str(airflow_sql("SELECT value::text FROM xcom WHERE dag_id = %s", dag.dag_id))
-    spoken += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields"))
-    spoken += str(airflow_sql("SELECT extra::text FROM asset_event"))
+    spoken += str(airflow_sql("SELECT value::text FROM xcom WHERE dag_id = %s", dag.dag_id).fetchall())
+    spoken += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
+    spoken += str(airflow_sql("SELECT extra::text FROM asset_event").fetchall())
     assert "FR-1" in spoken
     for text in (*PERSONAL.values(), "X-Amz-Signature", "Atza|", "Atzr|"):
         assert text in {"US", "WA"} or text not in spoken
@@ -68,7 +58,7 @@ def test_one_run_sends_every_request_and_leaks_nothing(shop, dag, airflow_sql, c
 def test_the_asset_event_has_the_counts(shop, dag, airflow_sql):
     shop.add("FR-1")
     dag.test()
-    extras = airflow_sql("SELECT extra FROM asset_event WHERE source_dag_id = %s ORDER BY id", dag.dag_id)
+    extras = airflow_sql("SELECT extra FROM asset_event WHERE source_dag_id = %s ORDER BY id", dag.dag_id).fetchall()
     assert ({"store": "amazon_us", "accepted": 1},) in extras
 
 
@@ -89,9 +79,8 @@ def test_a_dry_run_does_not_call_amazon(shop, dag):
     assert "would be sent" in shop.summary()
 
 
-def test_params_choose_what_is_sent(shop, dag, tmp_path, monkeypatch):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {fulfillment: {hold_hours: 5}}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
+def test_params_choose_what_is_sent(shop, dag, fulfillment):
+    fulfillment("hold_hours: 5")
     shop.add("FR-1")
     shop.add("FR-2")
     assert dag.test(run_conf={"fulfillment_request_numbers": ["FR-2"]}).state == "success"

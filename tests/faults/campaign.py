@@ -23,9 +23,10 @@ from fba_operators.operators import AmazonRetryPolicy
 from fba_operators.settings.stores_file import load_stores
 from sandbox.documents import report_text as documents
 from sandbox.world.world import DEFAULT_MERCHANT
-from tests.helpers import run
-from tests.sending import GOOD, PERSONAL, SELLER, STORE, US, Merchant
+from tests.helpers import build_dag, run
+from tests.sending import GOOD, PERSONAL, Merchant
 from tests.shipping import orders_at_amazon
+from tests.stores import AFN, LISTINGS, SELLER, SHIPMENTS_REPORT, STORE, US
 
 WHOLE = bool(os.environ.get("FBA_FAULTS"))
 INVENTORY, SEND, SHIPMENTS = "fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments"
@@ -37,22 +38,18 @@ SECRETS = (
 )
 # One line of each report that cannot be read.
 BROKEN = {
-    "GET_MERCHANT_LISTINGS_ALL_DATA": {"seller-sku": "BROKEN", "quantity": "many", "fulfillment-channel": "DEFAULT"},
-    "GET_AFN_INVENTORY_DATA": {
-        **{"seller-sku": "BROKEN", "Warehouse-Condition-code": "SELLABLE", "Quantity Available": "many"}
-    },
-    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL": {
+    LISTINGS: {"seller-sku": "BROKEN", "quantity": "many", "fulfillment-channel": "DEFAULT"},
+    AFN: {**{"seller-sku": "BROKEN", "Warehouse-Condition-code": "SELLABLE", "Quantity Available": "many"}},
+    SHIPMENTS_REPORT: {
         **{"amazon-order-id": "111-1", "sku": "BROKEN", "quantity-shipped": "many", "buyer-email": "x@marketplace.x"}
     },
 }
 
 
 @cache
-def made(dag_id: str) -> Any:
-    """The DAG itself, so that what is tried is what runs."""
-    from importlib import import_module
-
-    return getattr(import_module(f"dags.{dag_id}"), dag_id)()
+def shipped_dag(dag_id: str) -> Any:
+    """The DAG as shipped, so that the tests run what users run."""
+    return build_dag(dag_id)
 
 
 def empty(url: str, amazon: Any) -> None:
@@ -123,7 +120,7 @@ class Campaign(Merchant):
 
     def play(self, dag_id: str, **params: Any) -> dict[str, str]:
         """Run a DAG for this store; returns the state of each task."""
-        dag = made(dag_id)
+        dag = shipped_dag(dag_id)
         ctx = self.context()
         ctx["params"] = {name: params.get(name, dag.params.get(name)) for name in dag.params}
         ctx["dag_run"].run_after = datetime.now(UTC)
@@ -340,4 +337,4 @@ def _lines(content: bytes) -> int:
     return gzip.decompress(content).rstrip(b"\r\n").count(b"\n")
 
 
-__all__ = ["INVENTORY", "SEND", "SHIPMENTS", "WHOLE", "Campaign", "empty", "load_stores", "made"]
+__all__ = ["INVENTORY", "SEND", "SHIPMENTS", "WHOLE", "Campaign", "empty", "load_stores", "shipped_dag"]

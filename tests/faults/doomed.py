@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 import fba_operators.amazon.trigger
 from fba_operators.operators import AmazonRetryPolicy
-from tests.faults.campaign import Campaign, made
+from tests.faults.campaign import Campaign, shipped_dag
 from tests.helpers import context, run
 
 # Each worker is forked from a process that has imported Airflow and does nothing else: a new one takes milliseconds.
@@ -79,7 +79,7 @@ class Effects:
 def _work(answer: Any, environment: dict[str, str], job: dict[str, Any], doom: str | None, at: int) -> None:
     os.environ.update(environment)
     fba_operators.amazon.trigger.MIN_POLL_INTERVAL = 0.005
-    dag = made(job["dag_id"])
+    dag = shipped_dag(job["dag_id"])
     ctx = context(job["run_id"], **job["params"])
     ctx["dag_run"].run_after = datetime.fromisoformat(job["run_after"])
     operator = Campaign.ready(dag.get_task(job["task_id"]), ctx, job["done"])

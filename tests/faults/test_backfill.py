@@ -21,7 +21,7 @@ from devstack.airflow import PROJECT, settings
 from devstack.client import AirflowClient
 from devstack.standalone import running_airflow
 from sandbox.server.server import Sandbox
-from tests.shipping import NAME, SELLER, US
+from tests.stores import SELLER, SHIPMENTS_REPORT, US
 
 DAYS = int(os.environ.get("FBA_BACKFILL_DAYS", "60"))
 PATIENCE = timedelta(minutes=40)
@@ -79,7 +79,9 @@ def test_sixty_days_ten_at_a_time_neither_double_nor_deadlock(postgres, tmp_path
         truth = amazon.world.shipment_truth(SELLER, US, (first - timedelta(days=2)).isoformat())
     with psycopg.connect(warehouse_url) as db:
         backfilled = {run["dag_run_id"] for run in runs if run["run_type"] == "backfill"}
-        windows = Counter(db.execute("SELECT data_start, data_end FROM fba.report WHERE report_type = %s", (NAME,)))
+        windows = Counter(
+            db.execute("SELECT data_start, data_end FROM fba.report WHERE report_type = %s", (SHIPMENTS_REPORT,))
+        )
         for day in range(DAYS):
             end = first + timedelta(days=day)
             assert windows.pop((end - timedelta(days=1), end)) == 1
@@ -90,7 +92,7 @@ def test_sixty_days_ten_at_a_time_neither_double_nor_deadlock(postgres, tmp_path
         )
         assert len(truth["rows"]) >= DAYS * 40
         ((asked,),) = db.execute("SELECT count(*) FROM fba.report").fetchall()
-        assert amazon.world.calls()["reports_created"] == {NAME: asked}
+        assert amazon.world.calls()["reports_created"] == {SHIPMENTS_REPORT: asked}
         ((deadlocks,),) = db.execute("SELECT sum(deadlocks) FROM pg_stat_database")  # the warehouse's and Airflow's own
         assert deadlocks == 0
         outcomes = db.execute("SELECT run_id, outcome FROM fba.run").fetchall()

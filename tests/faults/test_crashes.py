@@ -29,11 +29,11 @@ from fba_operators.errors import SellingPartnerError
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.warehouse.database import Warehouse
 from sandbox.server.server import Sandbox
-from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty, made
+from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty, shipped_dag
 from tests.faults.doomed import work
-from tests.sending import SELLER, STORE, US
+from tests.stores import SELLER, STORE, US
 
-TASKS = [(dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS) for task_id in made(dag_id).task_ids]
+TASKS = [(dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS) for task_id in shipped_dag(dag_id).task_ids]
 FAST = [(SEND, "store.submit")]  # and of it every sixth effect
 STRIDE = 1 if WHOLE else 6
 LOADS = [(INVENTORY, "store.merge"), (SHIPMENTS, "window.load")]

@@ -23,6 +23,7 @@ from fba_operators.reports.document import Document
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
 from sandbox.documents.processing_report import Result, processing_report
 from tests.faults.campaign import WHOLE
+from tests.stores import US
 
 settings.register_profile("faults", max_examples=1000 if WHOLE else 30, deadline=None, derandomize=True)
 BOUNDED = settings(settings.get_profile("faults"), suppress_health_check=list(HealthCheck))
@@ -30,7 +31,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TIME = "2026-11-01T00:00:00+00:00"
 REPORT = {"reportId": "1", "reportType": "X", "processingStatus": "DONE", "createdTime": TIME, "reportDocumentId": "d"}
 FEED = {"feedId": "1", "feedType": "X", "processingStatus": "DONE", "createdTime": TIME, "processingEndTime": TIME}
-ORDER = {"sellerFulfillmentOrderId": "FR-1", "marketplaceId": "ATVPDKIKX0DER", "fulfillmentOrderStatus": "Processing"}
+ORDER = {"sellerFulfillmentOrderId": "FR-1", "marketplaceId": US, "fulfillmentOrderStatus": "Processing"}
 STOCK = {"sellerSku": "A", "inventoryDetails": {"fulfillableQuantity": 3}}
 # Operation → a good answer, and what we make of it.
 ANSWERS: dict[str, tuple[Any, Any]] = {
@@ -95,7 +96,7 @@ def hook_hearing(monkeypatch, body: bytes, status: int = 200, headers: dict[str,
     response.headers.update(headers or {})
     monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=lambda *_, **__: response))
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
-    extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": "ATVPDKIKX0DER"}
+    extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": US}
     connection = Connection(
         conn_id="amazon_us",
         conn_type="amazon_sp_api",

@@ -17,11 +17,12 @@ from fba_operators.amazon.operations import Report
 from fba_operators.amazon.trigger import MAX_POLL_INTERVAL, ProcessingTrigger
 from fba_operators.warehouse.database import Warehouse
 from tests.helpers import wait_inline
+from tests.stores import AFN, STORE
 
 
 def waiting(report_id):
     return ProcessingTrigger(
-        conn_id="amazon_us", warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
+        conn_id=STORE, warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
     )
 
 
@@ -30,7 +31,7 @@ def waits(report_id):
 
 
 def test_a_warehouse_that_is_restarted_does_not_end_a_wait(amazon, warehouse_url, monkeypatch):
-    report_id = SellingPartnerHook().create_report("GET_AFN_INVENTORY_DATA")
+    report_id = SellingPartnerHook().create_report(AFN)
     refused = [psycopg.OperationalError("restarting"), psycopg.errors.AdminShutdown(), psycopg.errors.CrashShutdown()]
     real = Warehouse.connect
 
@@ -56,7 +57,7 @@ def test_a_wrong_statement_does_end_it(amazon, warehouse_url, monkeypatch):
 def test_no_address_is_logged_even_at_debug(amazon, warehouse_url, caplog):
     caplog.set_level(logging.DEBUG)
     hook = SellingPartnerHook()
-    report_id = hook.create_report("GET_AFN_INVENTORY_DATA")
+    report_id = hook.create_report(AFN)
     document_id = waits(report_id)["state"]["reportDocumentId"]
     assert b"".join(hook.download_report(document_id).chunks)
     assert not any(secret in caplog.text for secret in ("X-Amz", "?", report_id, document_id)), caplog.text
@@ -116,7 +117,7 @@ def test_a_wait_tells_airflow_no_token_and_little_else(amazon, warehouse_url, mo
         async def asend(self, message):
             told.append(message)
 
-    report_id = SellingPartnerHook().create_report("GET_AFN_INVENTORY_DATA")
+    report_id = SellingPartnerHook().create_report(AFN)
     amazon.world.expire("tokens")
     with psycopg.connect(warehouse_url) as db:
         db.execute("DELETE FROM fba.lwa_token")

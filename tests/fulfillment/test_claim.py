@@ -17,7 +17,8 @@ from fba_operators.operators import (
 )
 from fba_operators.reports import AFN_INVENTORY, LISTINGS
 from tests.helpers import context, run
-from tests.sending import SELLER, SKIPPED, STORE, US
+from tests.sending import SKIPPED
+from tests.stores import SELLER, STORE, US
 
 
 def test_invalid_requests_say_everything_that_is_wrong_and_stop_nobody(shop):

@@ -10,10 +10,10 @@ import pytest
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import DecisionNeededError, SellingPartnerError
 from fba_operators.fulfillment import settle
-from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.operators import fulfillment as feeds
-from tests.sending import GOOD, SELLER, Merchant
+from tests.sending import GOOD, foreign_feed
+from tests.stores import SELLER
 
 # Every point between two effects.
 POINTS = {
@@ -77,13 +77,9 @@ class Reaper:
 
 
 @pytest.fixture
-def shop(warehouse_url, amazon, monkeypatch):
-    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)
-    monkeypatch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
-    amazon.world.set_clock(processing_seconds=0.01)
-    with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
-        merchant.stock("NOT-AT-AMAZON", 5)
-        yield merchant
+def shop(shop):
+    shop.stock("NOT-AT-AMAZON", 5)
+    return shop
 
 
 @pytest.fixture
@@ -221,14 +217,6 @@ def stir(shop, reaper, dice):
     for _ in range(dice.choice([0, 0, 1, 2])):
         reaper.arm(dice.choice([*POINTS, *STATEMENTS]), dice.choice(["before", "after"]))
     shop.amazon.world.set_order_listing(page_size=dice.choice([1, 3, 50]), delay=dice.choice([0, 0, 300, 3600]))
-
-
-def foreign_feed():
-    """Another program of the same seller submits a feed of the same type."""
-    hook = SellingPartnerHook()
-    document_id, url = hook.create_feed_document(CONTENT_TYPE)
-    hook.upload_feed_document(url, b"<x/>", CONTENT_TYPE)
-    hook.create_feed(FEED_TYPE, document_id)
 
 
 RUNS, SEEDS = 54, (1, 2, 3, 4)  # 216 runs

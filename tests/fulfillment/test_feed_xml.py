@@ -25,9 +25,9 @@ from fba_operators.fulfillment.processing_report import (
 from fba_operators.fulfillment.request import FulfillmentRequest, RequestItem
 from fba_operators.fulfillment.validation import problems
 from fba_operators.settings.models import Fulfillment
+from tests.stores import SELLER
 
 SCHEMA = etree.XMLSchema(file=str(Path(__file__).parents[2] / "include" / "xsd" / "fulfillment_order_feed.xsd"))
-SELLER = "A1EXAMPLESELLER"
 DEFAULT = Fulfillment()
 NOTIFY = Fulfillment.model_validate({"notify_customer": True, "fulfillment_policy": "FillAll", "allow_po_boxes": True})
 GOOD = FulfillmentRequest(

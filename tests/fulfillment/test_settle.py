@@ -9,14 +9,15 @@ import pytest
 from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import DecisionNeededError, UnavailableError
-from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.operators import (
     RecordFeedOperator,
     WaitForFeedOperator,
 )
 from fba_operators.warehouse.database import Warehouse
-from tests.sending import GOOD, SELLER, SKIPPED, STORE, US, look_up, other_seller, submit, uploaded
+from tests.helpers import place_order
+from tests.sending import GOOD, SKIPPED, foreign_feed, look_up, other_seller, submit, uploaded
+from tests.stores import CANADA, SELLER, STORE
 
 
 def lost(shop, *numbers, arrived=True):
@@ -100,14 +101,6 @@ def test_an_unfinished_feed_seen_between_two_lists_starts_the_count_anew(shop):
     assert shop.get("FR-1").absent_since is None
 
 
-def foreign_feed(content=b"<x/>"):
-    """Another program of the same seller submits a feed of the same type."""
-    hook = SellingPartnerHook()
-    document_id, url = hook.create_feed_document("text/xml; charset=UTF-8")
-    hook.upload_feed_document(url, content, "text/xml; charset=UTF-8")
-    return hook.create_feed(FEED_TYPE, document_id)
-
-
 def test_another_systems_feed_is_never_taken_for_ours(shop):
     """Beside our lost feed there is one of another system, with an order of another number; ours never arrived."""
     lost(shop, arrived=False)
@@ -126,7 +119,7 @@ def test_another_systems_feed_is_never_taken_for_ours(shop):
 @pytest.mark.parametrize("theirs", [[(GOOD, 2)], [("AFN-PLAIN", 1)], [(GOOD, 1), ("AFN-PLAIN", 1)]])
 def test_an_order_of_our_number_with_other_goods_is_not_ours(shop, theirs):
     lost(shop, arrived=False)
-    place(shop, "FR-1", theirs)
+    place_order(shop.amazon, "FR-1", theirs)
     shop.pass_time(31)
     shop.send()
     row = shop.get("FR-1")
@@ -136,44 +129,11 @@ def test_an_order_of_our_number_with_other_goods_is_not_ours(shop, theirs):
 
 def test_an_order_of_our_number_in_another_marketplace_is_not_ours(shop):
     lost(shop, arrived=False)
-    shop.amazon.world.put_item(SELLER, "A2EUQ1WTGCTBG2", GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
-    place(shop, "FR-1", [(GOOD, 1)], marketplace="A2EUQ1WTGCTBG2")
+    shop.amazon.world.put_item(SELLER, CANADA, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
+    place_order(shop.amazon, "FR-1", [(GOOD, 1)], marketplace=CANADA)
     shop.pass_time(31)
     shop.send()
     assert shop.get("FR-1").status == "invalid"
-
-
-def place(shop, number, items, *, marketplace=US):
-    """Another program of the seller makes an order by the REST API."""
-    import requests
-
-    hook = SellingPartnerHook()
-    answer = requests.post(
-        f"{shop.amazon.url}/fba/outbound/2020-07-01/fulfillmentOrders",
-        headers={"x-amz-access-token": hook.access_token(), "User-Agent": "other/1.0 (Language=Python)"},
-        json={
-            "marketplaceId": marketplace,
-            "sellerFulfillmentOrderId": number,
-            "displayableOrderId": number,
-            "displayableOrderDate": "2026-11-01T00:00:00Z",
-            "displayableOrderComment": "Thanks",
-            "shippingSpeedCategory": "Standard",
-            "destinationAddress": {
-                "name": "N",
-                "addressLine1": "1 Street",
-                "city": "Seattle",
-                "stateOrRegion": "WA",
-                "postalCode": "98101",
-                "countryCode": "US",
-            },
-            "items": [
-                {"sellerSku": sku, "sellerFulfillmentOrderItemId": str(line), "quantity": quantity}
-                for line, (sku, quantity) in enumerate(items, start=1)
-            ],
-        },
-        timeout=10,
-    )
-    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(
@@ -198,8 +158,8 @@ def test_lists_of_many_pages_are_read_to_the_end(shop):
 
 def test_a_list_that_breaks_off_proves_nothing(shop):
     lost(shop, "FR-1", arrived=False)
-    place(shop, "OTHER-1", [(GOOD, 1)])
-    place(shop, "OTHER-2", [(GOOD, 1)])
+    place_order(shop.amazon, "OTHER-1", [(GOOD, 1)])
+    place_order(shop.amazon, "OTHER-2", [(GOOD, 1)])
     shop.amazon.world.set_order_listing(page_size=1)
     shop.amazon.world.add_fault("listAllFulfillmentOrders", "503", skip=1, times=5)
     shop.pass_time(31)
@@ -222,7 +182,7 @@ def test_a_rejection_because_it_arrived_before_all_is_no_rejection(shop):
     lost(shop, arrived=False)
     look_up(shop)
     assert shop.get("FR-1").status == "pending"
-    place(shop, "FR-1", [(GOOD, 1)])
+    place_order(shop.amazon, "FR-1", [(GOOD, 1)])
     assert shop.send() == {"accepted": 1}
     assert shop.made() == {"FR-1": 1}
 
@@ -302,7 +262,7 @@ def cancel_that_fails(shop, times):
 
 def test_what_was_found_out_is_counted_though_amazon_fails_after_it(shop):
     lost(shop, arrived=False)
-    place(shop, "FR-1", [(GOOD, 9)])
+    place_order(shop.amazon, "FR-1", [(GOOD, 9)])
     shop.pass_time(31)
     cancel_that_fails(shop, times=5)
     shop.send(attempts=2, until="settle")
@@ -419,7 +379,7 @@ def test_an_unknown_order_can_be_cancelled(shop):
 
 def test_another_programs_order_of_an_unknown_requests_number_is_not_cancelled(shop):
     lost(shop, arrived=False)
-    place(shop, "FR-1", [(GOOD, 9)])
+    place_order(shop.amazon, "FR-1", [(GOOD, 9)])
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
     shop.send(until="settle")
     assert shop.called("cancelFulfillmentOrder") == 0
@@ -440,9 +400,8 @@ def test_an_unknown_order_that_never_arrived_is_not_sent_after_it_was_cancelled(
 
 def test_stores_of_one_seller_do_not_wait_for_each_other(shop, fulfillment, monkeypatch):
     fulfillment("send_automatically: true", stores=(STORE, "amazon_ca"))
-    canada = "A2EUQ1WTGCTBG2"
-    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_CA", store_connection(shop.amazon.url, marketplace_id=canada))
-    shop.amazon.world.put_item(SELLER, canada, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_CA", store_connection(shop.amazon.url, marketplace_id=CANADA))
+    shop.amazon.world.put_item(SELLER, CANADA, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
     lost(shop)
     shop.sql(
         "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
@@ -451,4 +410,4 @@ def test_stores_of_one_seller_do_not_wait_for_each_other(shop, fulfillment, monk
     )
     shop.add("CA-1", store="amazon_ca", ship_to_state="ON", ship_to_country="CA")
     assert shop.send(store="amazon_ca") == {"accepted": 1}
-    assert shop.amazon.world.orders(SELLER)["CA-1"]["marketplace_id"] == canada
+    assert shop.amazon.world.orders(SELLER)["CA-1"]["marketplace_id"] == CANADA

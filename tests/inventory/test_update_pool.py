@@ -7,7 +7,6 @@ import re
 import threading
 from pathlib import Path
 
-import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from cryptography.fernet import Fernet
@@ -23,15 +22,8 @@ from fba_operators.operators import (
     WaitForReportOperator,
 )
 from tests.helpers import context, run
-
-SELLER, US = "A1SANDBOXSELLER", "ATVPDKIKX0DER"
-AFN, LISTINGS = "GET_AFN_INVENTORY_DATA", "GET_MERCHANT_LISTINGS_ALL_DATA"
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+from tests.stock import merge, pool, report
+from tests.stores import AFN, LISTINGS, SELLER, US
 
 
 @pytest.fixture
@@ -46,44 +38,10 @@ def next_hour(amazon, sql):
     return pass_time
 
 
-@pytest.fixture
-def stores_file(tmp_path, monkeypatch):
-    def write(text):
-        path = tmp_path / "stores.yaml"
-        path.write_text(text)
-        monkeypatch.setenv("FBA_STORES_FILE", str(path))
-
-    return write
-
-
-def report(report_type, conn_id="amazon_us"):
-    asked = run(RequestReportOperator(task_id="request", report_type=report_type, conn_id=conn_id))
-    return run(WaitForReportOperator(task_id="wait", report_id=asked, conn_id=conn_id))
-
-
 def patient_report(report_type, next_hour):
     """A report that is asked for again an hour later, should Amazon cancel it."""
     asked = run(RequestReportOperator(task_id="request", report_type=report_type))
     return run(WaitForReportOperator(task_id="wait", report_id=asked), on_wait=lambda moment: next_hour())
-
-
-def merge(listings=None, afn=None, conn_id="amazon_us", **arguments):
-    operator = MergeInventoryOperator(
-        task_id="merge",
-        conn_id=conn_id,
-        listings_report_id=listings or report(LISTINGS, conn_id),
-        afn_report_id=afn or report(AFN, conn_id),
-        **arguments,
-    )
-    return run(operator)
-
-
-def pool(sql, store="amazon_us"):
-    rows = sql(
-        "SELECT sku, fba_quantity, fbm_quantity, quantity, quantity_source FROM fba.global_inventory_pool WHERE store = %s",
-        store,
-    )
-    return {sku: {"fba": fba, "fbm": fbm, "quantity": q, "source": source} for sku, fba, fbm, q, source in rows}
 
 
 def snapshot(sql):

@@ -26,7 +26,8 @@ from fba_operators.operators import (
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import decrypt
 from tests.helpers import context
-from tests.sending import GOOD, PERSONAL, SELLER, SKIPPED, STORE, claimed, look_up, other_seller, submit, uploaded
+from tests.sending import GOOD, PERSONAL, SKIPPED, claimed, look_up, other_seller, submit, uploaded
+from tests.stores import SELLER, STORE
 
 # The ordinary way
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
-import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -26,10 +25,8 @@ from fba_operators.operators import (
 )
 from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.reports.load import fetch_document
-from tests.helpers import context, run
-
-AFN = "GET_AFN_INVENTORY_DATA"
-LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
+from tests.helpers import calls_of, context, run
+from tests.stores import AFN, CANADA, LISTINGS, SHIPMENTS_REPORT, STORE
 
 
 def ask(report_type=AFN):
@@ -44,40 +41,19 @@ def created(amazon, report_type=AFN):
     return amazon.world.calls()["reports_created"].get(report_type, 0)
 
 
-def called(amazon, operation):
-    return amazon.world.calls()["calls"].get(operation, 0)
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
-
-
-@pytest.fixture
-def cooldown_over(amazon, sql):
-    """Let the cool-down pass: here by making the ledger older, at Amazon by its clock."""
-
-    def pass_time(moment=None):
-        sql("UPDATE fba.report SET requested_at = requested_at - interval '31 minutes'")
-        amazon.world.advance(COOLDOWN.total_seconds() + 60)
-
-    return pass_time
-
-
 def test_a_report_is_asked_for_waited_for_and_in_the_ledger(amazon, warehouse, sql):
     report_id = wait(ask())
     row = sql("SELECT status, document_id IS NOT NULL, finished_at IS NOT NULL FROM fba.report").fetchall()
     assert row == [("DONE", True, True)]
-    assert ReportLedger(warehouse, "amazon_us").get(report_id)["report_type"] == AFN
+    assert ReportLedger(warehouse, STORE).get(report_id)["report_type"] == AFN
 
 
-def test_an_equal_report_in_flight_or_inside_its_cooldown_is_used(amazon, warehouse, cooldown_over):
+def test_an_equal_report_in_flight_or_inside_its_cooldown_is_used(amazon, warehouse, pass_cooldown):
     first = ask()
     assert ask() == first
     wait(first)
     assert ask() == first
-    cooldown_over()
+    pass_cooldown()
     assert ask() != first
     assert created(amazon) == 2
 
@@ -90,7 +66,7 @@ def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
     report_id = ask()
     assert wait(report_id) == report_id
     assert created(amazon) == 1
-    assert called(amazon, "createReport") == 1
+    assert calls_of(amazon, "createReport") == 1
 
 
 def test_a_call_that_never_arrived_is_made_again(amazon, warehouse, sql):
@@ -159,23 +135,17 @@ def test_fatal_without_a_document_says_so(amazon, warehouse):
         wait(ask())
 
 
-def test_after_fatal_the_report_is_asked_for_again_only_after_the_cooldown(amazon, warehouse, cooldown_over):
+def test_after_fatal_the_report_is_asked_for_again_only_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "fatal")
     fatal = ask()
     with pytest.raises(DecisionNeededError):
         wait(fatal)
-    moments = []
-
-    def later(moment):
-        moments.append(moment)
-        cooldown_over()
-
-    again = run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=later)
+    again = run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=pass_cooldown)
     assert again != fatal
-    assert timedelta(minutes=28) < moments[0] - datetime.now(UTC) <= COOLDOWN
+    assert timedelta(minutes=28) < pass_cooldown.moments[0] - datetime.now(UTC) <= COOLDOWN
 
 
-def test_a_report_amazon_does_not_know_is_not_waited_for_again(amazon, warehouse, sql, cooldown_over):
+def test_a_report_amazon_does_not_know_is_not_waited_for_again(amazon, warehouse, sql, pass_cooldown):
     """As after a change of the connection's seller."""
     report_id = ask()
     gone = {"errors": [{"code": "NotFound", "message": "The report does not exist.", "details": ""}]}
@@ -183,7 +153,7 @@ def test_a_report_amazon_does_not_know_is_not_waited_for_again(amazon, warehouse
     with pytest.raises(RequestRefusedError):
         wait(report_id)
     amazon.world.clear_faults()
-    cooldown_over()
+    pass_cooldown()
     assert wait(ask()) != report_id
 
 
@@ -196,27 +166,21 @@ def test_cancelled_uses_an_equal_report_that_is_done(amazon, warehouse):
     assert created(amazon) == 2
 
 
-def test_cancelled_is_asked_once_more_after_the_cooldown(amazon, warehouse, cooldown_over):
+def test_cancelled_is_asked_once_more_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled")
     cancelled = ask()
-    waits = []
-
-    def later(moment):
-        waits.append(moment)
-        cooldown_over()
-
-    finished = wait(cancelled, on_wait=later)
+    finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
-    assert len(waits) == 1
-    assert ReportLedger(warehouse, "amazon_us").get(finished)["status"] == "DONE"
+    assert len(pass_cooldown.moments) == 1
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "DONE"
 
 
-def test_cancelled_twice_is_handed_on_as_cancelled(amazon, warehouse, cooldown_over):
+def test_cancelled_twice_is_handed_on_as_cancelled(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled", times=2)
     cancelled = ask()
-    finished = wait(cancelled, on_wait=lambda moment: cooldown_over())
+    finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
-    assert ReportLedger(warehouse, "amazon_us").get(finished)["status"] == "CANCELLED"
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"
     assert created(amazon) == 2
 
 
@@ -264,7 +228,7 @@ def test_documents_arrive_whole_gzip_or_not(amazon, warehouse):
         amazon.world.override_document(AFN, b"seller-sku\tx\n" * 5, gzip=gzip)
     for _ in range(2):
         finished = wait(ask())
-        document = fetch_document(hook, ReportLedger(warehouse, "amazon_us").get(finished)["document_id"])
+        document = fetch_document(hook, ReportLedger(warehouse, STORE).get(finished)["document_id"])
         assert b"".join(document())[:2] == b"\x1f\x8b"
         import gzip as unpack
 
@@ -279,14 +243,14 @@ def test_calls_are_recorded_per_run(amazon, warehouse, sql):
     ((calls,),) = sql("SELECT calls FROM fba.run").fetchall()
     assert calls["createReport"] == 1
     assert calls["token"] == 1
-    assert calls["getReport"] == called(amazon, "getReport")
+    assert calls["getReport"] == calls_of(amazon, "getReport")
 
 
 def test_the_token_operator_returns_no_token(amazon, warehouse):
     until = run(RefreshTokenOperator(task_id="token"))
     assert timedelta(minutes=50) < datetime.fromisoformat(until) - datetime.now(UTC) < timedelta(minutes=60)
     assert run(RefreshTokenOperator(task_id="token", offline=True)) is None
-    assert called(amazon, "token") == 1
+    assert calls_of(amazon, "token") == 1
 
 
 @pytest.mark.parametrize(
@@ -313,7 +277,7 @@ def test_bad_windows_are_refused_before_amazon_is_asked(amazon, warehouse, start
     operator = RequestReportOperator(task_id="request", report_type=AFN, data_start=start, data_end=end)
     with pytest.raises(ValueError, match=message):
         run(operator)
-    assert called(amazon, "createReport") == 0
+    assert calls_of(amazon, "createReport") == 0
 
 
 def test_an_empty_report_id_is_refused(amazon, warehouse):
@@ -338,7 +302,6 @@ def test_only_an_equal_window_matches():
 
 # --- lost answers of other windows -----------------------------------------------------------------------------------
 
-SHIPPED = "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL"
 A = datetime(2026, 11, 1, tzinfo=UTC)
 B = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -347,7 +310,7 @@ def ask_from(start):
     end = start + timedelta(days=3)
     return run(
         RequestReportOperator(
-            task_id="request", report_type=SHIPPED, data_start=start.isoformat(), data_end=end.isoformat()
+            task_id="request", report_type=SHIPMENTS_REPORT, data_start=start.isoformat(), data_end=end.isoformat()
         )
     )
 
@@ -381,14 +344,14 @@ def test_a_lost_report_is_found_by_a_run_that_asks_for_another_window(amazon, wa
     (first, second) = at_amazon(amazon)
     assert report_id == second
     assert sorted(ledger_rows(sql)) == [(A, first, "IN_QUEUE"), (B, second, "IN_QUEUE")]
-    assert called(amazon, "getReports") == 1
+    assert calls_of(amazon, "getReports") == 1
     assert ask_from(A) == first
-    assert called(amazon, "getReports") == 1
+    assert calls_of(amazon, "getReports") == 1
 
 
-def test_a_lost_call_of_another_window_that_made_nothing_is_forgotten(amazon, warehouse, sql, cooldown_over):
+def test_a_lost_call_of_another_window_that_made_nothing_is_forgotten(amazon, warehouse, sql, pass_cooldown):
     lose(amazon, "reset_before")
-    cooldown_over()
+    pass_cooldown()
     report_id = ask_from(B)
     assert [row[:2] for row in ledger_rows(sql)] == [(B, report_id)]
     assert at_amazon(amazon) == [report_id]
@@ -398,7 +361,7 @@ def test_a_lost_call_that_makes_its_report_late_is_looked_for_again(amazon, ware
     lose(amazon, "reset_before")
     second = ask_from(B)
     window = {"data_start": A, "data_end": A + timedelta(days=3)}
-    late = SellingPartnerHook().create_report(SHIPPED, **window)
+    late = SellingPartnerHook().create_report(SHIPMENTS_REPORT, **window)
     ask_from(B)
     assert sorted(row[:2] for row in ledger_rows(sql)) == [(A, late), (B, second)]
 
@@ -408,7 +371,7 @@ def test_nothing_is_asked_for_while_a_lost_report_cannot_be_looked_for(amazon, w
     amazon.world.add_fault("getReports", "status", times=None, status=200, body="<html>Welcome</html>")
     with pytest.raises(UnavailableError):
         ask_from(B)
-    assert called(amazon, "createReport") == 1
+    assert calls_of(amazon, "createReport") == 1
     assert ledger_rows(sql) == [(A, None, "REQUESTING")]
 
 
@@ -416,32 +379,27 @@ def test_without_a_lost_answer_amazons_list_is_not_asked_for(amazon, warehouse):
     ask_from(A)
     ask_from(B)
     ask_from(A)
-    assert called(amazon, "getReports") == 0
+    assert calls_of(amazon, "getReports") == 0
 
 
 @pytest.mark.parametrize(("fate", "status"), [("cancelled", "CANCELLED"), ("fatal", "FATAL")])
-def test_a_lost_report_that_failed_is_written_down_but_not_used(amazon, warehouse, sql, cooldown_over, fate, status):
+def test_a_lost_report_that_failed_is_written_down_but_not_used(amazon, warehouse, sql, pass_cooldown, fate, status):
     amazon.world.add_fault("createReport", fate)
     lose(amazon)
     amazon.world.advance(60)
     (failed,) = at_amazon(amazon)
-    moments = []
-
-    def later(moment):
-        moments.append(moment)
-        cooldown_over()
-
     start, end = A.isoformat(), (A + timedelta(days=3)).isoformat()
     again = run(
-        RequestReportOperator(task_id="request", report_type=SHIPPED, data_start=start, data_end=end), on_wait=later
+        RequestReportOperator(task_id="request", report_type=SHIPMENTS_REPORT, data_start=start, data_end=end),
+        on_wait=pass_cooldown,
     )
     assert again != failed
-    assert len(moments) == 1
+    assert len(pass_cooldown.moments) == 1
     assert (A, failed, status) in ledger_rows(sql)
 
 
 def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, warehouse, sql):
-    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     good = hook.create_report(AFN)
     amazon.world.add_fault("createReport", "fatal")
@@ -451,7 +409,7 @@ def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, war
 
 
 def test_one_report_is_given_to_one_lost_call(amazon, warehouse, sql):
-    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     for _ in range(2):
         ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     made = hook.create_report(AFN)
@@ -460,7 +418,7 @@ def test_one_report_is_given_to_one_lost_call(amazon, warehouse, sql):
 
 
 def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse, sql):
-    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     intents = []
     for _ in range(2):
         sql("UPDATE fba.report SET requested_at = requested_at - interval '20 minutes'")
@@ -474,16 +432,16 @@ def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse
 
 
 def test_only_lost_calls_of_this_type_and_marketplace_are_looked_for(amazon, warehouse, sql):
-    ledger = ReportLedger(warehouse, "amazon_us")
+    ledger = ReportLedger(warehouse, STORE)
     ledger.record_intent(ReportRequest(LISTINGS), SellingPartnerHook().marketplace.id)
-    ledger.record_intent(ReportRequest(AFN), "A2EUQ1WTGCTBG2")
+    ledger.record_intent(ReportRequest(AFN), CANADA)
     ask()
     assert [row[1] for row in ledger_rows(sql)].count(None) == 2
-    assert called(amazon, "getReports") == 0
+    assert calls_of(amazon, "getReports") == 0
 
 
 def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, sql, monkeypatch):
-    ReportLedger(warehouse, "amazon_us").record_intent(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
+    ReportLedger(warehouse, STORE).record_intent(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
     sql("UPDATE fba.report SET requested_at = requested_at - interval '100 days'")
     since = []
     real = SellingPartnerHook.get_reports
@@ -500,7 +458,7 @@ def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, 
 
 def test_a_listed_report_without_its_time_is_an_error_of_amazons(amazon, warehouse, no_naps):
     lose(amazon)
-    listed = {"reportId": "1", "reportType": SHIPPED, "processingStatus": "DONE"}
+    listed = {"reportId": "1", "reportType": SHIPMENTS_REPORT, "processingStatus": "DONE"}
     amazon.world.add_fault("getReports", "status", times=None, status=200, body={"reports": [listed]})
     with pytest.raises(UnavailableError, match="createdTime"):
         ask_from(A)

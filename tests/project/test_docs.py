@@ -18,6 +18,7 @@ from devstack.demo import MARKETPLACE, SELLER
 from fba_operators.warehouse.database import Warehouse
 from sandbox.world.world import World
 from tests.helpers import register
+from tests.stores import US
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
@@ -179,7 +180,7 @@ def test_the_environment_of_the_connection_example_is_a_connection(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", example[1].replace("\n", ""))
     connection = BaseHook.get_connection("amazon_us")
     assert connection.conn_type == "amazon_sp_api"
-    assert connection.extra_dejson["marketplace_id"] == "ATVPDKIKX0DER"
+    assert connection.extra_dejson["marketplace_id"] == US
 
 
 def test_a_report_type_is_added_as_extend_md_says(airflow_database, amazon, warehouse, warehouse_url, monkeypatch):

@@ -8,7 +8,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
-import psycopg
 import pytest
 from airflow.sdk._shared.observability.metrics import otel_logger
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
@@ -33,8 +32,8 @@ from fba_operators.runs.summary import ATTENTION, STANDING, StoreSummary, messag
 from sandbox.world.world import DEFAULT_MERCHANT
 from tests.helpers import context as bare_context
 from tests.helpers import run as run_operator
+from tests.stores import AFN, LISTINGS, SELLER, US
 
-LISTINGS, AFN = "GET_MERCHANT_LISTINGS_ALL_DATA", "GET_AFN_INVENTORY_DATA"
 STORES = """stores: {amazon_us: {inventory: {max_rejected_share: 1.0}}, amazon_other: }
 notifications: [{connection: team_chat%s}]"""
 
@@ -81,19 +80,9 @@ def chat(listener, monkeypatch):
 
 
 @pytest.fixture
-def stores(tmp_path, monkeypatch):
-    def write(on=""):
-        path = tmp_path / "stores.yaml"
-        path.write_text(STORES % on)
-        monkeypatch.setenv("FBA_STORES_FILE", str(path))
-
-    return write
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+def stores(stores_file):
+    """Write stores.yaml with recipients of notifications: ``stores(", on: [always]")``."""
+    return lambda on="": stores_file(STORES % on)
 
 
 def context(run_id, **params):
@@ -178,9 +167,7 @@ def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat)
     amazon.world.advance(40 * 60)
     skus = [sku for (sku,) in sql("SELECT sku FROM fba.global_inventory_pool WHERE quantity > 0")]
     for sku in skus:
-        amazon.world.put_item(
-            "A1SANDBOXSELLER", "ATVPDKIKX0DER", sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 0)]
-        )
+        amazon.world.put_item(SELLER, US, sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 0)])
     chat.listener.received.clear()
     assert inventory_run("second") is not None
     (told,) = chat.received

@@ -8,8 +8,8 @@ import pytest
 from fba_operators.errors import UnavailableError
 from fba_operators.operators import FollowUpOrdersOperator, RetentionOperator
 from tests.helpers import context, run
-from tests.shipments.test_load_rows import request
-from tests.shipping import SELLER, STORE, Reports, document, orders_at_amazon, row
+from tests.shipping import Reports, add_request, document, orders_at_amazon, row
+from tests.stores import OTHER_SELLER, SELLER, STORE
 
 ADDRESS = {
     "ship_to_name": "A Buyer",
@@ -17,12 +17,6 @@ ADDRESS = {
     "ship_to_email": "a@b.example",
     "ship_to_country": "US",
 }
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
 
 
 def follow_up():
@@ -45,7 +39,7 @@ def statuses(sql):
 def test_orders_that_amazon_will_not_ship_move_on(amazon, warehouse, sql):
     ends = {"BAD": "Invalid", "NONE": "Unfulfillable", "OFF": "Cancelled", "PART": "CompletePartialled", "WAITS": None}
     for number in ends:
-        request(sql, number, ("AFN-PLAIN", 2))
+        add_request(sql, number, ("AFN-PLAIN", 2))
     days_ago(sql, 2)
     orders_at_amazon(amazon, list(ends), "AFN-PLAIN", 2)
     for number, status in ends.items():
@@ -74,8 +68,8 @@ def test_orders_that_amazon_will_not_ship_move_on(amazon, warehouse, sql):
 
 def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_asked_after(amazon, warehouse, sql):
     for number in ("SHIPPED", "NEW", "OPEN"):
-        request(sql, number, ("WIDGET", 1))
-    request(sql, "SUBMITTED", ("WIDGET", 1), status="submitted")
+        add_request(sql, number, ("WIDGET", 1))
+    add_request(sql, "SUBMITTED", ("WIDGET", 1), status="submitted")
     days_ago(sql, 2)
     sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '23 hours' WHERE fr_number = 'NEW'")
     reports = Reports(warehouse)
@@ -87,9 +81,9 @@ def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_asked_aft
 
 
 def test_another_seller_is_not_asked_after_our_orders(amazon, warehouse, sql):
-    request(sql, "A", ("AFN-PLAIN", 1))
+    add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
-    sql("UPDATE fba.fulfillment_request SET seller_id = 'AOTHERSELLER'")
+    sql("UPDATE fba.fulfillment_request SET seller_id = %s", OTHER_SELLER)
     assert (follow_up()["asked"], amazon.world.calls()["calls"]) == (0, {})
     sql("UPDATE fba.fulfillment_request SET seller_id = %s", SELLER)
     assert follow_up()["asked"] == 1
@@ -98,7 +92,7 @@ def test_another_seller_is_not_asked_after_our_orders(amazon, warehouse, sql):
 def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehouse, sql):
     orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
     for number in ("A", "B"):
-        request(sql, number, ("AFN-PLAIN", 1))
+        add_request(sql, number, ("AFN-PLAIN", 1))
     days_ago(sql, 2)
     amazon.world.add_fault("getFulfillmentOrder", "500", times=5, skip=1)
     with pytest.raises(UnavailableError):
@@ -108,7 +102,7 @@ def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehou
 
 
 def test_two_runs_at_a_time_do_not_ask_twice(amazon, warehouse, sql, warehouse_url):
-    request(sql, "A", ("AFN-PLAIN", 1))
+    add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
     with psycopg.connect(warehouse_url) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('fba.follow_up'), hashtext(%s))", (STORE,))
@@ -129,9 +123,9 @@ def test_addresses_go_when_their_time_is_over(warehouse, sql):
         ("GOES", "sending"),
     ):
         sent = status if status in ("pending", "accepted", "rejected") else "pending"
-        request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
-    request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
-    request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+        add_request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
+    add_request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+    add_request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
     sql("UPDATE fba.fulfillment_request SET status = 'sending' WHERE fr_number IN ('SENDING', 'GOES')")
     sql(
         "UPDATE fba.fulfillment_request SET resolved_at = now() - interval '31 days' WHERE fr_number IN ('JUST', 'OLD')"

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -20,17 +19,12 @@ from fba_operators.operators import (
     RequestReportOperator,
     WaitForShipmentsOperator,
 )
-from fba_operators.reports.ledger import COOLDOWN, ReportLedger
+from fba_operators.reports.ledger import ReportLedger
 from tests.helpers import context, run
-from tests.shipping import JAPANESE, NAME, PERSON, PLAIN, SELLER, STORE, US, Reports, document, orders_at_amazon, row
+from tests.shipping import JAPANESE, PERSON, PLAIN, Reports, add_request, document, orders_at_amazon, progress, row
+from tests.stores import SELLER, SHIPMENTS_REPORT, STORE, US
 
 COPY = "fba.amazon_fulfilled_shipments_report"
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
 
 
 @pytest.fixture
@@ -317,29 +311,10 @@ def test_ten_loads_at_a_time_neither_repeat_a_row_nor_stop_each_other(reports, s
 # --- orders ----------------------------------------------------------------------------------------------------------
 
 
-def request(sql, number, *lines, status="accepted", **columns):
-    columns = {"store": STORE, "fr_number": number, **columns}
-    names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
-    sql(f"INSERT INTO fba.fulfillment_request ({names}) VALUES ({marks})", *columns.values())
-    for line, (sku, quantity) in enumerate(lines, start=1):
-        sql("INSERT INTO fba.fulfillment_request_item VALUES (%s, %s, %s, %s, %s)", STORE, number, line, sku, quantity)
-    if status != "pending":
-        for step in ("sending", "submitted", *((status,) if status != "submitted" else ())):
-            sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", step, number)
-
-
-def progress(sql):
-    rows = sql(
-        "SELECT fr_number, sku, ordered, shipped, open, over_shipped, status, tracking_numbers, carriers, service_level"
-        " FROM fba.fulfillment_progress ORDER BY 1, 2"
-    )
-    return {(number, sku): rest for number, sku, *rest in rows}
-
-
 def test_progress_over_shipments_and_packages(reports, sql):
-    request(sql, "FR-1", ("A", 2), ("A", 3), ("B", 1), ("C", 1))
-    request(sql, "FR-2", ("A", 1))
-    request(sql, "FR-3", ("A", 1), status="pending")
+    add_request(sql, "FR-1", ("A", 2), ("A", 3), ("B", 1), ("C", 1))
+    add_request(sql, "FR-2", ("A", 1))
+    add_request(sql, "FR-3", ("A", 1), status="pending")
     ours = {"amazon_order_id": "S01-1", "merchant_order_id": "FR-1"}
     reports.load(
         reports.add(
@@ -370,8 +345,8 @@ def test_a_request_written_down_after_its_shipment_attaches(reports, sql):
     )
     reports.load(reports.add(content))
     assert dict(items(sql, "item_key, fr_number")) == {"1": "FR-1", "2": None, "3": None, "4": None}
-    request(sql, "FR-1", ("WIDGET", 1))
-    request(sql, "FR-2", ("WIDGET", 2))
+    add_request(sql, "FR-1", ("WIDGET", 1))
+    add_request(sql, "FR-2", ("WIDGET", 2))
     assert {key: values[4] for key, values in progress(sql).items()} == {
         ("FR-1", "WIDGET"): "complete",
         ("FR-2", "WIDGET"): "partial",
@@ -397,7 +372,7 @@ def ask(days=1, ago=1):
     end = NOW - timedelta(days=ago)
     ((window),) = plan(end, lookback_days=days)
     operator = RequestReportOperator(
-        task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"]
+        task_id="request", report_type=SHIPMENTS_REPORT, data_start=window["start"], data_end=window["end"]
     )
     return run(operator)
 
@@ -406,22 +381,8 @@ def wait(report_id, **how):
     return run(WaitForShipmentsOperator(task_id="wait", report_id=report_id), **how)
 
 
-@pytest.fixture
-def cooldown_over(amazon, sql):
-    moments = []
-
-    def pass_time(moment=None):
-        moments.append(moment)
-        sql("UPDATE fba.report SET requested_at = requested_at - interval '31 minutes'")
-        amazon.world.advance(COOLDOWN.total_seconds() + 60)
-
-    pass_time.moments = moments
-    return pass_time
-
-
-def test_a_list_of_windows_for_each_store(tmp_path, monkeypatch):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {}, amazon_jp: {shipments: {lookback_days: 45}}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
+def test_a_list_of_windows_for_each_store(stores_file):
+    stores_file("stores: {amazon_us: {}, amazon_jp: {shipments: {lookback_days: 45}}}")
     end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
     planned = plan(end, stores=("amazon_us", "amazon_jp"))
     spans = [
@@ -436,14 +397,14 @@ def test_a_list_of_windows_for_each_store(tmp_path, monkeypatch):
     assert json.loads(json.dumps(planned)) == planned
 
 
-def test_an_identical_window_is_shared_for_half_an_hour_only(amazon, warehouse, cooldown_over):
-    amazon.world.override_document(NAME, document(row()))
+def test_an_identical_window_is_shared_for_half_an_hour_only(amazon, warehouse, pass_cooldown):
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
     first = ask()
     assert ask() == first
     assert ask(days=2) != first
     assert wait(first) == first
     assert ask() == first
-    cooldown_over()
+    pass_cooldown()
     assert ask() != first
 
 
@@ -452,79 +413,81 @@ def test_cancelled_because_nothing_was_shipped_is_an_empty_answer_at_once(amazon
     assert wait(cancelled) == cancelled
     result = run(LoadShipmentsOperator(task_id="load", report_id=cancelled))
     assert result == {"conn_id": STORE, "report_id": cancelled, "counts": {}}
-    assert amazon.world.calls()["reports_created"] == {NAME: 1}
+    assert amazon.world.calls()["reports_created"] == {SHIPMENTS_REPORT: 1}
 
 
-def test_cancelled_beside_another_window_is_asked_for_again_and_not_lost(amazon, warehouse, cooldown_over):
-    amazon.world.override_document(NAME, document(row()))
+def test_cancelled_beside_another_window_is_asked_for_again_and_not_lost(amazon, warehouse, pass_cooldown):
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
     ask()
     amazon.world.add_fault("createReport", "cancelled")
     cancelled = ask(ago=3)
-    amazon.world.override_document(NAME, document(row()))
-    finished = wait(cancelled, on_wait=cooldown_over)
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+    finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
-    assert len(cooldown_over.moments) == 1
-    assert cooldown_over.moments[0] - datetime.now(UTC) > timedelta(minutes=25)
+    assert len(pass_cooldown.moments) == 1
+    assert pass_cooldown.moments[0] - datetime.now(UTC) > timedelta(minutes=25)
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "DONE"
 
 
-def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, warehouse, sql, cooldown_over):
+def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, warehouse, sql, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled", skip=1, times=None)
-    amazon.world.override_document(NAME, document(row()))
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
     wait(ask())
     cancelled = ask(ago=3)
 
     def later(moment):
-        cooldown_over(moment)
-        if len(cooldown_over.moments) == 1:  # somebody asks for another window just before ours is asked for again
+        pass_cooldown(moment)
+        if len(pass_cooldown.moments) == 1:  # somebody asks for another window just before ours is asked for again
             amazon.world.clear_faults()
-            amazon.world.override_document(NAME, document(row()))
+            amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
             ask(ago=5)
             amazon.world.add_fault("createReport", "cancelled")
 
     finished = wait(cancelled, on_wait=later)
-    assert len(cooldown_over.moments) == 2
+    assert len(pass_cooldown.moments) == 2
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"  # alone at last: nothing was shipped
 
 
 def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
-    amazon, warehouse, sql, cooldown_over, monkeypatch
+    amazon, warehouse, sql, pass_cooldown, monkeypatch
 ):
     monkeypatch.setattr("fba_operators.operators.shipments.CANCELLED_TIMEOUT", timedelta(hours=2))
 
     def first(moment=None):
         if moment:
-            cooldown_over(moment)
+            pass_cooldown(moment)
         sql("UPDATE fba.rate_limit SET tokens = burst")
         amazon.world.clear_faults()
-        amazon.world.override_document(NAME, document(row()))
-        ask(ago=5 + len(cooldown_over.moments))
+        amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+        ask(ago=5 + len(pass_cooldown.moments))
         amazon.world.add_fault("createReport", "cancelled")
 
     first()
     with pytest.raises(DecisionNeededError, match="for more than a day"):
         wait(ask(), on_wait=first)
-    assert len(cooldown_over.moments) == 4  # half-hours
+    assert len(pass_cooldown.moments) == 4  # half-hours
 
 
-def test_cancelled_although_rows_are_known_is_never_an_empty_answer(amazon, warehouse, reports, sql, cooldown_over):
+def test_cancelled_although_rows_are_known_is_never_an_empty_answer(amazon, warehouse, reports, sql, pass_cooldown):
     reported = (datetime.now(UTC) - timedelta(days=1, hours=3)).isoformat()
     reports.load(reports.add(document(row(reporting_date=reported))))
     amazon.world.add_fault("createReport", "cancelled", times=2)
     with pytest.raises(DecisionNeededError, match="but 1 row of that time is known"):
-        wait(ask(), on_wait=cooldown_over)
-    assert len(cooldown_over.moments) == 1
+        wait(ask(), on_wait=pass_cooldown)
+    assert len(pass_cooldown.moments) == 1
 
 
 def test_cancelled_uses_an_equal_report_of_another_program(amazon, warehouse):
     from fba_operators.amazon.hook import SellingPartnerHook
 
     end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
-    amazon.world.override_document(NAME, document(row()))
-    other = SellingPartnerHook().create_report(NAME, data_start=end - timedelta(days=1), data_end=end)
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+    other = SellingPartnerHook().create_report(SHIPMENTS_REPORT, data_start=end - timedelta(days=1), data_end=end)
     ((window),) = plan(end, lookback_days=1)
     ours = run(
-        RequestReportOperator(task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"])
+        RequestReportOperator(
+            task_id="request", report_type=SHIPMENTS_REPORT, data_start=window["start"], data_end=window["end"]
+        )
     )
     assert ours != other
     assert wait(ours) == other
@@ -543,13 +506,13 @@ def test_the_sandboxs_shipments_are_attached_as_its_truth_says(amazon, warehouse
     )
     truth = amazon.world.shipment_truth(SELLER, US)
     for number in numbers:
-        request(sql, number, ("AFN-PLAIN", 3))
+        add_request(sql, number, ("AFN-PLAIN", 3))
     windows = plan(now, lookback_days=41) + plan(now, lookback_days=9)
     for window in windows:
         sql("UPDATE fba.rate_limit SET tokens = burst")
         asked = run(
             RequestReportOperator(
-                task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"]
+                task_id="request", report_type=SHIPMENTS_REPORT, data_start=window["start"], data_end=window["end"]
             )
         )
         run(LoadShipmentsOperator(task_id="load", report_id=wait(asked)))

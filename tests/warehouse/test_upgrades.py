@@ -11,7 +11,8 @@ import pytest
 from devstack.airflow import warehouse_connection
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.statements import SQL_FOLDER
-from tests.inventory.test_update_pool import merge
+from tests.stock import merge
+from tests.stores import SELLER, US
 
 FILES = sorted((SQL_FOLDER / "migrations").glob("*.sql"))
 VERSIONS = [int(file.name[:4]) for file in FILES]
@@ -104,7 +105,7 @@ def test_the_job_runs_on_after_an_upgrade_from_the_first_schema(old_warehouse, a
     merge()
     with psycopg.connect(url) as db:
         pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-    told = amazon.world.truth("A1SANDBOXSELLER", "ATVPDKIKX0DER", False, False)
+    told = amazon.world.truth(SELLER, US, False, False)
     assert pool == {sku: each["quantity"] for sku, each in told.items()}
 
 
