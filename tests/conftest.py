@@ -121,6 +121,14 @@ def immediate_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_retry_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry a call as often as ever, but without a pause between the attempts."""
+    from tests import timing
+
+    timing.replace_retry_sleep(monkeypatch, lambda seconds: None)
+
+
+@pytest.fixture
 def pass_cooldown(amazon, sql):
     """Let the cool-down of reports pass, in the ledger and at Amazon; as ``on_wait`` it collects the moments waited for."""
     from fba_operators.reports.ledger import COOLDOWN

@@ -23,6 +23,7 @@ from fba_operators.operators import AmazonRetryPolicy
 from fba_operators.settings.stores_file import load_stores
 from sandbox.documents import report_text as documents
 from sandbox.world.world import DEFAULT_MERCHANT
+from tests import timing
 from tests.helpers import build_dag, run
 from tests.sending import GOOD, PERSONAL, Merchant
 from tests.shipping import orders_at_amazon
@@ -68,10 +69,9 @@ class Campaign(Merchant):
 
     def __init__(self, url: str, amazon: Any, patch: Any) -> None:
         super().__init__(url, amazon, patch)
-        waiting = SimpleNamespace(sleep=self.pause)
-        patch.setattr("fba_operators.amazon.quota.time", waiting)
-        patch.setattr("tenacity.nap.time", waiting)
-        patch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
+        timing.replace_quota_sleep(patch, self.pause)
+        timing.replace_retry_sleep(patch, self.pause)
+        timing.poll_every(patch, 0.005)
         # What we say must be clean by itself, not because Airflow masks it.
         patch.setattr(SecretsMasker, "add_mask", lambda *_: None)
         patch.setenv("FBA_STORES_FILE", str(Path(__file__).with_name("stores.yaml")))

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import requests
 from airflow.sdk.exceptions import AirflowSkipException
 
-import fba_operators.amazon.trigger
 from fba_operators.operators import AmazonRetryPolicy
+from tests import timing
 from tests.faults.campaign import Campaign, shipped_dag
 from tests.helpers import context, run
 
@@ -78,7 +79,7 @@ class Effects:
 
 def _work(answer: Any, environment: dict[str, str], job: dict[str, Any], doom: str | None, at: int) -> None:
     os.environ.update(environment)
-    fba_operators.amazon.trigger.MIN_POLL_INTERVAL = 0.005
+    timing.poll_every(pytest.MonkeyPatch(), 0.005)  # not undone: the process ends
     dag = shipped_dag(job["dag_id"])
     ctx = context(job["run_id"], **job["params"])
     ctx["dag_run"].run_after = datetime.fromisoformat(job["run_after"])

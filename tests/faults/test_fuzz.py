@@ -22,6 +22,7 @@ from fba_operators.fulfillment.processing_report import ReportError, judge_messa
 from fba_operators.reports.document import Document
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
 from sandbox.documents.processing_report import Result, processing_report
+from tests import timing
 from tests.faults.campaign import WHOLE
 from tests.stores import US
 
@@ -95,7 +96,7 @@ def hook_hearing(monkeypatch, body: bytes, status: int = 200, headers: dict[str,
     response.status_code, response._content = status, body
     response.headers.update(headers or {})
     monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=lambda *_, **__: response))
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
+    timing.replace_retry_sleep(monkeypatch, lambda seconds: None)
     extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": US}
     connection = Connection(
         conn_id="amazon_us",

@@ -16,6 +16,7 @@ from fba_operators.errors import (
 )
 from sandbox.server.server import Sandbox
 from sandbox.world import faults
+from tests import timing
 from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty
 
 REPORTS = ("token", "createReport", "getReport", "getReportDocument", "downloadDocument")
@@ -145,7 +146,7 @@ def test_a_fault_is_survived(campaign, monkeypatch, caplog, capfd, dag_id, path,
         lose(campaign, dag_id)
     how = STATUSES.get(fault, {})
     if fault == "delay":  # the others have all the time they need on a slow machine
-        monkeypatch.setattr("fba_operators.amazon.transport.TIMEOUT", (5, 1.0))
+        timing.http_timeout(monkeypatch, connect=5, read=1.0)
         how = {"seconds": 1.5}
     campaign.amazon.world.add_fault(operation, "status" if fault in STATUSES else fault, times=TIMES[often], **how)
     states = {}

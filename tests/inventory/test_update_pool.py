@@ -21,6 +21,7 @@ from fba_operators.operators import (
     SummariseRunOperator,
     WaitForReportOperator,
 )
+from tests import timing
 from tests.helpers import context, run
 from tests.stock import merge, pool, report
 from tests.stores import AFN, LISTINGS, SELLER, US
@@ -304,7 +305,7 @@ def test_the_api_not_answering_makes_nothing_zero(amazon, warehouse, sql, next_h
     before = snapshot(sql)
     amazon.world.add_fault("getInventorySummaries", fault, times=None)
     next_hour()
-    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.6)
+    timing.sleep_inline_at_most(monkeypatch, 0.6)
     with pytest.raises(UnavailableError):
         merge(fetch_missing_inventory=True)
     assert snapshot(sql) == before

@@ -25,6 +25,7 @@ from fba_operators.operators import (
 )
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import decrypt
+from tests import timing
 from tests.helpers import context
 from tests.sending import GOOD, PERSONAL, SKIPPED, claimed, look_up, other_seller, submit, uploaded
 from tests.stores import SELLER, STORE
@@ -261,7 +262,7 @@ def test_every_task_can_be_cleared_after_a_run(shop):
 
 
 def test_a_slow_feed_ends_the_run_green_and_the_next_run_settles_it(shop, monkeypatch):
-    monkeypatch.setattr("fba_operators.operators.fulfillment.FEED_TIMEOUT", timedelta(0))
+    timing.feed_timeout(monkeypatch, timedelta(0))
     shop.amazon.world.set_clock(processing_seconds=1000)
     shop.add("FR-1")
     assert shop.send() is SKIPPED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -25,6 +24,7 @@ from fba_operators.operators import (
 )
 from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.reports.load import fetch_document
+from tests import timing
 from tests.helpers import calls_of, context, run
 from tests.stores import AFN, CANADA, LISTINGS, SHIPMENTS_REPORT, STORE
 
@@ -96,7 +96,7 @@ def test_another_stores_lost_report_is_not_taken(amazon, warehouse, monkeypatch)
     SellingPartnerHook().create_report(AFN)  # somebody else's, in our marketplace, before our intent
     amazon.world.advance(3600)
     amazon.world.add_fault("createReport", "reset_before")
-    monkeypatch.setattr("fba_operators.reports.request_once.CLOCK_SKEW", timedelta(0))
+    timing.clock_skew(monkeypatch, timedelta(0))
     with pytest.raises(LostAnswerError):
         ask()
     ask()
@@ -185,7 +185,7 @@ def test_cancelled_twice_is_handed_on_as_cancelled(amazon, warehouse, pass_coold
 
 
 def test_a_report_that_never_ends_is_given_up(amazon, warehouse, monkeypatch):
-    monkeypatch.setattr("fba_operators.operators.reports.REPORT_TIMEOUT", timedelta(0))
+    timing.report_timeout(monkeypatch, timedelta(0))
     amazon.world.set_clock(speed=0.0001)
     with pytest.raises(DecisionNeededError, match="not finished"):
         wait(ask())
@@ -196,7 +196,7 @@ def test_a_run_that_waits_less_leaves_the_report_to_the_next_until_it_is_too_old
     report_id = ask()
     with pytest.raises(AirflowSkipException, match="next run"):
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
-    monkeypatch.setattr("fba_operators.operators.reports.REPORT_TIMEOUT", timedelta(0))  # as if two hours had passed
+    timing.report_timeout(monkeypatch, timedelta(0))  # as if two hours had passed
     with pytest.raises(DecisionNeededError, match="not finished"):
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
 
@@ -322,12 +322,6 @@ def lose(amazon, fault="reset_after"):
         ask_from(A)
 
 
-@pytest.fixture
-def no_naps(monkeypatch):
-    """Try again at once after a fault."""
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
-
-
 def ledger_rows(sql):
     return sql("SELECT data_start, report_id, status FROM fba.report ORDER BY requested_at, data_start").fetchall()
 
@@ -366,7 +360,7 @@ def test_a_lost_call_that_makes_its_report_late_is_looked_for_again(amazon, ware
     assert sorted(row[:2] for row in ledger_rows(sql)) == [(A, late), (B, second)]
 
 
-def test_nothing_is_asked_for_while_a_lost_report_cannot_be_looked_for(amazon, warehouse, sql, no_naps):
+def test_nothing_is_asked_for_while_a_lost_report_cannot_be_looked_for(amazon, warehouse, sql, no_retry_sleep):
     lose(amazon)
     amazon.world.add_fault("getReports", "status", times=None, status=200, body="<html>Welcome</html>")
     with pytest.raises(UnavailableError):
@@ -456,7 +450,7 @@ def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, 
     assert [row[1] for row in ledger_rows(sql)] == [report_id]
 
 
-def test_a_listed_report_without_its_time_is_an_error_of_amazons(amazon, warehouse, no_naps):
+def test_a_listed_report_without_its_time_is_an_error_of_amazons(amazon, warehouse, no_retry_sleep):
     lose(amazon)
     listed = {"reportId": "1", "reportType": SHIPMENTS_REPORT, "processingStatus": "DONE"}
     amazon.world.add_fault("getReports", "status", times=None, status=200, body={"reports": [listed]})

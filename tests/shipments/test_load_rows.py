@@ -20,6 +20,7 @@ from fba_operators.operators import (
     WaitForShipmentsOperator,
 )
 from fba_operators.reports.ledger import ReportLedger
+from tests import timing
 from tests.helpers import context, run
 from tests.shipping import JAPANESE, PERSON, PLAIN, Reports, add_request, document, orders_at_amazon, progress, row
 from tests.stores import SELLER, SHIPMENTS_REPORT, STORE, US
@@ -451,7 +452,7 @@ def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, w
 def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
     amazon, warehouse, sql, pass_cooldown, monkeypatch
 ):
-    monkeypatch.setattr("fba_operators.operators.shipments.CANCELLED_TIMEOUT", timedelta(hours=2))
+    timing.cancelled_timeout(monkeypatch, timedelta(hours=2))
 
     def first(moment=None):
         if moment:

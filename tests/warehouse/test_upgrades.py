@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from devstack.airflow import warehouse_connection
+from fba_operators.warehouse import statements
 from fba_operators.warehouse.database import Warehouse
-from fba_operators.warehouse.statements import SQL_FOLDER
 from tests.stock import merge
 from tests.stores import SELLER, US
 
-FILES = sorted((SQL_FOLDER / "migrations").glob("*.sql"))
+FILES = sorted((statements.SQL_FOLDER / "migrations").glob("*.sql"))
 VERSIONS = [int(file.name[:4]) for file in FILES]
 
 # What a merchant has after each version: rows that were possible then.
@@ -48,6 +48,11 @@ DATA = {
 }
 
 
+def migrations_in(patch, folder):
+    """Take the migrations from this folder."""
+    patch.setattr(statements, "SQL_FOLDER", folder)
+
+
 @pytest.fixture
 def old_warehouse(postgres, monkeypatch, tmp_path):
     """Make a warehouse as it was at a version, with the data of its time; afterwards the code is today's."""
@@ -57,7 +62,7 @@ def old_warehouse(postgres, monkeypatch, tmp_path):
         monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         (tmp_path / "migrations").mkdir()
         with monkeypatch.context() as then:
-            then.setattr("fba_operators.warehouse.statements.SQL_FOLDER", tmp_path)
+            migrations_in(then, tmp_path)
             for number, file in zip(VERSIONS, FILES, strict=True):
                 if number <= version:
                     shutil.copy(file, tmp_path / "migrations")
@@ -121,7 +126,7 @@ def test_a_migration_that_fails_leaves_the_version_before_it(old_warehouse, monk
     url = old_warehouse(2)
     before = everything(url)
     (tmp_path / "migrations" / "0003_broken.sql").write_text("DROP TABLE fba.run; SELECT 1/0")
-    monkeypatch.setattr("fba_operators.warehouse.statements.SQL_FOLDER", tmp_path)
+    migrations_in(monkeypatch, tmp_path)
     with pytest.raises(psycopg.errors.DivisionByZero):
         Warehouse().migrate()
     assert everything(url) == before
