@@ -19,7 +19,7 @@ def test_get_reports_reads_every_page(amazon, warehouse):
     assert {report.report_id for report in found} == ids
 
 
-def test_stock_is_asked_in_the_way_amazon_can_answer(amazon, warehouse):
+def test_inventory_summaries_are_requested_in_a_form_amazon_accepts(amazon, warehouse):
     truth = amazon.world.truth(SELLER, US, False, True)
     known = {sku: told["fba"] for sku, told in truth.items() if told["source"] == "fba_api"}
     plain = {sku: quantity for sku, quantity in known.items() if "," not in sku}

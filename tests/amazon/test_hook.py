@@ -12,20 +12,20 @@ from fba_operators.errors import (
 )
 
 
-def test_a_connection_without_fields_says_which(amazon, monkeypatch):
+def test_missing_connection_fields_are_listed(amazon, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", '{"conn_type": "amazon_sp_api", "login": "x"}')
     with pytest.raises(ConfigurationError, match=r"lacks password, refresh_token, seller_id, marketplace_id"):
         SellingPartnerHook().access_token()
 
 
 @pytest.mark.parametrize("extra", ["[1]", "null", "12", '"text"', "{", ""])
-def test_an_extra_that_is_no_object_is_a_missing_one(extra):
+def test_an_extra_that_is_not_an_object_counts_as_missing(extra):
     connection = Connection(conn_id="amazon_us", conn_type="amazon_sp_api", login="l", password="p", extra=extra)
     with pytest.raises(ConfigurationError, match="lacks refresh_token, seller_id, marketplace_id"):
         _ = SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection}).credentials
 
 
-def test_connection_test_gives_a_verdict_for_each_part(amazon):
+def test_connection_test_reports_each_part(amazon):
     good, words = SellingPartnerHook(warehouse_conn_id=None).test_connection()
     assert good, words
     assert "client and refresh token: ok" in words
@@ -38,7 +38,7 @@ def test_connection_test_works_before_there_is_a_warehouse(amazon, postgres, mon
     assert good, words
 
 
-def test_connection_test_sees_a_wrong_secret_behind_a_kept_token(amazon, warehouse, monkeypatch):
+def test_connection_test_detects_a_wrong_secret_despite_a_stored_token(amazon, warehouse, monkeypatch):
     SellingPartnerHook().access_token()
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, password="wrong"))
     good, words = SellingPartnerHook().test_connection()
@@ -47,7 +47,7 @@ def test_connection_test_sees_a_wrong_secret_behind_a_kept_token(amazon, warehou
     assert "amazon_us" not in words
 
 
-def test_connection_test_of_a_seller_without_fba_stock_is_good(amazon):
+def test_connection_test_of_a_seller_without_fba_stock_passes(amazon):
     refused = {"errors": [{"code": "InvalidInput", "message": "no FBA inventory"}]}
     amazon.world.add_fault("getInventorySummaries", "status", status=400, body=refused)
     good, words = SellingPartnerHook().test_connection()
@@ -55,7 +55,7 @@ def test_connection_test_of_a_seller_without_fba_stock_is_good(amazon):
     assert "(warning)" in words
 
 
-def test_connection_test_tells_a_wrong_marketplace(amazon, monkeypatch):
+def test_connection_test_reports_a_wrong_marketplace(amazon, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, marketplace_id="A1PA6795UKMFR9"))
     good, words = SellingPartnerHook(warehouse_conn_id=None).test_connection()
     assert not good

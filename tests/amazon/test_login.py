@@ -41,7 +41,7 @@ def test_without_a_fernet_key_nothing_is_stored(amazon, warehouse, warehouse_url
         assert db.execute("SELECT count(token) FROM fba.lwa_token").fetchone() == (0,)
 
 
-def test_a_token_kept_with_a_lost_fernet_key_is_replaced(amazon, warehouse, warehouse_url):
+def test_a_token_stored_with_a_lost_fernet_key_is_replaced(amazon, warehouse, warehouse_url):
     SellingPartnerHook().access_token()
     with psycopg.connect(warehouse_url) as db:
         db.execute("UPDATE fba.lwa_token SET token = %s", (Fernet(Fernet.generate_key()).encrypt(b"Atza|old"),))
@@ -65,7 +65,7 @@ def test_an_expired_token_is_renewed_once(amazon, warehouse):
     assert calls_of(amazon, "token") == 2
 
 
-def test_a_token_refused_again_and_again_is_an_error(amazon, warehouse):
+def test_a_token_refused_repeatedly_is_an_error(amazon, warehouse):
     amazon.world.add_fault(operation="getMarketplaceParticipations", fault="expired_token", times=None)
     with pytest.raises(CredentialsError, match="denies access"):
         SellingPartnerHook().get_marketplace_participations()

@@ -16,7 +16,7 @@ from tests.helpers import calls_of
 from tests.stores import AFN, LISTINGS
 
 
-def test_scarce_calls_share_one_bucket_and_never_go_into_debt(amazon, warehouse):
+def test_calls_of_a_shared_bucket_never_exceed_it(amazon, warehouse):
     hooks = [SellingPartnerHook() for _ in range(3)]
     for number in range(15):
         hooks[number % 3].create_report(LISTINGS)
@@ -27,7 +27,7 @@ def test_scarce_calls_share_one_bucket_and_never_go_into_debt(amazon, warehouse)
     assert calls_of(amazon, "createReport") == 15
 
 
-def test_stores_that_ask_for_stock_at_once_share_amazons_rate(amazon, warehouse):
+def test_stores_that_request_stock_at_once_share_amazons_rate(amazon, warehouse):
     """Each would otherwise meet 429 after 429, give up in the middle and begin again, for ever if the list is long."""
 
     def ask(_):

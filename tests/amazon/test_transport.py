@@ -37,7 +37,7 @@ def test_a_role_that_is_missing_is_explained(amazon, warehouse):
     assert calls_of(amazon, "token") == 1
 
 
-def test_a_fault_that_passes_is_waited_out(amazon, warehouse):
+def test_a_temporary_fault_is_retried_until_it_ends(amazon, warehouse):
     hook = SellingPartnerHook()
     report_id = hook.create_report(AFN)
     for fault in ("503", "reset_before", "429"):
@@ -47,21 +47,21 @@ def test_a_fault_that_passes_is_waited_out(amazon, warehouse):
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset_before", "reset_after", "error_after"])
-def test_create_report_is_never_repeated_blindly(amazon, warehouse, fault):
+def test_create_report_is_never_retried_within_the_call(amazon, warehouse, fault):
     amazon.world.add_fault(operation="createReport", fault=fault)
     with pytest.raises(LostAnswerError):
         SellingPartnerHook().create_report(AFN)
     assert calls_of(amazon, "createReport") == 1
 
 
-def test_what_amazon_refuses_is_not_repeated(amazon, warehouse):
+def test_a_refused_request_is_not_retried(amazon, warehouse):
     with pytest.raises(RequestRefusedError, match="HTTP 400") as caught:
         SellingPartnerHook().create_report("GET_NO_SUCH_REPORT")
     assert caught.value.code == "InvalidInput"
     assert calls_of(amazon, "createReport") == 1
 
 
-def test_a_cut_download_is_an_error_that_shows_no_url(amazon, warehouse):
+def test_an_unreachable_download_is_an_error_without_its_url(amazon, warehouse):
     with pytest.raises(UnavailableError) as caught:
         SellingPartnerHook().client.transport.open_download(
             "http://127.0.0.1:9/document?X-Amz-Signature=secret", "report document"

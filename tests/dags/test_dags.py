@@ -23,7 +23,7 @@ def test_a_dag_file_loads_quickly(dag):
     assert not loaded & {"pandas", "numpy", "apprise"}
 
 
-def test_file_function_and_dag_have_one_name():
+def test_file_function_and_dag_have_the_same_name():
     assert DAGS
     for path in DAGS:
         assert build_dag(path.stem).dag_id == path.stem

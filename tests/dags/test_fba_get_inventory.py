@@ -61,7 +61,7 @@ def test_two_stores_one_failing_the_other_complete_and_the_run_red(amazon, dag, 
     assert "FATAL" in why
 
 
-def test_a_slow_report_is_left_to_the_next_run_which_asks_for_no_other(amazon, warehouse_url, sql, monkeypatch):
+def test_a_slow_report_is_left_to_the_next_run_which_requests_no_other(amazon, warehouse_url, sql, monkeypatch):
     import dags.fba_get_inventory as module
 
     monkeypatch.setattr(module, "WAIT_IN_THIS_RUN", timedelta(seconds=1))
@@ -78,7 +78,7 @@ def test_a_slow_report_is_left_to_the_next_run_which_asks_for_no_other(amazon, w
     assert set(amazon.world.calls()["reports_created"].values()) == {1}
 
 
-def test_a_store_that_stores_yaml_does_not_name_is_refused(amazon, dag, warehouse_url):
+def test_a_store_that_is_not_in_stores_yaml_is_refused(amazon, dag, warehouse_url):
     run = dag.test(run_conf={"stores": ["amazon_mars"]})
     assert run.state == "failed"
     assert amazon.world.calls()["calls"] == {}
@@ -99,7 +99,7 @@ def test_a_backfill_run_is_skipped(amazon, dag, warehouse_url):
     assert ctx["ti"].pushed == {"return_value": []}
 
 
-def test_a_replay_calls_amazon_not_at_all(amazon, dag, warehouse_url, sql):
+def test_a_replay_does_not_call_amazon(amazon, dag, warehouse_url, sql):
     assert dag.test().state == "success"
     ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
     before = quantities(sql, "amazon_us")
@@ -119,7 +119,7 @@ def test_a_replay_needs_the_ids_of_both_reports(dag):
 
 
 @pytest.mark.parametrize("afn_is", ["not kept", "FATAL", "IN_QUEUE"])
-def test_a_replay_of_what_is_not_kept_fails_without_a_call(amazon, dag, warehouse_url, sql, afn_is):
+def test_a_replay_without_a_usable_stored_report_fails_without_a_call(amazon, dag, warehouse_url, sql, afn_is):
     assert dag.test().state == "success"
     ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
     if afn_is == "not kept":
@@ -133,7 +133,7 @@ def test_a_replay_of_what_is_not_kept_fails_without_a_call(amazon, dag, warehous
     assert f"report {ids[1]}" in why
 
 
-def test_a_replay_takes_a_cancelled_report_for_as_empty_as_it_was(amazon, dag, warehouse_url, sql):
+def test_a_replay_treats_a_cancelled_report_as_empty(amazon, dag, warehouse_url, sql):
     assert dag.test().state == "success"
     ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
     sql("UPDATE fba.report SET status = 'CANCELLED' WHERE report_id = %s", ids[1])
@@ -149,7 +149,7 @@ def test_a_replay_takes_a_cancelled_report_for_as_empty_as_it_was(amazon, dag, w
     assert amazon.world.calls()["calls"] == calls
 
 
-def test_the_dag_is_what_the_contract_says(dag):
+def test_the_dag_has_its_documented_interface(dag):
     assert dag.dag_id == "fba_get_inventory"
     assert dag.catchup is False
     assert dag.max_active_runs == 1

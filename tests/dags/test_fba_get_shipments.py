@@ -18,7 +18,7 @@ def states_of(run):
     return {(ti.task_id, ti.map_index): ti.state for ti in run.get_task_instances()}
 
 
-def test_one_run_attaches_what_was_shipped_and_tells_of_no_person(
+def test_one_run_attaches_shipments_and_leaks_no_personal_data(
     amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog
 ):
     for number in ("FR-1", "FR-2"):
@@ -92,7 +92,7 @@ def test_one_store_failing_leaves_the_other_complete_and_the_run_red(amazon, dag
         ({"start": "2020-01-01"}, "18 months"),
     ],
 )
-def test_bad_params_fail_the_first_task_with_a_sentence(amazon, dag, warehouse_url, sql, conf, message):
+def test_invalid_params_fail_the_first_task_with_a_clear_message(amazon, dag, warehouse_url, sql, conf, message):
     run = dag.test(run_conf=conf)
     assert run.state == "failed"
     states = states_of(run)
@@ -102,7 +102,7 @@ def test_bad_params_fail_the_first_task_with_a_sentence(amazon, dag, warehouse_u
     assert amazon.world.calls()["calls"] == {}
 
 
-def test_nothing_shipped_is_a_green_run(amazon, dag, warehouse_url, sql):
+def test_a_run_with_nothing_shipped_is_green(amazon, dag, warehouse_url, sql):
     assert dag.test().state == "success"
     assert sql("SELECT outcome, rows_in FROM fba.run").fetchone() == ("success", 0)
     assert sql("SELECT status, applied_at IS NOT NULL FROM fba.report").fetchone() == ("CANCELLED", False)
@@ -158,7 +158,7 @@ def test_airflows_own_backfill_makes_the_windows_of_its_dates(dag, airflow_sql, 
         airflow_sql("DELETE FROM backfill WHERE id = %s", backfill.id)
 
 
-def test_the_dag_is_what_the_contract_says(dag):
+def test_the_dag_has_its_documented_interface(dag):
     assert dag.dag_id == "fba_get_shipments"
     assert dag.catchup is False
     assert dag.max_active_runs == 1

@@ -89,7 +89,7 @@ def test_params_choose_what_is_sent(shop, dag, fulfillment):
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "accepted"}
 
 
-def test_requests_that_name_no_store_of_stores_yaml_are_told(shop, dag):
+def test_requests_of_a_store_that_is_not_in_stores_yaml_are_reported(shop, dag):
     shop.add("FR-1", store="amazon_uss")
     shop.add("FR-2", store="amazon_uss", status="rejected")
     shop.add("FR-3")
@@ -141,7 +141,7 @@ def test_runs_with_a_bad_network_send_once(shop, dag):
     assert shop.made() == dict.fromkeys(numbers, 1)
 
 
-def test_the_dag_is_what_the_contract_says(dag):
+def test_the_dag_has_its_documented_interface(dag):
     assert dag.dag_id == "fba_send_fulfillment_requests"
     assert dag.catchup is False
     assert dag.max_active_runs == 1

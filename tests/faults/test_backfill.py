@@ -45,7 +45,7 @@ def daily_dag(folder):
     (folder / "fba_get_shipments.py").write_text(text)
 
 
-def test_sixty_days_ten_at_a_time_neither_double_nor_deadlock(postgres, tmp_path):
+def test_sixty_days_ten_runs_at_a_time_without_duplicates_or_deadlocks(postgres, tmp_path):
     daily_dag(tmp_path / "dags")
     warehouse_url = postgres.create_database("warehouse_of_a_backfill")
     postgres.create_database("airflow_of_a_backfill")

@@ -228,7 +228,7 @@ def full_disk(campaign, folder, spare):
 @whole
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("dag_id", "task_id"), LOADS)
-def test_a_disk_that_is_full_stops_a_load_and_leaves_nothing_half_written(
+def test_a_full_disk_fails_a_load_and_leaves_nothing_half_written(
     postgres, migrated_template, small_disk, monkeypatch, record_property, dag_id, task_id
 ):
     full = 0

@@ -123,7 +123,7 @@ def test_a_good_answer_is_read(operation):
 
 
 @pytest.mark.parametrize("operation", list(ANSWERS))
-def test_an_answer_of_another_shape_is_one_of_our_errors(operation):
+def test_a_malformed_answer_is_one_of_our_errors(operation):
     good, _ = ANSWERS[operation]
 
     @BOUNDED
@@ -149,13 +149,13 @@ def test_an_answer_of_another_shape_is_one_of_our_errors(operation):
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"null", b"[]", b'{"errors": 5}', b'{"errors": [null]}', b'{"errors": "x"}']
 )
-def test_an_answer_that_is_no_json_object_is_one_of_our_errors(operation, status, body):
+def test_an_answer_that_is_not_a_json_object_is_one_of_our_errors(operation, status, body):
     with pytest.raises(SellingPartnerError):
         heard(operation, body, status)
 
 
 @pytest.mark.parametrize("rate", ["0", "0.0", "-1", "nan", "inf", "soon", "1e999"])
-def test_a_rate_that_is_none_stops_nothing(amazon, warehouse, warehouse_url, monkeypatch, rate):
+def test_an_invalid_rate_is_ignored(amazon, warehouse, warehouse_url, monkeypatch, rate):
     """A rate of 0 in the shared bucket would be a division by zero in every later call."""
     hook = SellingPartnerHook()
     hook.access_token()
@@ -213,7 +213,7 @@ TOLD = processing_report("S", "1", 3, [Result(2, "Error", "13050", "no stock", "
 
 @BOUNDED
 @given(mutated(TOLD))
-def test_a_damaged_processing_report_accepts_nothing_it_does_not_say(data):
+def test_a_damaged_processing_report_has_a_verdict_on_every_message(data):
     try:
         verdicts = judge_messages(parse_processing_report(data), [1, 2, 3])
     except ReportError:

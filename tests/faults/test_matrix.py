@@ -134,12 +134,12 @@ def test_the_matrix_has_every_call(campaign, dag_id, path):
     assert campaign.wrong(dag_id, path) == []
 
 
-def test_no_operation_is_forgotten():
+def test_every_operation_is_in_the_matrix_or_excluded():
     assert {operation for each in CALLS.values() for operation in each} | NOT_CALLED.keys() == set(faults.OPERATIONS)
 
 
 @pytest.mark.parametrize(("dag_id", "path", "operation", "fault", "often"), ALL if WHOLE else FAST)
-def test_a_fault_is_survived(campaign, monkeypatch, caplog, capfd, dag_id, path, operation, fault, often):
+def test_a_dag_recovers_from_a_fault(campaign, monkeypatch, caplog, capfd, dag_id, path, operation, fault, often):
     caplog.set_level("INFO")
     campaign.prepare(dag_id, path)
     if path == "lost":

@@ -30,7 +30,7 @@ def waits(report_id):
     return wait_inline(waiting(report_id))
 
 
-def test_a_warehouse_that_is_restarted_does_not_end_a_wait(amazon, warehouse_url, monkeypatch):
+def test_a_restart_of_the_warehouse_does_not_end_a_wait(amazon, warehouse_url, monkeypatch):
     report_id = SellingPartnerHook().create_report(AFN)
     refused = [psycopg.OperationalError("restarting"), psycopg.errors.AdminShutdown(), psycopg.errors.CrashShutdown()]
     real = Warehouse.connect
@@ -45,7 +45,7 @@ def test_a_warehouse_that_is_restarted_does_not_end_a_wait(amazon, warehouse_url
     assert not refused
 
 
-def test_a_wrong_statement_does_end_it(amazon, warehouse_url, monkeypatch):
+def test_an_sql_error_ends_a_wait(amazon, warehouse_url, monkeypatch):
     def connect(warehouse):
         raise psycopg.errors.UndefinedTable
 
@@ -54,7 +54,7 @@ def test_a_wrong_statement_does_end_it(amazon, warehouse_url, monkeypatch):
         waits("1")
 
 
-def test_no_address_is_logged_even_at_debug(amazon, warehouse_url, caplog):
+def test_no_url_is_logged_even_at_debug(amazon, warehouse_url, caplog):
     caplog.set_level(logging.DEBUG)
     hook = SellingPartnerHook()
     report_id = hook.create_report(AFN)
@@ -63,7 +63,7 @@ def test_no_address_is_logged_even_at_debug(amazon, warehouse_url, caplog):
     assert not any(secret in caplog.text for secret in ("X-Amz", "?", report_id, document_id)), caplog.text
 
 
-def test_many_questions_are_under_way_at_once(amazon, warehouse_url, monkeypatch):
+def test_many_polls_run_at_once(amazon, warehouse_url, monkeypatch):
     all_there = Barrier(25)  # asyncio's own threads would be fewer on any machine of less than 21 cores
 
     def ask(hook, report_id):
@@ -78,7 +78,7 @@ def test_many_questions_are_under_way_at_once(amazon, warehouse_url, monkeypatch
     assert {event.payload["state"]["processingStatus"] for event in events} == {"DONE"}
 
 
-def test_waits_that_begin_together_ask_at_different_moments(amazon, warehouse_url, monkeypatch):
+def test_waits_that_begin_together_poll_at_different_moments(amazon, warehouse_url, monkeypatch):
     pauses, asked = {}, set()
 
     async def sleep(seconds):
@@ -107,7 +107,7 @@ def test_waits_that_begin_together_ask_at_different_moments(amazon, warehouse_ur
     assert set(later) == {MAX_POLL_INTERVAL}
 
 
-def test_a_wait_tells_airflow_no_token_and_little_else(amazon, warehouse_url, monkeypatch):
+def test_a_wait_sends_airflow_no_token_and_few_messages(amazon, warehouse_url, monkeypatch):
     told = []
 
     class Supervisor:

@@ -21,7 +21,7 @@ from tests.sending import SKIPPED
 from tests.stores import SELLER, STORE, US
 
 
-def test_invalid_requests_say_everything_that_is_wrong_and_stop_nobody(shop):
+def test_invalid_requests_list_every_problem_and_block_no_other_request(shop):
     shop.add("FR-1")
     shop.add("FR-2", ship_to_name=None, ship_to_country="XX")
     shop.send()
@@ -31,7 +31,7 @@ def test_invalid_requests_say_everything_that_is_wrong_and_stop_nobody(shop):
     assert "ship_to_country" in reason
 
 
-def test_an_invalid_request_put_right_by_hand_is_sent(shop):
+def test_an_invalid_request_corrected_by_hand_is_sent(shop):
     shop.add("FR-1", ship_to_name=None)
     shop.send()
     shop.sql("UPDATE fba.fulfillment_request SET status = 'pending', ship_to_name = 'Right'")
@@ -140,7 +140,7 @@ def test_by_schedule_one_feed_in_twenty_minutes(shop, fulfillment):
     assert shop.send("manual") == {"accepted": 1}
 
 
-def test_a_scheduled_run_that_is_a_little_early_waits_for_its_turn(shop, fulfillment):
+def test_a_scheduled_run_that_is_slightly_early_waits_for_its_slot(shop, fulfillment):
     fulfillment("send_automatically: true")
     shop.add("FR-1")
     shop.send("scheduled")
@@ -159,7 +159,7 @@ def test_a_scheduled_run_that_is_a_little_early_waits_for_its_turn(shop, fulfill
     assert shop.get("FR-2").status == "sending"
 
 
-def test_only_the_numbers_asked_for_are_sent(shop):
+def test_only_the_listed_numbers_are_sent(shop):
     for number in ("FR-1", "FR-2", "FR-3"):
         shop.add(number)
     shop.send(fulfillment_request_numbers=["FR-3"])
@@ -169,12 +169,12 @@ def test_only_the_numbers_asked_for_are_sent(shop):
 
 
 @pytest.mark.parametrize("numbers", ["FR-1", '{"a": 1}', [1], 5])
-def test_numbers_that_are_no_list_of_texts_are_refused(shop, numbers):
+def test_numbers_that_are_not_a_list_of_strings_are_refused(shop, numbers):
     with pytest.raises(ValueError, match="must be a list of FR numbers"):
         run(ClaimRequestsOperator(task_id="claim", fulfillment_request_numbers=numbers))
 
 
-def test_a_dry_run_calls_nobody_and_moves_only_to_invalid(shop):
+def test_a_dry_run_makes_no_call_and_only_marks_requests_invalid(shop):
     shop.add("FR-1")
     shop.add("FR-2", ship_to_name=None)
     ctx = shop.context()
@@ -202,7 +202,7 @@ def test_a_full_feed_leaves_the_rest_pending(shop, monkeypatch):
     assert set(shop.made().values()) == {1}
 
 
-def test_a_request_somebody_is_writing_is_left_for_the_next_run(shop, warehouse_url):
+def test_a_request_locked_by_a_writer_is_left_for_the_next_run(shop, warehouse_url):
     shop.add("FR-1")
     shop.add("FR-2")
     with psycopg.connect(warehouse_url) as other:
@@ -211,7 +211,7 @@ def test_a_request_somebody_is_writing_is_left_for_the_next_run(shop, warehouse_
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "accepted"}
 
 
-def test_what_xml_cannot_say_is_invalid_and_stops_nobody(shop, monkeypatch):
+def test_what_xml_cannot_represent_is_invalid_and_blocks_no_other_request(shop, monkeypatch):
     """A request that passes the rules but not the schema: the rules may have a hole, the others must go out."""
     monkeypatch.setattr(claim, "validate", lambda *arguments, **settings: Validation())
     shop.add("FR-1")

@@ -223,7 +223,7 @@ RUNS, SEEDS = 54, (1, 2, 3, 4)  # 216 runs
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_many_runs_with_everything_going_wrong(shop, reaper, seed):
+def test_many_runs_with_random_faults_and_kills(shop, reaper, seed):
     dice = random.Random(seed)
     good, bad = [], []
     for number in range(RUNS):

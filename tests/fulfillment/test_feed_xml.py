@@ -45,7 +45,7 @@ def leaves(document: bytes) -> list[tuple[str, str]]:
     return [(element.tag, element.text) for element in etree.fromstring(document).iter() if not len(element)]
 
 
-def test_a_feed_has_every_element_in_the_order_amazon_demands():
+def test_a_feed_has_every_element_in_the_order_amazon_requires():
     feed = build_order_feed(SELLER, [GOOD], NOTIFY)
     assert feed.document.startswith(b"<?xml version='1.0' encoding='UTF-8'?>")
     assert leaves(feed.document) == [
@@ -111,7 +111,7 @@ def test_a_feed_takes_a_thousand_messages_and_leaves_the_rest():
     assert ids == [str(n) for n in range(1, 1001)]
 
 
-def test_a_feed_keeps_to_its_size():
+def test_a_feed_stays_within_its_size_limit():
     requests = numbered(9)
     whole = build_order_feed(SELLER, requests, DEFAULT).document
     assert build_order_feed(SELLER, requests, DEFAULT, max_bytes=len(whole)).document == whole
@@ -145,7 +145,7 @@ def test_nine_mebibytes_are_the_default_limit():
         ),
     ],
 )
-def test_a_feed_that_is_not_right_is_not_built(requests, seller, said):
+def test_an_invalid_feed_is_not_built(requests, seller, said):
     with pytest.raises(FeedError) as caught:
         build_order_feed(seller, requests, DEFAULT)
     assert said in str(caught.value)
@@ -217,7 +217,7 @@ valid_requests = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(valid_requests, min_size=1, max_size=4, unique_by=lambda request: request.fr_number))
-def test_the_xml_of_any_valid_request_passes_the_schema_and_says_the_same(requests):
+def test_the_xml_of_any_valid_request_passes_the_schema_and_has_its_content(requests):
     requests = [request for request in requests if not problems(request, NOTIFY)] or [GOOD]
     feed = build_order_feed(SELLER, requests, NOTIFY)
     root = etree.fromstring(feed.document)
@@ -264,7 +264,7 @@ def test_any_invalid_request_is_never_built_and_any_other_passes(change, notify)
         assert SCHEMA.validate(etree.fromstring(build_order_feed(SELLER, [request], rules).document))
 
 
-def test_a_fault_of_our_own_stops_at_the_schema_without_quoting_anyone(monkeypatch):
+def test_what_validation_misses_stops_at_the_schema_without_quoting_personal_data(monkeypatch):
     monkeypatch.setattr(feed_xml, "problems", lambda request, settings: [])
     with pytest.raises(FeedError, match="schema at /AmazonEnvelope/Message/FulfillmentOrderRequest/Dest") as caught:
         build_order_feed(SELLER, [replace(GOOD, ship_to_name="Secret " * 20)], DEFAULT)

@@ -93,7 +93,7 @@ GOOD_REPORT = report_xml(STATUS + summary() + result() + result(3))
         (b"<a>" * 300 + b"</a>" * 300, "not well-formed XML"),
     ],
 )
-def test_what_is_no_report_is_an_error(document, said):
+def test_a_malformed_report_is_an_error(document, said):
     with pytest.raises(ReportError, match=said):
         parse_processing_report(document)
 
@@ -185,7 +185,7 @@ def report(results, processed=3, successful=3, with_error=0, status="Complete") 
         (report([(0, W)], processed=0, successful=0), "UUU"),
     ],
 )
-def test_what_a_report_says_about_three_messages(found, outcomes):
+def test_verdicts_on_three_messages(found, outcomes):
     verdicts = judge_messages(found, [1, 2, 3])
     assert "".join(verdicts[n].outcome[0].upper() for n in (1, 2, 3)) == outcomes
     for verdict in verdicts.values():
@@ -213,13 +213,13 @@ def test_a_verdict_carries_codes_texts_and_warnings():
     assert verdicts[3] == Verdict("accepted")
 
 
-def test_rejection_as_a_whole_keeps_the_reason_of_a_message_that_has_its_own():
+def test_rejection_of_the_complete_feed_keeps_the_reason_of_a_message_that_has_its_own():
     found = ProcessingReport("Complete", 2, 0, 2, 0, (Result(0, E, "5000", "Ill-formed"), Result(2, E, "25", "No SKU")))
     verdicts = judge_messages(found, [1, 2])
     assert {n: (v.outcome, v.code) for n, v in verdicts.items()} == {1: ("rejected", "5000"), 2: ("rejected", "25")}
 
 
-def test_an_unknown_verdict_says_why():
+def test_an_unknown_verdict_has_a_reason():
     verdicts = judge_messages(report([], processed=2, successful=2), [1, 2, 3])
     assert verdicts[1].description == "the processing report counts 2 messages where 3 were sent"
 

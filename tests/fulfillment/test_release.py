@@ -55,7 +55,7 @@ def test_hold_counts_hours_from_creation():
         (BERLIN, datetime(2026, 10, 24, 12), datetime(2026, 10, 25, 11)),
     ],
 )
-def test_a_hold_of_24_hours_is_24_hours_over_a_change_of_the_clocks(zone, created, ends):
+def test_a_hold_of_24_hours_is_24_hours_across_a_clock_change(zone, created, ends):
     request = replace(GOOD, created_at=created.replace(tzinfo=zone))
     waiting = due(request, store(**AUTO, hold_hours=24), created.replace(tzinfo=zone), manual=False)
     assert waiting.until == ends.replace(tzinfo=zone)
@@ -81,7 +81,7 @@ def test_a_hold_of_24_hours_is_24_hours_over_a_change_of_the_clocks(zone, create
         (BERLIN, "2026-12-25 10:00", "2026-12-28 08:00"),
     ],
 )
-def test_business_hours_are_those_of_the_clock_on_the_wall(zone, now, opens):
+def test_business_hours_are_in_local_time(zone, now, opens):
     now, opens = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, opens))
     rules = store(**AUTO, business_hours=hours(zone.key, holidays=["2026-12-25"]))
     waiting = due(GOOD, rules, now, manual=False)
@@ -123,13 +123,13 @@ def test_open_from_the_first_minute_to_before_the_last(at, is_it):
         ("Europe/Berlin", "00:00", "24:00", "2026-10-25 23:00", "2026-10-31 23:00"),
     ],
 )
-def test_hours_inside_a_change_of_the_clocks(zone, start, end, now, opens):
+def test_business_hours_during_a_clock_change(zone, start, end, now, opens):
     calendar = hours(zone, start, end, days=["sun"])
     now, opens = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, opens))
     assert next_opening(calendar, now) == opens
 
 
-def test_a_hold_that_ends_at_night_waits_for_the_morning_and_says_both():
+def test_a_hold_that_ends_at_night_waits_for_the_morning_with_both_reasons():
     both = store(**AUTO, hold_hours=12, business_hours=hours("UTC", holidays=["2026-11-23"]))
     waiting = due(GOOD, both, CREATED, manual=False)
     assert waiting.until == datetime(2026, 11, 24, 9, tzinfo=UTC)  # Friday 21:30 is over, Monday a holiday
@@ -141,7 +141,7 @@ def test_a_hold_that_ends_at_night_waits_for_the_morning_and_says_both():
     assert held.until == CREATED + timedelta(hours=12)
 
 
-def test_business_hours_that_never_come_have_no_end_to_wait_for():
+def test_a_store_that_never_opens_gives_no_time_to_wait_for():
     days = [(datetime(2026, 1, 1) + timedelta(days=n)).date() for n in range(5 * 366)]
     never = store(**AUTO, business_hours=hours(holidays=days))
     waiting = due(GOOD, never, CREATED, manual=False)

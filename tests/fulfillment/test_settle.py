@@ -30,7 +30,7 @@ def lost(shop, *numbers, arrived=True):
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "500", "503", "error_after"])
-def test_a_lost_answer_is_never_answered_by_submitting_again(shop, fault):
+def test_a_lost_answer_never_leads_to_a_second_submission(shop, fault):
     shop.amazon.world.add_fault("createFeed", fault)
     shop.add("FR-1")
     for _ in range(3):
@@ -89,7 +89,7 @@ def test_nothing_is_concluded_while_a_feed_is_unfinished(shop):
     assert shop.made() == {"FR-1": 1}
 
 
-def test_an_unfinished_feed_seen_between_two_lists_starts_the_count_anew(shop):
+def test_an_unfinished_feed_between_two_lists_restarts_the_search(shop):
     lost(shop, arrived=False)
     shop.pass_time(31)
     shop.send()
@@ -101,7 +101,7 @@ def test_an_unfinished_feed_seen_between_two_lists_starts_the_count_anew(shop):
     assert shop.get("FR-1").absent_since is None
 
 
-def test_another_systems_feed_is_never_taken_for_ours(shop):
+def test_a_feed_of_another_system_is_never_mistaken_for_ours(shop):
     """Beside our lost feed there is one of another system, with an order of another number; ours never arrived."""
     lost(shop, arrived=False)
     other = foreign_feed()
@@ -139,7 +139,7 @@ def test_an_order_of_our_number_in_another_marketplace_is_not_ours(shop):
 @pytest.mark.parametrize(
     ("status", "ends"), [("Cancelled", "cancelled"), ("Invalid", "rejected"), ("Unfulfillable", "rejected")]
 )
-def test_an_order_found_ended_ends_so_here(shop, status, ends):
+def test_an_order_found_in_a_final_status_gets_that_status(shop, status, ends):
     lost(shop)
     shop.amazon.world.advance(60)
     shop.amazon.world.set_order_status(SELLER, "FR-1", status)
@@ -156,7 +156,7 @@ def test_lists_of_many_pages_are_read_to_the_end(shop):
     assert set(shop.statuses().values()) == {"accepted"}
 
 
-def test_a_list_that_breaks_off_proves_nothing(shop):
+def test_an_incomplete_list_is_no_evidence(shop):
     lost(shop, "FR-1", arrived=False)
     place_order(shop.amazon, "OTHER-1", [(GOOD, 1)])
     place_order(shop.amazon, "OTHER-2", [(GOOD, 1)])
@@ -168,7 +168,7 @@ def test_a_list_that_breaks_off_proves_nothing(shop):
     assert shop.get("FR-1").absent_since is None
 
 
-def test_an_order_that_the_lists_do_not_have_yet_is_not_sent_twice(shop):
+def test_an_order_missing_from_the_lists_is_not_sent_twice(shop):
     """Amazon's list is late by a day; the order itself can be shown."""
     shop.amazon.world.set_order_listing(delay=86400)
     lost(shop)
@@ -177,7 +177,7 @@ def test_an_order_that_the_lists_do_not_have_yet_is_not_sent_twice(shop):
     assert shop.made() == {"FR-1": 1}
 
 
-def test_a_rejection_because_it_arrived_before_all_is_no_rejection(shop):
+def test_a_duplicate_rejected_because_the_order_exists_is_accepted(shop):
     """Sent again after two lists without it, then Amazon says the number exists: so it had arrived."""
     lost(shop, arrived=False)
     look_up(shop)
@@ -187,7 +187,7 @@ def test_a_rejection_because_it_arrived_before_all_is_no_rejection(shop):
     assert shop.made() == {"FR-1": 1}
 
 
-def test_a_rejection_of_something_sent_before_stays_one_where_amazon_has_no_order(shop):
+def test_a_rejection_of_a_resent_request_stands_if_amazon_has_no_order(shop):
     shop.stock("NOT-AT-AMAZON", 1)
     shop.amazon.world.add_fault("createFeed", "reset_before")
     shop.add("FR-1", [("NOT-AT-AMAZON", 1)])
@@ -196,7 +196,7 @@ def test_a_rejection_of_something_sent_before_stays_one_where_amazon_has_no_orde
     assert shop.send() == {"rejected": 1}
 
 
-def test_after_three_attempts_a_person_decides_and_the_others_go_on(shop):
+def test_after_three_attempts_a_person_decides_and_other_requests_are_sent(shop):
     for _ in range(2):
         shop.amazon.world.add_fault("createFeed", "reset_before")
         if not shop.statuses():
@@ -221,7 +221,7 @@ def test_after_three_attempts_a_person_decides_and_the_others_go_on(shop):
     assert shop.made() == {"FR-1": 1, "FR-2": 1}
 
 
-def test_many_absent_orders_are_found_out_bit_by_bit_within_amazons_quota(shop):
+def test_many_absent_orders_are_looked_up_in_steps_within_amazons_quota(shop):
     """Amazon shows 30 orders at once: what was found out before the quota ends is not asked again."""
     numbers = [f"FR-{number:02}" for number in range(70)]
     lost(shop, *numbers, arrived=False)
@@ -232,7 +232,7 @@ def test_many_absent_orders_are_found_out_bit_by_bit_within_amazons_quota(shop):
     assert shop.send() == {"accepted": 70}
 
 
-def test_a_late_answer_of_create_feed_is_still_written_down(shop, monkeypatch):
+def test_a_late_answer_of_create_feed_is_still_recorded(shop, monkeypatch):
     """The lock is gone and another run has given the feed up, while createFeed was on its way."""
     claim_id = uploaded(shop)
     real = SellingPartnerHook.create_feed
@@ -260,7 +260,7 @@ def cancel_that_fails(shop, times):
     shop.amazon.world.add_fault("cancelFulfillmentOrder", "503", times=times)
 
 
-def test_what_was_found_out_is_counted_though_amazon_fails_after_it(shop):
+def test_results_are_recorded_although_amazon_fails_afterwards(shop):
     lost(shop, arrived=False)
     place_order(shop.amazon, "FR-1", [(GOOD, 9)])
     shop.pass_time(31)
@@ -270,7 +270,7 @@ def test_what_was_found_out_is_counted_though_amazon_fails_after_it(shop):
     assert shop.sql("SELECT attention ->> 'invalid' FROM fba.run ORDER BY started_at DESC LIMIT 1") == [("1",)]
 
 
-def test_a_person_is_asked_though_amazon_fails_after_the_feed_is_settled(shop):
+def test_a_decision_is_requested_although_amazon_fails_after_the_feed_is_settled(shop):
     """And in every run until the request is decided about, while other requests go out."""
     lost(shop, arrived=False)
     shop.sql("UPDATE fba.fulfillment_request SET attempts = 2")
@@ -299,7 +299,7 @@ def test_a_person_is_asked_though_amazon_fails_after_the_feed_is_settled(shop):
 # The connection becomes another seller's
 
 
-def test_an_order_is_never_looked_for_at_another_seller(shop):
+def test_an_order_is_never_searched_at_another_seller(shop):
     """There it would be absent, and be sent again: one customer, two parcels."""
     lost(shop)
     with other_seller(shop):
@@ -315,7 +315,7 @@ def test_an_order_is_never_looked_for_at_another_seller(shop):
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_requests_of_a_seller_who_is_gone_can_be_set_by_hand(shop, answered):
+def test_requests_of_a_former_seller_can_be_set_by_hand(shop, answered):
     submit(shop, uploaded(shop)) if answered else lost(shop)
     shop.sql("UPDATE fba.fulfillment_request SET status = 'accepted'")
     with other_seller(shop):
@@ -351,7 +351,7 @@ def test_an_accepted_order_is_cancelled(shop):
     assert shop.called("cancelFulfillmentOrder") == 1
 
 
-def test_an_order_that_cannot_be_cancelled_any_more_keeps_its_status_and_says_why(shop):
+def test_an_order_that_can_no_longer_be_cancelled_keeps_its_status_and_has_a_reason(shop):
     shop.add("FR-1")
     shop.send()
     shop.amazon.world.advance(2 * 3600)

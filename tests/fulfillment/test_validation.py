@@ -103,7 +103,7 @@ def test_one_problem_gives_one_reason_that_says_what_is_allowed(change, said):
         {"ship_to_country": "PR", "ship_to_state": None},
     ],
 )
-def test_what_amazon_allows_is_allowed(change):
+def test_everything_amazon_allows_is_allowed(change):
     assert problems(replace(GOOD, **change), DEFAULT) == []
 
 
@@ -166,7 +166,7 @@ def test_what_only_looks_like_a_po_box_is_not_refused(line):
         ("jané@example.com", False),
     ],
 )
-def test_the_email_counts_only_where_the_customer_is_notified(email, good):
+def test_the_email_is_checked_only_where_the_customer_is_notified(email, good):
     request = replace(GOOD, ship_to_email=email)
     assert problems(request, DEFAULT) == []
     reasons = problems(request, store(notify_customer=True))
@@ -192,12 +192,12 @@ def test_rules_of_the_store(rules, said):
     assert said is None or said in reasons[0]
 
 
-def test_minimum_value_counts_only_where_every_line_has_a_price():
+def test_minimum_value_applies_only_where_every_line_has_a_price():
     request = replace(GOOD, items=(*GOOD.items, RequestItem(3, "SKU-RED-M", 1, None)))
     assert problems(request, store(rules={"minimum_value": 1000})) == []
 
 
-def test_ship_to_countries_knows_uk_as_gb():
+def test_ship_to_countries_accepts_uk_for_gb():
     request = replace(GOOD, ship_to_country="UK", ship_to_state=None)
     assert problems(request, store(rules={"ship_to_countries": ["UK"]})) == []
 
@@ -205,7 +205,7 @@ def test_ship_to_countries_knows_uk_as_gb():
 # --- what the stock says
 
 
-def test_a_request_of_known_skus_is_fit():
+def test_a_request_of_known_skus_is_valid():
     found = validate(GOOD, DEFAULT, stock=STOCK, inventory_as_of=None)
     assert (found.reasons, found.waiting, found.warnings) == ((), None, ())
 

@@ -60,7 +60,7 @@ def test_the_pool_is_the_merchants_true_stock(amazon, warehouse, sql, include_fb
     assert ("fba_api" in {told["source"] for told in truth.values()}) == fetch_missing
 
 
-def test_switches_of_stores_yaml_apply_and_the_arguments_go_before(amazon, warehouse, sql, stores_file):
+def test_switches_of_stores_yaml_apply_and_arguments_override_them(amazon, warehouse, sql, stores_file):
     stores_file(
         "stores: {amazon_us: {inventory: {include_fbm_quantity: true, fetch_missing_inventory: true, import_deleted_skus: false}}}"
     )
@@ -146,7 +146,7 @@ def test_stock_never_goes_back_in_time(amazon, warehouse, sql, next_hour):
     assert sql("SELECT outcome FROM fba.run").fetchone() == ("skipped",)
 
 
-def test_stock_that_vanishes_is_refused_unless_accepted(amazon, warehouse, sql, next_hour):
+def test_stock_that_drops_to_zero_is_refused_unless_accepted(amazon, warehouse, sql, next_hour):
     merge()
     before = snapshot(sql)
     amazon.world.shape_report(SELLER, US, AFN, mode="zero")
@@ -195,7 +195,7 @@ def test_an_empty_listings_report_can_be_accepted_and_changes_no_title(
     assert {told[sku]["quantity"] for sku in told.keys() - afn} <= {0}
 
 
-def test_a_merchant_who_has_nothing_yet_gets_an_empty_pool(amazon, warehouse, sql, next_hour):
+def test_a_merchant_without_listings_gets_an_empty_pool(amazon, warehouse, sql, next_hour):
     for report_type in (LISTINGS, AFN):
         amazon.world.shape_report(SELLER, US, report_type, mode="no_data")
     assert merge(*[patient_report(each, next_hour) for each in (LISTINGS, AFN)])["skus"] == 0
@@ -214,7 +214,7 @@ def test_a_merchant_without_amazon_stock_may_have_an_empty_afn_report(amazon, wa
     assert pool(sql) == {"only-mine": {"fba": 0, "fbm": 3, "quantity": 3, "source": "listings_report"}}
 
 
-def test_lines_that_cannot_be_read_are_kept_counted_and_hold_their_sku(amazon, warehouse, sql, stores_file):
+def test_unreadable_lines_are_stored_and_counted_and_their_sku_is_not_changed(amazon, warehouse, sql, stores_file):
     stores_file("stores: {amazon_us: {inventory: {max_rejected_share: 0.5}}}")
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
@@ -232,7 +232,7 @@ def test_lines_that_cannot_be_read_are_kept_counted_and_hold_their_sku(amazon, w
     assert decrypt(raw) == b"b\tmany\tDEFAULT"
 
 
-def test_too_many_unreadable_lines_fail_the_run_and_keep_the_evidence(amazon, warehouse, sql):
+def test_too_many_unreadable_lines_fail_the_run_and_are_stored(amazon, warehouse, sql):
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
     )
@@ -243,7 +243,7 @@ def test_too_many_unreadable_lines_fail_the_run_and_keep_the_evidence(amazon, wa
     assert snapshot(sql) == []
 
 
-def test_a_missing_column_names_the_header(amazon, warehouse, sql):
+def test_a_missing_column_is_reported_with_the_header(amazon, warehouse, sql):
     amazon.world.override_document(AFN, b"seller-sku\tcondition\tQuantity Available\na\tNew\t1\n")
     with pytest.raises(
         DecisionNeededError, match=r"lacks the column Warehouse-Condition-code.*seller-sku \| condition"
@@ -252,7 +252,7 @@ def test_a_missing_column_names_the_header(amazon, warehouse, sql):
     assert snapshot(sql) == []
 
 
-def test_a_cut_document_is_fetched_again(amazon, warehouse, sql):
+def test_a_truncated_document_is_downloaded_again(amazon, warehouse, sql):
     listings, afn = report(LISTINGS), report(AFN)
     amazon.world.add_fault("downloadDocument", "truncated_gzip")
     with pytest.raises(UnavailableError):
@@ -262,14 +262,14 @@ def test_a_cut_document_is_fetched_again(amazon, warehouse, sql):
     assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
 
 
-def test_an_expired_url_is_asked_for_again(amazon, warehouse, sql):
+def test_an_expired_url_is_requested_again(amazon, warehouse, sql):
     amazon.world.add_fault("downloadDocument", "expired_url")
     merge()
     assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
     assert amazon.world.calls()["calls"]["getReportDocument"] == 3
 
 
-def test_death_after_the_first_transaction_needs_no_second_download(amazon, warehouse, sql, monkeypatch):
+def test_a_kill_after_the_first_transaction_needs_no_second_download(amazon, warehouse, sql, monkeypatch):
     listings, afn = report(LISTINGS), report(AFN)
 
     def die(*_, **__):
@@ -286,7 +286,7 @@ def test_death_after_the_first_transaction_needs_no_second_download(amazon, ware
     assert amazon.world.calls()["calls"]["downloadDocument"] == 2
 
 
-def test_the_api_refusing_a_sku_keeps_its_last_quantity_and_turns_the_run_red(amazon, warehouse, sql, next_hour):
+def test_a_sku_refused_by_the_api_keeps_its_last_quantity_and_the_run_fails(amazon, warehouse, sql, next_hour):
     merge(fetch_missing_inventory=True)
     before = pool(sql)
     asked = [sku for sku, told in before.items() if told["source"] == "fba_api"]
@@ -300,7 +300,7 @@ def test_the_api_refusing_a_sku_keeps_its_last_quantity_and_turns_the_run_red(am
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset_before"])
-def test_the_api_not_answering_makes_nothing_zero(amazon, warehouse, sql, next_hour, fault, monkeypatch):
+def test_an_unanswered_api_call_sets_nothing_to_zero(amazon, warehouse, sql, next_hour, fault, monkeypatch):
     merge(fetch_missing_inventory=True)
     before = snapshot(sql)
     amazon.world.add_fault("getInventorySummaries", fault, times=None)
@@ -321,7 +321,7 @@ def test_fields_of_stores_yaml_map_report_columns_to_the_pool(amazon, warehouse,
     assert all(titles)
 
 
-def test_fields_that_name_no_column_are_refused_with_the_header(amazon, warehouse, sql, stores_file):
+def test_fields_without_a_matching_column_are_refused_with_the_header(amazon, warehouse, sql, stores_file):
     stores_file("stores: {amazon_us: {inventory: {fields: {brand: Brand Name}}}}")
     with pytest.raises(ConfigurationError, match=r"'Brand Name'.*item-name, item-description"):
         merge()
@@ -335,7 +335,7 @@ def test_fields_that_name_no_column_are_refused_with_the_header(amazon, warehous
         ({"replay": "yes"}, "replay must be"),
     ],
 )
-def test_bad_arguments_are_refused(amazon, warehouse, arguments, message):
+def test_invalid_arguments_are_refused(amazon, warehouse, arguments, message):
     with pytest.raises(ValueError, match=message):
         merge(**arguments)
 
@@ -385,7 +385,7 @@ ODDITIES = {
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
-def test_the_pool_is_right_whatever_the_document_looks_like(amazon, warehouse, sql, oddity):
+def test_the_pool_is_right_for_every_variant_of_the_document(amazon, warehouse, sql, oddity):
     amazon.world.set_rendering(SELLER, US, **ODDITIES[oddity])
     merge(include_fbm_quantity=True, fetch_missing_inventory=True)
     assert pool(sql) == amazon.world.truth(SELLER, US, True, True)
@@ -394,7 +394,7 @@ def test_the_pool_is_right_whatever_the_document_looks_like(amazon, warehouse, s
 
 @pytest.mark.parametrize("include_fbm", [False, True])
 @pytest.mark.parametrize("fetch_missing", [False, True])
-def test_four_switches_with_every_oddity_at_once(amazon, warehouse, sql, include_fbm, fetch_missing):
+def test_four_switches_with_many_variants_at_once(amazon, warehouse, sql, include_fbm, fetch_missing):
     everything = {
         **ODDITIES["German header, LF"],
         **ODDITIES["columns in another order"],
@@ -438,7 +438,7 @@ def test_two_runs_at_once_leave_the_newer_stock(amazon, warehouse, sql, next_hou
     assert isinstance(results["new"], dict)
 
 
-def test_raw_copies_are_purged_when_they_are_old(amazon, warehouse, sql, stores_file):
+def test_raw_copies_are_purged_after_the_retention_period(amazon, warehouse, sql, stores_file):
     stores_file("{stores: {amazon_us: {inventory: {max_rejected_share: 0.5}}}, retention: {raw_documents_days: 7}}")
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
@@ -466,7 +466,7 @@ def test_a_raw_copy_is_in_many_encrypted_chunks(amazon, warehouse, sql, monkeypa
     assert pool(sql) == before
 
 
-def test_a_raw_copy_of_a_lost_fernet_key_says_what_to_do(amazon, warehouse, sql):
+def test_a_raw_copy_stored_with_a_lost_fernet_key_is_a_clear_error(amazon, warehouse, sql):
     listings, afn = report(LISTINGS), report(AFN)
     merge(listings, afn)
     sql("UPDATE fba.report_document SET content = %s", (Fernet(Fernet.generate_key()).encrypt(b"x"),))
@@ -474,7 +474,7 @@ def test_a_raw_copy_of_a_lost_fernet_key_says_what_to_do(amazon, warehouse, sql)
         merge(listings, afn, replay=True)
 
 
-def test_the_api_is_asked_in_batches_and_commas_alone(amazon, warehouse):
+def test_the_api_is_queried_in_batches_and_skus_with_commas_alone(amazon, warehouse):
     answers = ask_inventory_api(SellingPartnerHook(), [*(f"unknown-{n}" for n in range(120)), "a,b", "c,d"])
     assert answers.quantities == {}
     assert len(answers.absent) == 122
@@ -482,7 +482,7 @@ def test_the_api_is_asked_in_batches_and_commas_alone(amazon, warehouse):
 
 
 @pytest.mark.parametrize("details", [{}, {"inventoryDetails": {}}, {"inventoryDetails": {"fulfillableQuantity": None}}])
-def test_a_sku_that_is_named_without_a_quantity_is_not_taken_for_absent(amazon, warehouse, details):
+def test_a_sku_returned_without_a_quantity_is_not_treated_as_absent(amazon, warehouse, details):
     body = {"payload": {"inventorySummaries": [{"sellerSku": "A", **details}]}}
     amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body)
     answers = ask_inventory_api(SellingPartnerHook(), ["A", "B"])
@@ -498,7 +498,7 @@ def test_a_refused_batch_is_narrowed_down_to_the_sku(amazon, warehouse):
     assert answers.quantities == {sku: known[sku]["fba"] for sku in asked if sku != asked[1]}
 
 
-def test_one_query_says_why_a_sku_is_at_zero(amazon, warehouse, sql):
+def test_the_documented_query_shows_why_a_sku_is_at_zero(amazon, warehouse, sql):
     """The query of docs/inventory.md, run as it stands there."""
     merge()
     page = (Path(__file__).parents[2] / "docs" / "inventory.md").read_text()

@@ -53,7 +53,7 @@ def test_a_good_request_ends_accepted_and_a_bad_one_rejected(shop):
     assert shop.sql("SELECT outcome, rows_in, rows_rejected, rows_changed FROM fba.run") == [("success", 2, 1, 2)]
 
 
-def test_the_processing_report_is_kept_encrypted_and_for_a_time(shop):
+def test_the_processing_report_is_stored_encrypted_for_the_retention_period(shop):
     shop.add("FR-1")
     shop.send()
     ((stored,),) = shop.sql("SELECT result_document FROM fba.feed")
@@ -71,7 +71,7 @@ def test_the_result_is_read_compressed_or_not(shop, fate):
     assert shop.send() == {"accepted": 1}
 
 
-def test_a_warning_is_kept_with_the_accepted_request(shop):
+def test_a_warning_is_stored_with_the_accepted_request(shop):
     shop.amazon.world.add_fault("createFeed", "warnings")
     shop.add("FR-1")
     shop.send()
@@ -95,7 +95,7 @@ def test_message_zero_rejects_every_request(shop):
     assert shop.feeds() == [("DONE", True)]
 
 
-def test_an_error_about_the_whole_document_rejects_nobody_where_the_counts_say_success(shop):
+def test_an_error_about_the_document_rejects_no_request_if_the_counts_say_success(shop):
     shop.amazon.world.add_fault("createFeed", "message_zero_some")
     shop.add("FR-1")
     assert shop.send() == {"accepted": 1}
@@ -105,7 +105,7 @@ def test_an_error_about_the_whole_document_rejects_nobody_where_the_counts_say_s
 # Up to createFeed
 
 
-def test_an_upload_done_is_not_repeated_and_one_refused_gets_a_new_document(shop):
+def test_a_finished_upload_is_not_repeated_and_a_refused_one_gets_a_new_document(shop):
     shop.amazon.world.add_fault("uploadDocument", "expired_url")
     claim_id = claimed(shop)
     upload = lambda: UploadFeedOperator(task_id="upload", claim_id=claim_id)  # noqa: E731
@@ -118,7 +118,7 @@ def test_an_upload_done_is_not_repeated_and_one_refused_gets_a_new_document(shop
     assert shop.sql("SELECT count(*) FROM fba.feed WHERE document_id LIKE 'claim-%%'") == [(0,)]
 
 
-def test_settings_changed_between_claim_and_upload_stop_the_feed_and_the_next_run_claims_anew(shop, fulfillment):
+def test_settings_changed_between_claim_and_upload_stop_the_feed_and_the_next_run_claims_again(shop, fulfillment):
     claim_id = claimed(shop)
     fulfillment("shipping_methods: {Slow: Standard}")
     with pytest.raises(ValueError, match="shipping_method"):
@@ -166,7 +166,7 @@ def test_a_denied_create_feed_makes_the_requests_pending_again(shop):
     assert shop.get("FR-1").status == "pending"
 
 
-def test_a_used_up_quota_waits_and_submits_once(shop):
+def test_an_exhausted_quota_waits_and_submits_once(shop):
     shop.amazon.world.add_fault("createFeed", "429")
     claim_id = uploaded(shop)
     states = []
@@ -210,7 +210,7 @@ def test_two_submits_at_the_same_time_submit_once(shop):
     assert shop.get("FR-1").status == "submitted"
 
 
-def test_another_run_takes_back_what_was_not_submitted_and_the_first_one_ends(shop):
+def test_another_run_releases_an_unsubmitted_feed_and_the_first_run_ends(shop):
     claim_id = uploaded(shop)
     assert shop.send() == {"accepted": 1}
     assert submit(shop, claim_id) is SKIPPED
@@ -220,7 +220,7 @@ def test_another_run_takes_back_what_was_not_submitted_and_the_first_one_ends(sh
     assert shop.feeds() == [("RELEASED", True), ("DONE", True)]
 
 
-def test_a_feed_submitted_in_the_meantime_is_not_taken_back(shop):
+def test_a_feed_submitted_in_the_meantime_is_not_released(shop):
     """Another run has read the feed as not submitted; before it acts, the feed is submitted."""
     claim_id = uploaded(shop)
     ledger = FeedLedger(Warehouse(), STORE)
@@ -285,7 +285,7 @@ def test_waiting_defers_to_the_triggerer(shop):
     assert deferred.value.trigger.serialize()[1]["kind"] == "feed"
 
 
-def test_a_state_amazon_never_promised_is_an_error(shop):
+def test_an_undocumented_feed_status_is_an_error(shop):
     claim_id = uploaded(shop)
     submit(shop, claim_id)
     operator = WaitForFeedOperator(task_id="wait", claim_id=claim_id)
@@ -312,7 +312,7 @@ def test_a_feed_amazon_cancelled_makes_the_requests_pending_again(shop):
         ("fatal_all", "FATAL"),
     ],
 )
-def test_a_report_that_cannot_be_believed_is_looked_up_at_amazon(shop, fate, doubt):
+def test_after_an_unusable_report_the_orders_are_looked_up_at_amazon(shop, fate, doubt):
     shop.amazon.world.add_fault("createFeed", fate)
     shop.add("FR-1")
     shop.add("FR-2")
@@ -345,7 +345,7 @@ def test_after_fatal_only_what_did_not_arrive_is_sent_again(shop, fate, again):
     }
 
 
-def test_the_end_that_the_wait_saw_is_not_asked_for_again(shop):
+def test_a_final_status_seen_by_the_wait_is_not_polled_again(shop):
     claim_id = uploaded(shop)
     submit(shop, claim_id)
     shop.task(lambda: WaitForFeedOperator(task_id="wait", claim_id=claim_id), shop.context())
@@ -355,20 +355,20 @@ def test_the_end_that_the_wait_saw_is_not_asked_for_again(shop):
     assert shop.get("FR-1").status == "accepted"
 
 
-def test_a_download_that_is_refused_is_tried_with_a_new_address(shop):
+def test_a_refused_download_is_retried_with_a_new_url(shop):
     shop.amazon.world.add_fault("downloadDocument", "expired_url")
     shop.add("FR-1")
     assert shop.send() == {"accepted": 1}
     assert shop.called("getFeedDocument") == 2
 
 
-def test_a_download_that_breaks_off_is_tried_again_by_the_task(shop):
+def test_an_interrupted_download_is_retried_by_the_task(shop):
     shop.amazon.world.add_fault("downloadDocument", "reset_before")
     shop.add("FR-1")
     assert shop.send(attempts=2) == {"accepted": 1}
 
 
-def test_a_result_larger_than_it_can_be_is_not_believed(shop, monkeypatch):
+def test_an_oversized_result_is_not_accepted(shop, monkeypatch):
     monkeypatch.setattr(settle, "MAX_RESULT_BYTES", 100)
     shop.add("FR-1")
     shop.send()
@@ -376,7 +376,7 @@ def test_a_result_larger_than_it_can_be_is_not_believed(shop, monkeypatch):
     assert shop.get("FR-1").status == "unknown"
 
 
-def test_a_result_older_than_amazon_keeps_it_is_not_asked_for(shop, monkeypatch):
+def test_a_result_older_than_amazons_retention_is_not_requested(shop, monkeypatch):
     claim_id = uploaded(shop)
     submit(shop, claim_id)
     shop.task(lambda: WaitForFeedOperator(task_id="wait", claim_id=claim_id), shop.context())
@@ -436,7 +436,7 @@ class Event:
         self.added.append((asset.name, extra))
 
 
-def test_the_asset_says_what_changed(shop):
+def test_the_asset_event_has_what_changed(shop):
     asset, alias = Asset("fba_fulfillment_requests"), AssetAlias("settled")
     claim_id = uploaded(shop, "FR-1", "FR-2")
     submit(shop, claim_id)

@@ -41,14 +41,14 @@ def created(amazon, report_type=AFN):
     return amazon.world.calls()["reports_created"].get(report_type, 0)
 
 
-def test_a_report_is_asked_for_waited_for_and_in_the_ledger(amazon, warehouse, sql):
+def test_a_report_is_requested_waited_for_and_in_the_ledger(amazon, warehouse, sql):
     report_id = wait(ask())
     row = sql("SELECT status, document_id IS NOT NULL, finished_at IS NOT NULL FROM fba.report").fetchall()
     assert row == [("DONE", True, True)]
     assert ReportLedger(warehouse, STORE).get(report_id)["report_type"] == AFN
 
 
-def test_an_equal_report_in_flight_or_inside_its_cooldown_is_used(amazon, warehouse, pass_cooldown):
+def test_an_equal_report_in_flight_or_within_its_cooldown_is_reused(amazon, warehouse, pass_cooldown):
     first = ask()
     assert ask() == first
     wait(first)
@@ -69,7 +69,7 @@ def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
     assert calls_of(amazon, "createReport") == 1
 
 
-def test_a_call_that_never_arrived_is_made_again(amazon, warehouse, sql):
+def test_a_call_that_never_arrived_is_repeated(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "reset_before")
     with pytest.raises(LostAnswerError):
         ask()
@@ -78,7 +78,7 @@ def test_a_call_that_never_arrived_is_made_again(amazon, warehouse, sql):
     assert sql("SELECT count(report_id) FROM fba.report").fetchone() == (1,)
 
 
-def test_death_between_create_report_and_its_id_makes_no_second_report(amazon, warehouse, monkeypatch):
+def test_a_kill_between_create_report_and_its_id_makes_no_second_report(amazon, warehouse, monkeypatch):
     def die(*_, **__):
         raise SystemExit("killed")
 
@@ -91,7 +91,7 @@ def test_death_between_create_report_and_its_id_makes_no_second_report(amazon, w
     assert created(amazon) == 1
 
 
-def test_another_stores_lost_report_is_not_taken(amazon, warehouse, monkeypatch):
+def test_a_lost_report_of_another_store_is_not_adopted(amazon, warehouse, monkeypatch):
     """Same seller, other marketplace: the list is asked for ours only."""
     SellingPartnerHook().create_report(AFN)  # somebody else's, in our marketplace, before our intent
     amazon.world.advance(3600)
@@ -109,7 +109,7 @@ def test_a_refused_request_leaves_no_intent(amazon, warehouse, sql):
     assert sql("SELECT count(*) FROM fba.report").fetchone() == (0,)
 
 
-def test_a_used_up_quota_defers_and_costs_no_retry(amazon, warehouse, sql):
+def test_an_exhausted_quota_defers_and_costs_no_retry(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "429")
     moments = []
 
@@ -129,13 +129,13 @@ def test_fatal_shows_amazons_reason_and_is_not_retried(amazon, warehouse):
     assert AmazonRetryPolicy().evaluate(caught.value, 1, 3).action.value == "fail"
 
 
-def test_fatal_without_a_document_says_so(amazon, warehouse):
+def test_fatal_without_a_document_is_reported_as_such(amazon, warehouse):
     amazon.world.add_fault("createReport", "fatal")
     with pytest.raises(DecisionNeededError, match="reason: none given"):
         wait(ask())
 
 
-def test_after_fatal_the_report_is_asked_for_again_only_after_the_cooldown(amazon, warehouse, pass_cooldown):
+def test_after_fatal_the_report_is_requested_again_only_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "fatal")
     fatal = ask()
     with pytest.raises(DecisionNeededError):
@@ -166,7 +166,7 @@ def test_cancelled_uses_an_equal_report_that_is_done(amazon, warehouse):
     assert created(amazon) == 2
 
 
-def test_cancelled_is_asked_once_more_after_the_cooldown(amazon, warehouse, pass_cooldown):
+def test_a_cancelled_report_is_requested_once_more_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled")
     cancelled = ask()
     finished = wait(cancelled, on_wait=pass_cooldown)
@@ -175,7 +175,7 @@ def test_cancelled_is_asked_once_more_after_the_cooldown(amazon, warehouse, pass
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "DONE"
 
 
-def test_cancelled_twice_is_handed_on_as_cancelled(amazon, warehouse, pass_cooldown):
+def test_a_report_cancelled_twice_is_returned_as_cancelled(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled", times=2)
     cancelled = ask()
     finished = wait(cancelled, on_wait=pass_cooldown)
@@ -201,7 +201,7 @@ def test_a_run_that_waits_less_leaves_the_report_to_the_next_until_it_is_too_old
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
 
 
-def test_faults_while_waiting_are_waited_out(amazon, warehouse):
+def test_faults_while_waiting_do_not_end_the_wait(amazon, warehouse):
     report_id = ask()
     for _ in range(6):
         amazon.world.add_fault("getReport", "503")
@@ -215,14 +215,14 @@ def test_credentials_that_fail_while_waiting_keep_their_type(amazon, warehouse):
         wait(report_id)
 
 
-def test_a_status_amazon_never_promised_is_an_error(amazon, warehouse):
+def test_an_undocumented_report_status_is_an_error(amazon, warehouse):
     report_id = ask()
     operator = WaitForReportOperator(task_id="wait", report_id=report_id)
     with pytest.raises(UnavailableError, match="unknown status 'MAYBE'"):
         operator.resume(context(), {"id": report_id, "state": {"reportId": report_id, "processingStatus": "MAYBE"}})
 
 
-def test_documents_arrive_whole_gzip_or_not(amazon, warehouse):
+def test_documents_arrive_complete_with_and_without_gzip(amazon, warehouse):
     hook = SellingPartnerHook()
     for gzip in (True, False):
         amazon.world.override_document(AFN, b"seller-sku\tx\n" * 5, gzip=gzip)
@@ -260,7 +260,7 @@ def test_the_token_operator_returns_no_token(amazon, warehouse):
         ({"report_type": AFN, "report_options": {"custom": True}}, "strings to strings"),
     ],
 )
-def test_bad_arguments_are_refused_at_once(arguments, message):
+def test_invalid_arguments_are_refused_at_once(arguments, message):
     with pytest.raises(ValueError, match=message):
         RequestReportOperator(task_id="request", **arguments)
 
@@ -273,7 +273,7 @@ def test_bad_arguments_are_refused_at_once(arguments, message):
         ("2026-11-02T00:00:00+00:00", "2026-11-01T00:00:00+00:00", "must be before"),
     ],
 )
-def test_bad_windows_are_refused_before_amazon_is_asked(amazon, warehouse, start, end, message):
+def test_invalid_windows_are_refused_before_amazon_is_called(amazon, warehouse, start, end, message):
     operator = RequestReportOperator(task_id="request", report_type=AFN, data_start=start, data_end=end)
     with pytest.raises(ValueError, match=message):
         run(operator)
@@ -331,7 +331,7 @@ def at_amazon(amazon):
     return [report_id for _, report_id in amazon.world.desk.reports]
 
 
-def test_a_lost_report_is_found_by_a_run_that_asks_for_another_window(amazon, warehouse, sql):
+def test_a_lost_report_is_found_by_a_run_that_requests_another_window(amazon, warehouse, sql):
     amazon.world.set_clock(processing_seconds=3600)
     lose(amazon)
     report_id = ask_from(B)
@@ -343,7 +343,7 @@ def test_a_lost_report_is_found_by_a_run_that_asks_for_another_window(amazon, wa
     assert calls_of(amazon, "getReports") == 1
 
 
-def test_a_lost_call_of_another_window_that_made_nothing_is_forgotten(amazon, warehouse, sql, pass_cooldown):
+def test_a_lost_call_of_another_window_that_made_no_report_expires(amazon, warehouse, sql, pass_cooldown):
     lose(amazon, "reset_before")
     pass_cooldown()
     report_id = ask_from(B)
@@ -351,7 +351,7 @@ def test_a_lost_call_of_another_window_that_made_nothing_is_forgotten(amazon, wa
     assert at_amazon(amazon) == [report_id]
 
 
-def test_a_lost_call_that_makes_its_report_late_is_looked_for_again(amazon, warehouse, sql):
+def test_a_lost_call_that_makes_its_report_late_is_searched_again(amazon, warehouse, sql):
     lose(amazon, "reset_before")
     second = ask_from(B)
     window = {"data_start": A, "data_end": A + timedelta(days=3)}
@@ -360,7 +360,7 @@ def test_a_lost_call_that_makes_its_report_late_is_looked_for_again(amazon, ware
     assert sorted(row[:2] for row in ledger_rows(sql)) == [(A, late), (B, second)]
 
 
-def test_nothing_is_asked_for_while_a_lost_report_cannot_be_looked_for(amazon, warehouse, sql, no_retry_sleep):
+def test_nothing_is_requested_while_a_lost_report_cannot_be_searched(amazon, warehouse, sql, no_retry_sleep):
     lose(amazon)
     amazon.world.add_fault("getReports", "status", times=None, status=200, body="<html>Welcome</html>")
     with pytest.raises(UnavailableError):
@@ -369,7 +369,7 @@ def test_nothing_is_asked_for_while_a_lost_report_cannot_be_looked_for(amazon, w
     assert ledger_rows(sql) == [(A, None, "REQUESTING")]
 
 
-def test_without_a_lost_answer_amazons_list_is_not_asked_for(amazon, warehouse):
+def test_without_a_lost_answer_amazons_list_is_not_requested(amazon, warehouse):
     ask_from(A)
     ask_from(B)
     ask_from(A)
@@ -377,7 +377,7 @@ def test_without_a_lost_answer_amazons_list_is_not_asked_for(amazon, warehouse):
 
 
 @pytest.mark.parametrize(("fate", "status"), [("cancelled", "CANCELLED"), ("fatal", "FATAL")])
-def test_a_lost_report_that_failed_is_written_down_but_not_used(amazon, warehouse, sql, pass_cooldown, fate, status):
+def test_a_lost_report_that_failed_is_recorded_but_not_used(amazon, warehouse, sql, pass_cooldown, fate, status):
     amazon.world.add_fault("createReport", fate)
     lose(amazon)
     amazon.world.advance(60)
@@ -392,7 +392,7 @@ def test_a_lost_report_that_failed_is_written_down_but_not_used(amazon, warehous
     assert (A, failed, status) in ledger_rows(sql)
 
 
-def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, warehouse, sql):
+def test_of_reports_that_may_be_the_lost_one_a_usable_one_is_preferred(amazon, warehouse, sql):
     hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     good = hook.create_report(AFN)
@@ -402,7 +402,7 @@ def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, war
     assert ask() == good
 
 
-def test_one_report_is_given_to_one_lost_call(amazon, warehouse, sql):
+def test_one_report_is_assigned_to_one_lost_call(amazon, warehouse, sql):
     hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     for _ in range(2):
         ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
@@ -425,7 +425,7 @@ def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse
     assert [given[intent] for intent in intents] == at_amazon(amazon)
 
 
-def test_only_lost_calls_of_this_type_and_marketplace_are_looked_for(amazon, warehouse, sql):
+def test_only_lost_calls_of_this_type_and_marketplace_are_searched(amazon, warehouse, sql):
     ledger = ReportLedger(warehouse, STORE)
     ledger.record_intent(ReportRequest(LISTINGS), SellingPartnerHook().marketplace.id)
     ledger.record_intent(ReportRequest(AFN), CANADA)
@@ -434,7 +434,7 @@ def test_only_lost_calls_of_this_type_and_marketplace_are_looked_for(amazon, war
     assert calls_of(amazon, "getReports") == 0
 
 
-def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, sql, monkeypatch):
+def test_reports_older_than_amazons_retention_are_not_requested(amazon, warehouse, sql, monkeypatch):
     ReportLedger(warehouse, STORE).record_intent(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
     sql("UPDATE fba.report SET requested_at = requested_at - interval '100 days'")
     since = []
@@ -450,7 +450,7 @@ def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, 
     assert [row[1] for row in ledger_rows(sql)] == [report_id]
 
 
-def test_a_listed_report_without_its_time_is_an_error_of_amazons(amazon, warehouse, no_retry_sleep):
+def test_a_listed_report_without_its_time_is_an_unavailable_error(amazon, warehouse, no_retry_sleep):
     lose(amazon)
     listed = {"reportId": "1", "reportType": SHIPMENTS_REPORT, "processingStatus": "DONE"}
     amazon.world.add_fault("getReports", "status", times=None, status=200, body={"reports": [listed]})

@@ -60,7 +60,7 @@ SQL = [(page.name, block) for page in PAGES for block in blocks(page, "sql") if 
 
 
 @pytest.mark.parametrize(("page", "block"), SQL, ids=[f"{page}-{n}" for n, (page, _) in enumerate(SQL)])
-def test_the_sql_runs_as_it_stands(warehouse_url, page, block):
+def test_the_sql_runs_unchanged(warehouse_url, page, block):
     with psycopg.connect(warehouse_url) as db:
         db.execute(block.encode())
 
@@ -85,7 +85,7 @@ def test_there_is_sql_for_each_job():
     assert len(SQL) > 15
 
 
-def test_no_query_stands_twice():
+def test_no_query_is_repeated():
     titles = [block.splitlines()[0] for _, block in SQL]
     assert len(titles) == len(set(titles))
 
@@ -114,7 +114,7 @@ def test_the_readme_is_short_and_links_every_page():
     assert [relative(page) for page in PAGES if page != README and page not in linked] == []
 
 
-def test_make_knows_every_target_that_is_named():
+def test_make_has_every_target_that_is_mentioned():
     known = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
@@ -129,7 +129,7 @@ def params_of(dag: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("dag", sorted((PROJECT / "dags").glob("*.py")), ids=lambda dag: dag.stem)
-def test_the_chapter_of_a_dag_names_every_param(dag):
+def test_the_chapter_of_a_dag_explains_every_param(dag):
     params = params_of(dag)
     assert len(params) >= 4
     assert [name for name in params if f"`{name}`" not in CHAPTERS[dag.stem].read_text()] == []

@@ -22,7 +22,7 @@ print(*load_stores().stores, len(Warehouse().migrate()))
 """
 
 
-def test_a_wheel_works_without_the_clone(postgres, tmp_path):
+def test_the_wheel_works_without_a_clone(postgres, tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
     subprocess.run([*build, tmp_path, PROJECT], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

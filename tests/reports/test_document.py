@@ -76,7 +76,7 @@ def test_japanese_stock_column_is_pending_beside_a_quantity_column(header, quant
     assert (block.column("quantity"), block.column("pending_quantity")) == ([quantity], [pending])
 
 
-def test_a_name_of_several_meanings_that_are_all_taken_is_extra():
+def test_a_name_whose_meanings_are_all_taken_is_an_extra_column():
     data = "出品者SKU\t数量\tpending-quantity\t在庫数\tフルフィルメント・チャンネル\nS\t3\t0\t9\tDEFAULT\n"
     (row,) = copied(document(data.encode()))
     assert (row["quantity"], row["pending_quantity"], row["extra"]) == ("3", "0", {"在庫数": "9"})
@@ -130,7 +130,7 @@ def test_no_rows_is_no_error():
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n\r", b"\xef\xbb\xbf", gzip.compress(b"", mtime=0)])
-def test_nothing_is_not_a_report(data):
+def test_a_document_without_a_header_is_an_error(data):
     with pytest.raises(DocumentError):
         document(data)
 
@@ -140,7 +140,7 @@ def test_an_empty_document_has_its_own_error():
         document(b"\n\n")
 
 
-def test_a_document_that_changes_between_passes_is_noticed():
+def test_a_document_that_changes_between_passes_is_detected():
     versions = [UK_LISTINGS, UK_LISTINGS + UK_LISTINGS.splitlines()[1]]
     doc = Document(lambda: [versions.pop(0)], LISTINGS, charset=None, usual_charset="cp1252")
     with pytest.raises(UnreadableDocumentError, match="2 lines came in"):
@@ -205,7 +205,7 @@ def documents(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(documents(), st.integers(1, 50), st.sampled_from([1, 20, 4 << 20]))
-def test_any_rows_come_back_as_they_went_in(made, pieces, block_bytes):
+def test_any_rows_are_read_back_unchanged(made, pieces, block_bytes):
     columns, rows, told, usual, data = made
     doc = document(data, charset=told, usual=usual, pieces=pieces, block_bytes=block_bytes)
     blocks = list(doc.blocks())

@@ -30,7 +30,7 @@ def test_header_names_that_are_understood(header):
     assert the_block(doc).quantities.tolist() == [4]
 
 
-def test_an_english_name_goes_before_a_localised_one():
+def test_an_english_name_takes_precedence_over_a_localised_one():
     data = b"SKU\tseller-sku\tquantity\tfulfillment-channel\nA\tA\t1\tDEFAULT\nA\tB\t1\tDEFAULT\n"
     block = the_block(document(data))
     assert block.skus == ["A"]
@@ -49,12 +49,12 @@ def test_repeated_quantities_must_agree():
     assert copied(doc)[0]["extra"] == {"quantity": "1"}
 
 
-def test_a_name_too_damaged_to_tell_is_not_guessed():
+def test_a_name_that_is_too_damaged_is_not_guessed():
     with pytest.raises(MissingColumnsError, match="quantity"):
         document("出品者SKU\t??\tフルフィルメント・チャンネル\n".encode())
 
 
-def test_a_missing_required_column_names_the_header_found():
+def test_a_missing_required_column_is_reported_with_the_header():
     with pytest.raises(
         MissingColumnsError, match=r"lacks the column fulfillment-channel.*3 fields: seller-sku \| quantity \| color"
     ) as caught:

@@ -76,7 +76,7 @@ def test_charset_decision(encoded, told, usual, charset):
     assert the_block(doc).column("item_name") == [title]
 
 
-def test_a_bom_that_lies_gives_way():
+def test_a_wrong_bom_falls_back_to_the_declared_charset():
     doc = document(b"\xef\xbb\xbf" + f"{HEADER}\n{listing(item_name='Mühle')}\n".encode("cp1252"), charset="Cp1252")
     assert doc.charset == "cp1252"
     assert the_block(doc).column("item_name") == ["Mühle"]
@@ -96,7 +96,7 @@ def test_lines_that_no_charset_decodes_are_rejected_alone():
     assert "cp1252" in block.rejected[0].reason
 
 
-def test_gzip_is_undone_once_and_however_it_is_cut():
+def test_gzip_is_decompressed_once_in_pieces_of_any_size():
     assert the_block(document(gzip.compress(UK_LISTINGS), pieces=1)).skus == ["1234567", "NA"]
     two_members = gzip.compress(UK_LISTINGS[:300]) + gzip.compress(UK_LISTINGS[300:]) + b"\0" * 9
     assert the_block(document(two_members, pieces=7)).skus == ["1234567", "NA"]
@@ -104,7 +104,7 @@ def test_gzip_is_undone_once_and_however_it_is_cut():
         document(gzip.compress(gzip.compress(UK_LISTINGS)))
 
 
-def test_truncated_gzip_says_so():
+def test_truncated_or_corrupt_gzip_is_reported_as_such():
     whole = gzip.compress(UK_LISTINGS)
     for length in range(2, len(whole)):
         with pytest.raises(DamagedDocumentError, match="truncated"):
@@ -115,7 +115,7 @@ def test_truncated_gzip_says_so():
         document(bytes(broken))
 
 
-def test_a_bomb_stays_small():
+def test_a_gzip_bomb_is_refused():
     data = io.BytesIO()
     with gzip.open(data, "wb") as out:
         out.write(HEADER.encode() + b"\n")

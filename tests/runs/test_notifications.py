@@ -117,7 +117,7 @@ def summarise(ctx, stores):
     return None
 
 
-def test_always_tells_of_each_run_with_its_link(amazon, warehouse, stores, chat):
+def test_always_notifies_of_each_run_with_its_link(amazon, warehouse, stores, chat):
     stores(", on: [always]")
     assert inventory_run("first") is None
     (told,) = chat.received
@@ -126,7 +126,7 @@ def test_always_tells_of_each_run_with_its_link(amazon, warehouse, stores, chat)
     assert told["message"].endswith("https://airflow.example/dags/fba_get_inventory/runs/first")
 
 
-def test_change_is_told_once(amazon, warehouse, stores, chat):
+def test_a_change_is_notified_once(amazon, warehouse, stores, chat):
     stores(", on: [change]")
     inventory_run("first")
     assert len(chat.received) == 1
@@ -134,7 +134,7 @@ def test_change_is_told_once(amazon, warehouse, stores, chat):
     assert len(chat.received) == 1
 
 
-def test_a_failed_store_is_told_in_our_words_without_amazons(amazon, warehouse, stores, chat, monkeypatch, caplog):
+def test_a_failed_store_is_notified_without_amazons_text(amazon, warehouse, stores, chat, monkeypatch, caplog):
     stores()
     wrong = store_connection(amazon.url, refresh_token="Atzr|revoked-secret")
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_OTHER", wrong)
@@ -149,7 +149,7 @@ def test_a_failed_store_is_told_in_our_words_without_amazons(amazon, warehouse, 
     assert "chat-secret-token" not in caplog.text
 
 
-def test_what_amazon_and_documents_say_stays_out(amazon, warehouse, sql, stores, chat):
+def test_texts_of_amazon_and_of_documents_are_not_sent(amazon, warehouse, sql, stores, chat):
     stores(", on: [failure, attention, change, always]")
     amazon.world.add_fault("createReport", "fatal")
     assert inventory_run("first") is not None
@@ -160,7 +160,7 @@ def test_what_amazon_and_documents_say_stays_out(amazon, warehouse, sql, stores,
     assert failure in chat.received[0]["message"]
 
 
-def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat):
+def test_a_refusal_is_notified_with_counts_and_no_sku(amazon, warehouse, sql, stores, chat):
     stores()
     inventory_run("first")
     sql("UPDATE fba.report SET requested_at = requested_at - interval '40 minutes'")
@@ -177,7 +177,7 @@ def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat)
     assert [sku for sku in skus if sku in summary]
 
 
-def test_what_needs_a_person_is_told_once_a_day_while_it_stays(amazon, warehouse, sql, stores, chat):
+def test_what_needs_attention_is_notified_once_a_day_while_it_lasts(amazon, warehouse, sql, stores, chat):
     stores(", on: [attention]")
     broken = b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
     amazon.world.override_document(LISTINGS, broken)
@@ -195,7 +195,7 @@ def test_what_needs_a_person_is_told_once_a_day_while_it_stays(amazon, warehouse
     assert len(chat.received) == sql(days).fetchone()[0] > 1 + len(again)
 
 
-def test_a_store_that_was_killed_is_told_as_failed(amazon, warehouse, sql, stores, chat):
+def test_a_run_that_was_killed_is_notified_as_failed(amazon, warehouse, sql, stores, chat):
     stores()
     ctx = context("killed")
     run_operator(PrepareRunOperator(task_id="prepare", stores=["amazon_us"]), ctx)
@@ -204,7 +204,7 @@ def test_a_store_that_was_killed_is_told_as_failed(amazon, warehouse, sql, store
     assert sql("SELECT outcome FROM fba.run").fetchone() == ("failed",)
 
 
-def test_a_run_that_could_not_be_prepared_is_told(warehouse, stores, chat):
+def test_a_run_that_could_not_be_prepared_is_notified(warehouse, stores, chat):
     stores()
     assert "not prepared" in str(summarise(context("unprepared"), None))
     assert "the run was not prepared" in chat.received[0]["message"]
@@ -219,7 +219,7 @@ def test_a_run_that_could_not_be_prepared_is_told(warehouse, stores, chat):
         {"conn_type": "apprise", "extra": {"config": {"path": "json://127.0.0.1:9/chat-secret-token"}}},
     ],
 )
-def test_a_message_that_cannot_be_delivered_changes_nothing_but_the_log(
+def test_a_notification_that_cannot_be_delivered_is_only_logged(
     amazon, warehouse, stores, monkeypatch, caplog, capfd, connection
 ):
     stores(", on: [always]")
@@ -248,7 +248,7 @@ def test_a_service_that_refuses_is_logged(amazon, warehouse, stores, chat, caplo
         ({"rejected": 1}, {"rejected": 1}, True),  # others than before
     ],
 )
-def test_what_stays_is_no_news_and_what_happened_is(now, before, is_news):
+def test_attention_is_news_only_when_a_standing_count_changes_or_an_event_happens(now, before, is_news):
     assert ("attention" in StoreSummary("s", "success", attention=now, previous_attention=before).events) == is_news
 
 
@@ -260,7 +260,7 @@ def test_stores_without_news_are_only_counted():
     assert message("dag", stores[:1], ["change", "failure", "attention"], "link") is None
 
 
-def test_every_code_in_the_warehouse_has_words():
+def test_every_standing_code_has_a_text():
     assert set(ATTENTION) >= STANDING
 
 
@@ -269,7 +269,7 @@ def test_counts_add_up_in_the_warehouse(sql):
     assert sql(query).fetchone() == ({"a": 1, "b": 5}, {})
 
 
-def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
+def test_a_run_that_is_cleared_begins_with_empty_counts(warehouse, sql):
     log = RunLog("d", "r", "amazon_us")
     with warehouse.connect() as db:
         log.fail(db, "token", ValueError("no"))
@@ -279,7 +279,7 @@ def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
     )
 
 
-def test_a_collector_gets_the_numbers_of_the_run(amazon, warehouse, stores, listener, monkeypatch):
+def test_a_collector_receives_the_metrics_of_the_run(amazon, warehouse, stores, listener, monkeypatch):
     """Airflow's own OpenTelemetry, switched on as docs/runbook.md says, to an endpoint that decodes what arrives."""
     stores()
     monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")

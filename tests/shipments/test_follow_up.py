@@ -36,7 +36,7 @@ def statuses(sql):
     return {number: told for number, *told in sql(query)}
 
 
-def test_orders_that_amazon_will_not_ship_move_on(amazon, warehouse, sql):
+def test_orders_that_amazon_will_not_ship_get_their_final_status(amazon, warehouse, sql):
     ends = {"BAD": "Invalid", "NONE": "Unfulfillable", "OFF": "Cancelled", "PART": "CompletePartialled", "WAITS": None}
     for number in ends:
         add_request(sql, number, ("AFN-PLAIN", 2))
@@ -66,7 +66,7 @@ def test_orders_that_amazon_will_not_ship_move_on(amazon, warehouse, sql):
     assert amazon.world.calls()["calls"]["getFulfillmentOrder"] == 6
 
 
-def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_asked_after(amazon, warehouse, sql):
+def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_looked_up(amazon, warehouse, sql):
     for number in ("SHIPPED", "NEW", "OPEN"):
         add_request(sql, number, ("WIDGET", 1))
     add_request(sql, "SUBMITTED", ("WIDGET", 1), status="submitted")
@@ -80,7 +80,7 @@ def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_asked_aft
     assert follow_up()["asked"] == 0
 
 
-def test_another_seller_is_not_asked_after_our_orders(amazon, warehouse, sql):
+def test_orders_are_not_looked_up_at_another_seller(amazon, warehouse, sql):
     add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
     sql("UPDATE fba.fulfillment_request SET seller_id = %s", OTHER_SELLER)
@@ -89,7 +89,7 @@ def test_another_seller_is_not_asked_after_our_orders(amazon, warehouse, sql):
     assert follow_up()["asked"] == 1
 
 
-def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehouse, sql):
+def test_results_before_a_fault_are_kept_and_the_retry_looks_up_the_rest(amazon, warehouse, sql):
     orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
     for number in ("A", "B"):
         add_request(sql, number, ("AFN-PLAIN", 1))
@@ -101,7 +101,7 @@ def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehou
     assert follow_up()["asked"] == 1
 
 
-def test_two_runs_at_a_time_do_not_ask_twice(amazon, warehouse, sql, warehouse_url):
+def test_two_runs_at_a_time_look_up_an_order_once(amazon, warehouse, sql, warehouse_url):
     add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
     with psycopg.connect(warehouse_url) as other:
@@ -114,7 +114,7 @@ def forget():
     return RetentionOperator(task_id="retention").execute(context())
 
 
-def test_addresses_go_when_their_time_is_over(warehouse, sql):
+def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
     for number, status in (
         ("SHIPPED", "accepted"),
         ("JUST", "accepted"),
@@ -149,7 +149,7 @@ def test_addresses_go_when_their_time_is_over(warehouse, sql):
     assert forget() == {}
 
 
-def test_raw_copies_go_when_their_time_is_over(warehouse, sql):
+def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
     reports = Reports(warehouse)
     old, new = (reports.add(document(row(shipment_item_id=name))) for name in ("OLD", "NEW"))
     for report_id in (old, new):

@@ -91,7 +91,7 @@ def test_a_japanese_report_of_49_columns_in_cp932(reports, sql):
     }
 
 
-def test_no_person_is_stored_but_in_the_raw_copy(reports, sql):
+def test_personal_data_is_stored_only_in_the_raw_copy(reports, sql):
     person = {**row(), "ship-new-thing": "78 Hidden Lane", "colour": "red"}
     reports.load(reports.add(document(person, columns=(*JAPANESE, "ship-new-thing", "colour"))))
     tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'fba'::regnamespace AND relkind = 'r'").fetchall()
@@ -104,7 +104,7 @@ def test_no_person_is_stored_but_in_the_raw_copy(reports, sql):
     assert not {name for name in columns if name.startswith(("buyer", "recipient", "ship_to", "ship_address", "bill"))}
 
 
-def test_rows_that_cannot_be_read_are_kept_aside_and_the_others_written(reports, sql, monkeypatch):
+def test_unreadable_rows_are_stored_as_rejected_and_the_others_written(reports, sql, monkeypatch):
     content = document(
         *(row(shipment_item_id=f"D{n}") for n in range(3)),
         row(shipment_item_id="BAD1", shipment_date="31/12/2026 10:00"),
@@ -130,7 +130,7 @@ def test_rows_that_cannot_be_read_are_kept_aside_and_the_others_written(reports,
     assert states(sql) == before
 
 
-def test_an_empty_report_is_an_ordinary_answer(reports, sql):
+def test_an_empty_report_is_no_error(reports, sql):
     assert reports.load(reports.add(document()))["lines"] == 0
     assert reports.load(reports.add(b"")) == {}
     assert sql("SELECT count(*) FROM fba.report WHERE applied_at IS NOT NULL").fetchone() == (2,)
@@ -200,7 +200,7 @@ def test_a_row_with_an_id_replaces_the_one_without_in_any_order(reports, sql):
         assert sql(f"SELECT count(*) FROM {COPY}").fetchone() == (3,)
 
 
-def test_shipments_that_nothing_names_are_told_apart_by_their_date(reports, sql):
+def test_shipments_without_any_id_are_distinguished_by_their_date(reports, sql):
     blank = {"shipment_item_id": "", "shipment_id": "", "tracking_number": ""}
     one, other = (
         row(**blank, shipment_date=f"2026-08-{day}T03:00:00+00:00", quantity_shipped=q)
@@ -211,7 +211,7 @@ def test_shipments_that_nothing_names_are_told_apart_by_their_date(reports, sql)
     assert sorted(q for (q,) in items(sql, "quantity")) == [1, 2]
 
 
-def test_only_a_report_asked_for_later_corrects_a_row(reports, sql):
+def test_only_a_report_requested_later_updates_a_row(reports, sql):
     reports.load(reports.add(document(row(carrier="UPS")), hours=10))
     reports.load(reports.add(document(row(carrier="OLD")), hours=5))
     assert items(sql, "carrier") == [("UPS",)]
@@ -219,7 +219,7 @@ def test_only_a_report_asked_for_later_corrects_a_row(reports, sql):
     assert items(sql, "carrier") == [("FEDEX",)]
 
 
-def test_a_report_that_confirmed_a_row_is_not_overruled_by_an_earlier_one(reports, sql):
+def test_a_row_confirmed_by_a_report_is_not_overwritten_by_an_earlier_one(reports, sql):
     reports.load(reports.add(document(row(carrier="UPS")), hours=1))
     reports.load(reports.add(document(row(carrier="UPS")), hours=9))
     assert sql("SELECT report_requested_at FROM fba.shipment_item").fetchone() == (reports.first + timedelta(hours=1),)
@@ -278,7 +278,7 @@ def _rows(facts, at, start, end):
             )
 
 
-def test_any_order_of_overlapping_windows_ends_in_the_truth(reports, sql):
+def test_overlapping_windows_in_any_order_give_the_same_rows(reports, sql):
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
     @given(_histories())
     def check(history):
@@ -300,7 +300,7 @@ def test_any_order_of_overlapping_windows_ends_in_the_truth(reports, sql):
     check()
 
 
-def test_ten_loads_at_a_time_neither_repeat_a_row_nor_stop_each_other(reports, sql):
+def test_ten_loads_at_a_time_neither_duplicate_a_row_nor_block_each_other(reports, sql):
     rows = [row(shipment_item_id=f"I{n}" if n % 3 else "", tracking_number=f"T{n}", sku=f"S{n}") for n in range(200)]
     ids = [reports.add(document(*rows[n : n + 60])) for n in range(0, 150, 10)]
     ids += [reports.add(document(*reversed(rows))), ids[0], ids[0]]
@@ -337,7 +337,7 @@ def test_progress_over_shipments_and_packages(reports, sql):
     assert items(sql, "fr_number") == [("FR-1",)] * 4
 
 
-def test_a_request_written_down_after_its_shipment_attaches(reports, sql):
+def test_a_request_recorded_after_its_shipment_is_attached(reports, sql):
     content = document(
         row(amazon_order_id="S01-1", shipment_item_id="1", merchant_order_id="FR-1"),
         row(amazon_order_id="111-2", shipment_item_id="2", merchant_order_id="FR-2"),
@@ -409,7 +409,7 @@ def test_an_identical_window_is_shared_for_half_an_hour_only(amazon, warehouse, 
     assert ask() != first
 
 
-def test_cancelled_because_nothing_was_shipped_is_an_empty_answer_at_once(amazon, warehouse, sql):
+def test_a_report_cancelled_because_nothing_was_shipped_is_empty_at_once(amazon, warehouse, sql):
     cancelled = ask()
     assert wait(cancelled) == cancelled
     result = run(LoadShipmentsOperator(task_id="load", report_id=cancelled))
@@ -417,7 +417,7 @@ def test_cancelled_because_nothing_was_shipped_is_an_empty_answer_at_once(amazon
     assert amazon.world.calls()["reports_created"] == {SHIPMENTS_REPORT: 1}
 
 
-def test_cancelled_beside_another_window_is_asked_for_again_and_not_lost(amazon, warehouse, pass_cooldown):
+def test_a_report_cancelled_beside_another_window_is_requested_again(amazon, warehouse, pass_cooldown):
     amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
     ask()
     amazon.world.add_fault("createReport", "cancelled")
@@ -430,7 +430,9 @@ def test_cancelled_beside_another_window_is_asked_for_again_and_not_lost(amazon,
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "DONE"
 
 
-def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, warehouse, sql, pass_cooldown):
+def test_a_report_cancelled_repeatedly_beside_other_windows_is_not_taken_as_empty(
+    amazon, warehouse, sql, pass_cooldown
+):
     amazon.world.add_fault("createReport", "cancelled", skip=1, times=None)
     amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
     wait(ask())
@@ -449,7 +451,7 @@ def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, w
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"  # alone at last: nothing was shipped
 
 
-def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
+def test_reports_cancelled_because_of_another_program_are_given_up_after_a_time(
     amazon, warehouse, sql, pass_cooldown, monkeypatch
 ):
     timing.cancelled_timeout(monkeypatch, timedelta(hours=2))
@@ -469,7 +471,7 @@ def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
     assert len(pass_cooldown.moments) == 4  # half-hours
 
 
-def test_cancelled_although_rows_are_known_is_never_an_empty_answer(amazon, warehouse, reports, sql, pass_cooldown):
+def test_a_report_cancelled_although_rows_are_known_is_never_empty(amazon, warehouse, reports, sql, pass_cooldown):
     reported = (datetime.now(UTC) - timedelta(days=1, hours=3)).isoformat()
     reports.load(reports.add(document(row(reporting_date=reported))))
     amazon.world.add_fault("createReport", "cancelled", times=2)
@@ -497,7 +499,7 @@ def test_cancelled_uses_an_equal_report_of_another_program(amazon, warehouse):
 # --- with the sandbox's own orders -----------------------------------------------------------------------------------
 
 
-def test_the_sandboxs_shipments_are_attached_as_its_truth_says(amazon, warehouse, sql):
+def test_the_sandboxs_shipments_are_attached_as_in_its_truth(amazon, warehouse, sql):
     now = datetime.now(UTC)
     numbers = [f"FR-{number:02d}" for number in range(24)]
     orders_at_amazon(amazon, numbers, "AFN-PLAIN", 3)

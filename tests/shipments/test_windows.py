@@ -19,13 +19,13 @@ def made(run_end=NOW - DAY, **given_params):
     return window(run_end, now=NOW, configured_days=15, **given_params)
 
 
-def test_a_run_of_the_past_asks_for_its_own_time():
+def test_a_run_of_the_past_plans_its_own_interval():
     end = datetime(2026, 9, 1, tzinfo=UTC)
     assert made(end) == Window(end - 15 * DAY, end)
     assert made(end, lookback_days=1) == Window(end - DAY, end)
 
 
-def test_the_end_is_cut_to_what_amazon_can_know_and_the_start_is_not_moved():
+def test_the_end_is_clamped_to_the_present_and_the_start_is_not_moved():
     end = datetime(2026, 11, 23, 12, 15, tzinfo=UTC)
     cut = datetime(2026, 11, 23, 12, 13, 40, tzinfo=UTC)
     assert made(end) == Window(end - 15 * DAY, cut)
@@ -76,12 +76,12 @@ def test_start_and_end(params, start, end):
         ({"lookback_days": True}, "from 1 to 540"),
     ],
 )
-def test_what_is_no_window_is_refused_with_a_sentence(params, message):
+def test_an_invalid_window_is_refused_with_a_message(params, message):
     with pytest.raises(ValueError, match=message):
         made(**params)
 
 
-def test_the_longest_lookback_can_be_had_by_a_run_that_begins_late():
+def test_the_longest_lookback_is_possible_in_a_run_that_begins_late():
     late = made(NOW - timedelta(hours=20), lookback_days=MAX_LOOKBACK_DAYS)
     assert late.end - late.start == MAX_LOOKBACK_DAYS * DAY
     with pytest.raises(ValueError, match="too long ago"):

@@ -92,7 +92,7 @@ def test_every_version_has_data_to_upgrade():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_old_warehouse_is_brought_up_to_date_and_keeps_what_it_has(old_warehouse, version):
+def test_an_old_warehouse_is_upgraded_and_keeps_its_rows(old_warehouse, version):
     url = old_warehouse(version)
     before = everything(url)
     assert Warehouse().migrate() == [number for number in VERSIONS if number > version]
@@ -104,7 +104,7 @@ def test_an_old_warehouse_is_brought_up_to_date_and_keeps_what_it_has(old_wareho
         assert [{key: value for key, value in row.items() if key in rows[0]} for (row,) in after[table]] == rows
 
 
-def test_the_job_runs_on_after_an_upgrade_from_the_first_schema(old_warehouse, amazon):
+def test_the_inventory_merge_works_after_an_upgrade_from_the_first_schema(old_warehouse, amazon):
     url = old_warehouse(1)
     Warehouse().migrate()
     merge()
