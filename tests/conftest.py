@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Airflow home for the whole session; a fresh warehouse and a fresh Amazon for each test."""
+"""One PostgreSQL and one Airflow home for the session; a new warehouse and a new Amazon for each test."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def migrated_template(postgres: Server) -> str:
 
 @pytest.fixture
 def warehouse_url(postgres: Server, migrated_template: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A warehouse of this test's own, reached by the connection fba_warehouse."""
+    """A new warehouse, reached by the connection fba_warehouse."""
     url = postgres.create_database(f"warehouse_{next(_numbers)}", template=migrated_template)
     monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
     return url

@@ -1,4 +1,4 @@
-"""Running operators without Airflow's database, the way its workers and triggerer would."""
+"""Running operators as workers and the triggerer do, but without Airflow's database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.stores import US
 
 
 def context(run_id: str = "test", **params: Any) -> Any:
-    """What a task gets from Airflow, as far as our operators look."""
+    """The parts of Airflow's task context that our operators use."""
     pushed: dict[str, Any] = {}
     return {
         "run_id": run_id,
@@ -61,7 +61,7 @@ def wait_inline(trigger: Any, on_wait: Any = None) -> Any:
 
 
 def build_dag(dag_id: str) -> Any:
-    """Build the DAG of this name anew, from its file."""
+    """Build a new instance of this DAG from its file."""
     return getattr(import_module(f"dags.{dag_id}"), dag_id)()
 
 

@@ -1,4 +1,4 @@
-"""What tests of shipments share: documents of our own making, and a run of the window tasks for one report."""
+"""What tests of shipments share: report documents, requests, orders at Amazon, and loading one report."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def document(*rows: dict[str, str], columns: tuple[str, ...] = AMERICAN, charset
 
 
 class Reports:
-    """Reports with documents of the test's own, finished at Amazon's and waiting to be loaded.
+    """Reports with documents that the test writes, finished at Amazon and ready to be loaded.
 
     They are put into the ledger and the raw copies the way a download leaves them, so that a test can load thousands.
     """
@@ -80,7 +80,7 @@ class Reports:
     ) -> str:
         """Add a finished report.
 
-        :param hours: when it was asked for, in hours since the first of September; by default after the last one
+        :param hours: when it was requested, in hours since the first of September; by default after the last one
         :return: its id
         """
         import uuid

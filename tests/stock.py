@@ -11,8 +11,8 @@ from tests.stores import AFN, LISTINGS, STORE
 
 def report(report_type: str, conn_id: str = STORE) -> str:
     """Request a report and wait for it; returns its id."""
-    asked = run(RequestReportOperator(task_id="request", report_type=report_type, conn_id=conn_id))
-    return run(WaitForReportOperator(task_id="wait", report_id=asked, conn_id=conn_id))
+    report_id = run(RequestReportOperator(task_id="request", report_type=report_type, conn_id=conn_id))
+    return run(WaitForReportOperator(task_id="wait", report_id=report_id, conn_id=conn_id))
 
 
 def merge(listings: str | None = None, afn: str | None = None, conn_id: str = STORE, **arguments: Any) -> Any:

@@ -21,7 +21,7 @@ def test_get_reports_reads_every_page(amazon, warehouse):
 
 def test_inventory_summaries_are_requested_in_a_form_amazon_accepts(amazon, warehouse):
     truth = amazon.world.truth(SELLER, US, False, True)
-    known = {sku: told["fba"] for sku, told in truth.items() if told["source"] == "fba_api"}
+    known = {sku: stock["fba"] for sku, stock in truth.items() if stock["source"] == "fba_api"}
     plain = {sku: quantity for sku, quantity in known.items() if "," not in sku}
     assert plain
     assert SellingPartnerHook().get_inventory_summaries([*plain, "no-such-sku"][:50]) == plain

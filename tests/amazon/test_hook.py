@@ -26,37 +26,37 @@ def test_an_extra_that_is_not_an_object_counts_as_missing(extra):
 
 
 def test_connection_test_reports_each_part(amazon):
-    good, words = SellingPartnerHook(warehouse_conn_id=None).test_connection()
-    assert good, words
-    assert "client and refresh token: ok" in words
-    assert "United States" in words
+    passed, message = SellingPartnerHook(warehouse_conn_id=None).test_connection()
+    assert passed, message
+    assert "client and refresh token: ok" in message
+    assert "United States" in message
 
 
 def test_connection_test_works_before_there_is_a_warehouse(amazon, postgres, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(postgres.create_database("no_schema_yet")))
-    good, words = SellingPartnerHook().test_connection()
-    assert good, words
+    passed, message = SellingPartnerHook().test_connection()
+    assert passed, message
 
 
 def test_connection_test_detects_a_wrong_secret_despite_a_stored_token(amazon, warehouse, monkeypatch):
     SellingPartnerHook().access_token()
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, password="wrong"))
-    good, words = SellingPartnerHook().test_connection()
-    assert not good
-    assert "secret is wrong" in words
-    assert "amazon_us" not in words
+    passed, message = SellingPartnerHook().test_connection()
+    assert not passed
+    assert "secret is wrong" in message
+    assert "amazon_us" not in message
 
 
 def test_connection_test_of_a_seller_without_fba_stock_passes(amazon):
     refused = {"errors": [{"code": "InvalidInput", "message": "no FBA inventory"}]}
     amazon.world.add_fault("getInventorySummaries", "status", status=400, body=refused)
-    good, words = SellingPartnerHook().test_connection()
-    assert good, words
-    assert "(warning)" in words
+    passed, message = SellingPartnerHook().test_connection()
+    assert passed, message
+    assert "(warning)" in message
 
 
 def test_connection_test_reports_a_wrong_marketplace(amazon, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, marketplace_id="A1PA6795UKMFR9"))
-    good, words = SellingPartnerHook(warehouse_conn_id=None).test_connection()
-    assert not good
-    assert "this seller does not sell in Germany" in words
+    passed, message = SellingPartnerHook(warehouse_conn_id=None).test_connection()
+    assert not passed
+    assert "this seller does not sell in Germany" in message

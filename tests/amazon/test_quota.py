@@ -28,17 +28,17 @@ def test_calls_of_a_shared_bucket_never_exceed_it(amazon, warehouse):
 
 
 def test_stores_that_request_stock_at_once_share_amazons_rate(amazon, warehouse):
-    """Each would otherwise meet 429 after 429, give up in the middle and begin again, for ever if the list is long."""
+    """Otherwise each would be throttled, fail before its end and start again; with a long list, without end."""
 
-    def ask(_):
+    def request_stock(_):
         for _ in range(3):
             SellingPartnerHook().get_inventory_summaries(["A", "B"])
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, range(4)))
+        list(pool.map(request_stock, range(4)))
     answers = amazon.world.calls()["outcomes"]["getInventorySummaries"]
     assert answers["200"] == 12
-    assert answers.get("429", 0) < 3  # one may overtake another on its way
+    assert answers.get("429", 0) < 3  # calls may overtake each other on the network
 
 
 def test_amazons_429_empties_the_bucket(amazon, warehouse):

@@ -35,7 +35,7 @@ def _save(dialog: Locator) -> None:
 
 
 def _verdict(page: Page, title: str) -> str:
-    """Press Test Connection and return what is said under the title."""
+    """Press Test Connection and return the text of the message with this title."""
     page.get_by_role("row", name=NEW_STORE).get_by_role("button", name="Test Connection").click()
     toast = page.locator("[data-scope=toast][data-part=root]").filter(has_text=title)
     expect(toast).to_be_visible()
@@ -149,7 +149,7 @@ def test_a_run_is_started_with_params(page, stack):
     )
     with psycopg.connect(stack.warehouse_url) as db:
         pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-    assert pool == {sku: told["quantity"] for sku, told in truth.items()}
+    assert pool == {sku: stock["quantity"] for sku, stock in truth.items()}
     page.goto(f"{stack.airflow.url}/dags/{dag_id}/runs/{runs[0]['dag_run_id']}")
     expect(page.get_by_text("summarise").first).to_be_visible()
 

@@ -1,4 +1,4 @@
-"""What holds for every DAG file."""
+"""Requirements on every DAG file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DAGS = sorted((PROJECT / "dags").glob("*.py"))
 
 @pytest.mark.parametrize("dag", DAGS, ids=lambda path: path.stem)
 def test_a_dag_file_loads_quickly(dag):
-    """Each task reads its DAG file in a process of its own; what only some tasks need is not loaded there."""
+    """The process of each task loads its DAG file, which must not import what only some tasks need."""
     code = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code, dag], check=True, capture_output=True, text=True)
-    loaded = set(told.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", code, dag], check=True, capture_output=True, text=True)
+    loaded = set(completed.stdout.split())
     assert "airflow.sdk" in loaded
     assert not loaded & {"pandas", "numpy", "apprise"}
 

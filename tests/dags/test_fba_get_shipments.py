@@ -40,17 +40,17 @@ def test_one_run_attaches_shipments_and_leaks_no_personal_data(
     assert (outcome, rows) == ("success", changed)
     assert f"{rows} rows in 2 reports: {rows} new" in summary
     assert "1 accepted request overdue: FR-2" in summary
-    told = amazon.world.calls()["calls"]
+    at_amazon = amazon.world.calls()["calls"]
     assert {name: calls[name] for name in ("createReport", "getFulfillmentOrder")} == {
-        "createReport": told["createReport"],
+        "createReport": at_amazon["createReport"],
         "getFulfillmentOrder": 1,
     }
-    spoken = "".join(capfd.readouterr()) + caplog.text
-    spoken += str(airflow_sql("SELECT value::text FROM xcom").fetchall())
-    spoken += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
-    assert "fba_get_shipments" in spoken
+    output = "".join(capfd.readouterr()) + caplog.text
+    output += str(airflow_sql("SELECT value::text FROM xcom").fetchall())
+    output += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
+    assert "fba_get_shipments" in output
     for secret in ("1 Main St", "A Buyer", "Atza|", "Atzr|", "X-Amz-Signature"):
-        assert secret not in spoken
+        assert secret not in output
 
 
 def test_a_buyer_in_the_report_reaches_no_log_and_no_xcom(amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog):
@@ -63,10 +63,10 @@ def test_a_buyer_in_the_report_reaches_no_log_and_no_xcom(amazon, dag, warehouse
     assert run.state == "failed"
     assert "1 of 2 lines" in sql("SELECT summary FROM fba.run").fetchone()[0]
     assert sql("SELECT count(*) FROM fba.shipment_item").fetchone() == (1,)
-    spoken = "".join(capfd.readouterr()) + caplog.text + str(airflow_sql("SELECT value::text FROM xcom").fetchall())
-    assert "could not be read" in spoken
+    output = "".join(capfd.readouterr()) + caplog.text + str(airflow_sql("SELECT value::text FROM xcom").fetchall())
+    assert "could not be read" in output
     for secret in PERSON.values():
-        assert secret not in spoken
+        assert secret not in output
 
 
 def test_one_store_failing_leaves_the_other_complete_and_the_run_red(amazon, dag, warehouse_url, sql, two_stores):
@@ -74,14 +74,14 @@ def test_one_store_failing_leaves_the_other_complete_and_the_run_red(amazon, dag
     amazon.world.override_document(SHIPMENTS_REPORT, document(row()), seller_id=SELLER)
     run = dag.test(run_conf={"stores": ["amazon_us", "amazon_other"]})
     assert run.state == "failed"
-    told = {store: (outcome, text) for store, outcome, text in sql("SELECT store, outcome, summary FROM fba.run")}
-    assert told["amazon_us"] == (
+    results = {store: (outcome, text) for store, outcome, text in sql("SELECT store, outcome, summary FROM fba.run")}
+    assert results["amazon_us"] == (
         "success",
         "1 row in 1 report: 1 new, 0 updated, 0 repeated.\n1 row with a SKU that is not in the pool.",
     )
-    assert told["amazon_other"][0] == "failed"
-    assert "1 of 1 window not loaded" in told["amazon_other"][1]
-    assert re.search(r"FATAL.*[^.]\.\n0 rows in 0 reports", told["amazon_other"][1])
+    assert results["amazon_other"][0] == "failed"
+    assert "1 of 1 window not loaded" in results["amazon_other"][1]
+    assert re.search(r"FATAL.*[^.]\.\n0 rows in 0 reports", results["amazon_other"][1])
 
 
 @pytest.mark.parametrize(

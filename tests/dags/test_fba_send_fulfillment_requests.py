@@ -1,4 +1,4 @@
-"""The send DAG as Airflow runs it: params, skips, retries, and nothing personal in what Airflow keeps."""
+"""The send DAG as Airflow runs it: params, skips, retries, and no personal data in logs, XComs and events."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_one_run_sends_every_request_and_leaks_nothing(shop, dag, airflow_sql, c
     assert calls["createFeed"] == 1
     assert calls["token"] == 1
 
-    spoken = "".join(capfd.readouterr()) + caplog.text
-    spoken += str(airflow_sql("SELECT value::text FROM xcom WHERE dag_id = %s", dag.dag_id).fetchall())
-    spoken += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
-    spoken += str(airflow_sql("SELECT extra::text FROM asset_event").fetchall())
-    assert "FR-1" in spoken
+    output = "".join(capfd.readouterr()) + caplog.text
+    output += str(airflow_sql("SELECT value::text FROM xcom WHERE dag_id = %s", dag.dag_id).fetchall())
+    output += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
+    output += str(airflow_sql("SELECT extra::text FROM asset_event").fetchall())
+    assert "FR-1" in output
     for text in (*PERSONAL.values(), "X-Amz-Signature", "Atza|", "Atzr|"):
-        assert text in {"US", "WA"} or text not in spoken
+        assert text in {"US", "WA"} or text not in output
 
 
 def test_the_asset_event_has_the_counts(shop, dag, airflow_sql):
@@ -65,10 +65,10 @@ def test_the_asset_event_has_the_counts(shop, dag, airflow_sql):
 def test_a_run_with_nothing_to_send_is_green_and_its_tasks_are_skipped(shop, dag):
     run = dag.test()
     assert run.state == "success"
-    told = states(run)
-    assert told["store.claim"] == "skipped"
-    assert told["store.record"] == "skipped"
-    assert told["summarise"] == "success"
+    task_states = states(run)
+    assert task_states["store.claim"] == "skipped"
+    assert task_states["store.record"] == "skipped"
+    assert task_states["summarise"] == "success"
 
 
 def test_a_dry_run_does_not_call_amazon(shop, dag):
@@ -129,7 +129,7 @@ def test_runs_with_a_bad_network_send_once(shop, dag):
         numbers.append(shop.add(f"FR-{number}", [(GOOD, dice.randint(1, 3))]))
         shop.amazon.world.add_fault(*dice.choice(faults), times=dice.choice([1, 2]))
         dag.test()
-        assert all(times <= 1 for times in shop.made().values())
+        assert all(times <= 1 for times in shop.orders_made().values())
         shop.pass_time(dice.choice([11, 31]))
     shop.amazon.world.clear_faults()
     for _ in range(6):
@@ -138,7 +138,7 @@ def test_runs_with_a_bad_network_send_once(shop, dag):
         dag.test()
         shop.pass_time(31)
     assert shop.statuses() == dict.fromkeys(numbers, "accepted")
-    assert shop.made() == dict.fromkeys(numbers, 1)
+    assert shop.orders_made() == dict.fromkeys(numbers, 1)
 
 
 def test_the_dag_has_its_documented_interface(dag):

@@ -1,4 +1,4 @@
-"""Operators in a DAG of somebody else's: any dag_id, no PrepareRunOperator, no SummariseRunOperator."""
+"""Operators in a user's DAG: any dag_id, no PrepareRunOperator, no SummariseRunOperator."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_an_unknown_sku_waits_for_the_next_inventory_run_and_is_then_invalid(sho
         report(report_type, 60)
         report(report_type, 0, applied=False)
         report(report_type, 0, store="other_store")
-    report(LISTINGS.name, 0)  # the pool is as old as the older of its two reports
+    report(LISTINGS.name, 0)  # the age of the pool is that of the older report
     shop.send()
     assert shop.get("FR-1").status == "pending"
     report(AFN_INVENTORY.name, 0)
@@ -91,7 +91,7 @@ def test_a_request_cancelled_while_pending_is_not_sent(shop):
     shop.add("FR-1", cancel_requested_at=datetime.now(UTC))
     shop.send()
     assert (shop.get("FR-1").status, shop.get("FR-1").status_reason) == ("invalid", "cancelled before it was sent")
-    assert shop.called("cancelFulfillmentOrder") == 0
+    assert shop.calls_of("cancelFulfillmentOrder") == 0
 
 
 def test_a_number_used_by_another_store_of_the_seller_is_invalid(shop):
@@ -199,7 +199,7 @@ def test_a_full_feed_leaves_the_rest_pending(shop, monkeypatch):
     shop.send()
     shop.send()
     assert set(shop.statuses().values()) == {"accepted"}
-    assert set(shop.made().values()) == {1}
+    assert set(shop.orders_made().values()) == {1}
 
 
 def test_a_request_locked_by_a_writer_is_left_for_the_next_run(shop, warehouse_url):
@@ -212,7 +212,7 @@ def test_a_request_locked_by_a_writer_is_left_for_the_next_run(shop, warehouse_u
 
 
 def test_what_xml_cannot_represent_is_invalid_and_blocks_no_other_request(shop, monkeypatch):
-    """A request that passes the rules but not the schema: the rules may have a hole, the others must go out."""
+    """A request that passes the rules but not the schema: the rules may have a gap, and the other requests must be sent."""
     monkeypatch.setattr(claim, "validate", lambda *arguments, **settings: Validation())
     shop.add("FR-1")
     shop.add("FR-2", ship_to_name="Secret " * 20)

@@ -113,11 +113,11 @@ def test_a_feed_takes_a_thousand_messages_and_leaves_the_rest():
 
 def test_a_feed_stays_within_its_size_limit():
     requests = numbered(9)
-    whole = build_order_feed(SELLER, requests, DEFAULT).document
-    assert build_order_feed(SELLER, requests, DEFAULT, max_bytes=len(whole)).document == whole
-    cut = build_order_feed(SELLER, requests, DEFAULT, max_bytes=len(whole) - 1)
+    complete = build_order_feed(SELLER, requests, DEFAULT).document
+    assert build_order_feed(SELLER, requests, DEFAULT, max_bytes=len(complete)).document == complete
+    cut = build_order_feed(SELLER, requests, DEFAULT, max_bytes=len(complete) - 1)
     assert cut.left_over == (requests[8],)
-    assert len(cut.document) < len(whole)
+    assert len(cut.document) < len(complete)
     with pytest.raises(FeedError, match="WEB-1 alone is over"):
         build_order_feed(SELLER, requests, DEFAULT, max_bytes=500)
 
@@ -131,7 +131,7 @@ def test_nine_mebibytes_are_the_default_limit():
 
 
 @pytest.mark.parametrize(
-    ("requests", "seller", "said"),
+    ("requests", "seller", "message"),
     [
         ([], SELLER, "no request"),
         ([GOOD, GOOD], SELLER, "does not pass the project's schema at"),
@@ -145,10 +145,10 @@ def test_nine_mebibytes_are_the_default_limit():
         ),
     ],
 )
-def test_an_invalid_feed_is_not_built(requests, seller, said):
+def test_an_invalid_feed_is_not_built(requests, seller, message):
     with pytest.raises(FeedError) as caught:
         build_order_feed(seller, requests, DEFAULT)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "Example" not in str(caught.value)
 
 

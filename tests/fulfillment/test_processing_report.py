@@ -64,7 +64,7 @@ GOOD_REPORT = report_xml(STATUS + summary() + result() + result(3))
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         (b"", "not well-formed"),
         (b"feed processing summary:\n\tNumber of records processed\t1", "not well-formed XML"),
@@ -93,8 +93,8 @@ GOOD_REPORT = report_xml(STATUS + summary() + result() + result(3))
         (b"<a>" * 300 + b"</a>" * 300, "not well-formed XML"),
     ],
 )
-def test_a_malformed_report_is_an_error(document, said):
-    with pytest.raises(ReportError, match=said):
+def test_a_malformed_report_is_an_error(document, message):
+    with pytest.raises(ReportError, match=message):
         parse_processing_report(document)
 
 
@@ -147,14 +147,14 @@ def report(results, processed=3, successful=3, with_error=0, status="Complete") 
 @pytest.mark.parametrize(
     ("found", "outcomes"),
     [
-        # it adds up
+        # the counts agree
         (report([]), "AAA"),
         (report([(2, E)], successful=2, with_error=1), "ARA"),
         (report([(1, E), (2, E), (3, E)], successful=0, with_error=3), "RRR"),
         (report([(2, E), (2, E)], successful=2, with_error=1), "ARA"),
         (report([(2, W), (3, W)]), "AAA"),
         (report([(2, W), (2, E)], successful=2, with_error=1), "ARA"),
-        # it does not
+        # they do not
         (report([], status="Processing"), "UUU"),
         (report([], status="Rejected"), "UUU"),
         (report([], status=""), "UUU"),
@@ -173,14 +173,14 @@ def report(results, processed=3, successful=3, with_error=0, status="Complete") 
         (ProcessingReport("Complete", None, None, None, None, ()), "UUU"),
         (ProcessingReport("Complete", 3, 3, None, None, ()), "UUU"),
         (ProcessingReport("Complete", 3, None, 0, None, ()), "UUU"),
-        # an Error for the whole document
+        # an Error for the complete document
         (report([(0, E)], successful=0, with_error=3), "RRR"),
         (report([(0, E)], processed=0, successful=0), "RRR"),
         (report([(0, E)], processed=1, successful=0, with_error=1, status="Rejected"), "RRR"),
         (report([(0, E), (2, E)], successful=1, with_error=2), "URU"),
         (report([(0, E)], successful=3, status="Rejected"), "UUU"),
         (ProcessingReport("Complete", None, None, None, None, (Result(0, E, "c", "d"),)), "UUU"),
-        # a Warning for it says nothing about failure
+        # a Warning for it is no failure
         (report([(0, W)]), "AAA"),
         (report([(0, W)], processed=0, successful=0), "UUU"),
     ],

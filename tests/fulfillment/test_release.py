@@ -49,7 +49,7 @@ def test_hold_counts_hours_from_creation():
 @pytest.mark.parametrize(
     ("zone", "created", "ends"),
     [
-        (NY, datetime(2026, 3, 7, 12), datetime(2026, 3, 8, 13)),  # the night is an hour shorter
+        (NY, datetime(2026, 3, 7, 12), datetime(2026, 3, 8, 13)),  # one hour is skipped that night
         (NY, datetime(2026, 10, 31, 12), datetime(2026, 11, 1, 11)),
         (BERLIN, datetime(2026, 3, 28, 12), datetime(2026, 3, 29, 13)),
         (BERLIN, datetime(2026, 10, 24, 12), datetime(2026, 10, 25, 11)),
@@ -65,7 +65,7 @@ def test_a_hold_of_24_hours_is_24_hours_across_a_clock_change(zone, created, end
 @pytest.mark.parametrize(
     ("zone", "now", "opens"),
     [
-        # both sides of both changes of the clocks: 09:00 on the wall is another hour in UTC each time
+        # before and after both clock changes: 09:00 local time is another hour in UTC each time
         (NY, "2026-03-06 22:00", "2026-03-09 13:00"),
         (NY, "2026-03-07 14:00", "2026-03-09 13:00"),
         (NY, "2026-10-30 21:00", "2026-11-02 14:00"),
@@ -93,7 +93,7 @@ def test_business_hours_are_in_local_time(zone, now, opens):
 
 
 @pytest.mark.parametrize(
-    ("at", "is_it"),
+    ("at", "expected"),
     [
         ("2026-11-23 13:59:59", False),
         ("2026-11-23 14:00:00", True),
@@ -103,9 +103,9 @@ def test_business_hours_are_in_local_time(zone, now, opens):
         ("2026-11-26 15:00:00", False),
     ],
 )
-def test_open_from_the_first_minute_to_before_the_last(at, is_it):
+def test_open_from_the_first_minute_to_before_the_last(at, expected):
     calendar = hours(holidays=["2026-11-26"])
-    assert is_open(calendar, datetime.fromisoformat(at).replace(tzinfo=UTC)) is is_it
+    assert is_open(calendar, datetime.fromisoformat(at).replace(tzinfo=UTC)) is expected
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_open_from_the_first_minute_to_before_the_last(at, is_it):
         ("America/New_York", "01:15", "01:45", "2026-11-01 05:45", "2026-11-01 06:15"),
         ("Europe/Berlin", "02:15", "02:45", "2026-10-25 00:45", "2026-10-25 01:15"),
         ("America/New_York", "00:30", "01:30", "2026-11-01 05:30", "2026-11-01 06:00"),
-        # a whole day, to midnight
+        # a full day, to midnight
         ("Europe/Berlin", "00:00", "24:00", "2026-10-25 22:59", "2026-10-25 22:59"),
         ("Europe/Berlin", "00:00", "24:00", "2026-10-25 23:00", "2026-10-31 23:00"),
     ],

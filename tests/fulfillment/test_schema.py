@@ -1,4 +1,4 @@
-"""What the database itself enforces about requests, whoever writes to it."""
+"""The constraints that the database enforces on requests, for every writer."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_times_and_reasons_follow_the_status(db):
 
 
 def test_an_item_written_while_the_request_is_claimed_waits_and_is_refused(db, warehouse_url):
-    """The claim reads the lines it freezes; a line must not slip in behind it."""
+    """The claim reads the lines it freezes; no line may be added after that."""
     add(db)
     refused = []
 
@@ -210,7 +210,7 @@ def test_an_error_of_the_warehouse_does_not_quote_the_row(warehouse, warehouse_u
             db.execute(query, (name,))
     assert name not in "".join(traceback.format_exception(refused.value))
     with psycopg.connect(warehouse_url) as db, pytest.raises(psycopg.errors.CheckViolation, match=name):
-        db.execute(query, (name,))  # as psycopg by itself would
+        db.execute(query, (name,))  # psycopg's own error quotes it
 
 
 def test_commits_are_durable_whatever_the_servers_default(warehouse, warehouse_url):

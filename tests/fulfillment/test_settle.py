@@ -1,4 +1,4 @@
-"""Requests of which Amazon did not say what became of them: found, sent again, cancelled, or left to a person."""
+"""Requests whose feed has no answer from Amazon: looked up, sent again, cancelled, or left to a person."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fba_operators.operators import (
 )
 from fba_operators.warehouse.database import Warehouse
 from tests.helpers import place_order
-from tests.sending import GOOD, SKIPPED, foreign_feed, look_up, other_seller, submit, uploaded
+from tests.sending import GOOD, SKIPPED, foreign_feed, look_up_unknown, other_seller, submit, uploaded
 from tests.stores import CANADA, SELLER, STORE
 
 
-def lost(shop, *numbers, arrived=True):
-    """Submit, and get no answer."""
+def lose_answer(shop, *numbers, arrived=True):
+    """Submit a feed and lose the answer of createFeed."""
     shop.amazon.world.add_fault("createFeed", "reset_after" if arrived else "reset_before")
     for number in numbers or ("FR-1",):
         shop.add(number)
@@ -36,28 +36,28 @@ def test_a_lost_answer_never_leads_to_a_second_submission(shop, fault):
     for _ in range(3):
         assert shop.send(attempts=3) is SKIPPED
     assert shop.get("FR-1").status == "unknown"
-    assert shop.called("createFeed") == 1
+    assert shop.calls_of("createFeed") == 1
     assert shop.sql("SELECT status FROM fba.feed") == [("LOST",)]
     assert "unknown" in shop.summary()
 
 
 def test_an_order_that_arrived_is_found_half_an_hour_later(shop):
-    lost(shop, "FR-1", "FR-2")
+    lose_answer(shop, "FR-1", "FR-2")
     shop.send()
-    assert shop.called("getFeeds") == 0
+    assert shop.calls_of("getFeeds") == 0
     shop.pass_time(29)
     shop.send()
-    assert shop.called("listAllFulfillmentOrders") == 0
+    assert shop.calls_of("listAllFulfillmentOrders") == 0
     shop.pass_time(2)
     shop.send()
     assert shop.statuses() == {"FR-1": "accepted", "FR-2": "accepted"}
     assert shop.get("FR-1").amazon_order_status in ("Received", "Planning")
     assert shop.feeds() == [("LOST", True)]
-    assert shop.made() == {"FR-1": 1, "FR-2": 1}
+    assert shop.orders_made() == {"FR-1": 1, "FR-2": 1}
 
 
 def test_an_order_that_did_not_arrive_is_sent_again_after_two_lists(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     shop.pass_time(31)
     shop.send()
     assert shop.get("FR-1").status == "unknown"
@@ -66,31 +66,31 @@ def test_an_order_that_did_not_arrive_is_sent_again_after_two_lists(shop):
     assert shop.get("FR-1").status == "unknown"
     shop.pass_time(2)
     assert shop.send() == {"accepted": 1}
-    assert (shop.get("FR-1").attempts, shop.made()) == (1, {"FR-1": 1})
+    assert (shop.get("FR-1").attempts, shop.orders_made()) == (1, {"FR-1": 1})
     assert shop.feeds() == [("LOST", True), ("DONE", True)]
 
 
 def test_nothing_is_concluded_while_a_feed_is_unfinished(shop):
-    """Ours may be that feed: it is in Amazon's queue, and its answer was lost."""
+    """The unfinished feed may be ours, with its answer lost."""
     shop.amazon.world.set_clock(processing_seconds=10**6)
-    lost(shop)
+    lose_answer(shop)
     for _ in range(4):
         shop.pass_time(31)
         shop.send()
         assert shop.get("FR-1").status == "unknown"
         assert shop.get("FR-1").absent_since is None
     assert "still being processed" in shop.summary()
-    assert shop.called("listAllFulfillmentOrders") == 0
+    assert shop.calls_of("listAllFulfillmentOrders") == 0
     shop.amazon.world.advance(10**6)
     shop.send()
     assert shop.get("FR-1").status == "unknown"
-    look_up(shop)
+    look_up_unknown(shop)
     assert shop.get("FR-1").status == "accepted"
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 def test_an_unfinished_feed_between_two_lists_restarts_the_search(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     shop.pass_time(31)
     shop.send()
     assert shop.get("FR-1").absent_since is not None
@@ -102,8 +102,8 @@ def test_an_unfinished_feed_between_two_lists_restarts_the_search(shop):
 
 
 def test_a_feed_of_another_system_is_never_mistaken_for_ours(shop):
-    """Beside our lost feed there is one of another system, with an order of another number; ours never arrived."""
-    lost(shop, arrived=False)
+    """Our feed never arrived; Amazon has one of another system, with an order of another number."""
+    lose_answer(shop, arrived=False)
     other = foreign_feed()
     shop.pass_time(31)
     shop.send()
@@ -112,23 +112,23 @@ def test_a_feed_of_another_system_is_never_mistaken_for_ours(shop):
     shop.send(until="settle")
     shop.pass_time(11)
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
     assert other not in [row[0] for row in shop.sql("SELECT feed_id FROM fba.feed")]
 
 
 @pytest.mark.parametrize("theirs", [[(GOOD, 2)], [("AFN-PLAIN", 1)], [(GOOD, 1), ("AFN-PLAIN", 1)]])
 def test_an_order_of_our_number_with_other_goods_is_not_ours(shop, theirs):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     place_order(shop.amazon, "FR-1", theirs)
     shop.pass_time(31)
     shop.send()
     row = shop.get("FR-1")
     assert (row.status, row.status_reason) == ("invalid", "FR number already used at Amazon for another order")
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 def test_an_order_of_our_number_in_another_marketplace_is_not_ours(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     shop.amazon.world.put_item(SELLER, CANADA, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
     place_order(shop.amazon, "FR-1", [(GOOD, 1)], marketplace=CANADA)
     shop.pass_time(31)
@@ -140,7 +140,7 @@ def test_an_order_of_our_number_in_another_marketplace_is_not_ours(shop):
     ("status", "ends"), [("Cancelled", "cancelled"), ("Invalid", "rejected"), ("Unfulfillable", "rejected")]
 )
 def test_an_order_found_in_a_final_status_gets_that_status(shop, status, ends):
-    lost(shop)
+    lose_answer(shop)
     shop.amazon.world.advance(60)
     shop.amazon.world.set_order_status(SELLER, "FR-1", status)
     shop.pass_time(31)
@@ -150,14 +150,14 @@ def test_an_order_found_in_a_final_status_gets_that_status(shop, status, ends):
 
 def test_lists_of_many_pages_are_read_to_the_end(shop):
     shop.amazon.world.set_order_listing(page_size=1)
-    lost(shop, "FR-1", "FR-2", "FR-3")
+    lose_answer(shop, "FR-1", "FR-2", "FR-3")
     shop.pass_time(31)
     shop.send()
     assert set(shop.statuses().values()) == {"accepted"}
 
 
 def test_an_incomplete_list_is_no_evidence(shop):
-    lost(shop, "FR-1", arrived=False)
+    lose_answer(shop, "FR-1", arrived=False)
     place_order(shop.amazon, "OTHER-1", [(GOOD, 1)])
     place_order(shop.amazon, "OTHER-2", [(GOOD, 1)])
     shop.amazon.world.set_order_listing(page_size=1)
@@ -169,22 +169,22 @@ def test_an_incomplete_list_is_no_evidence(shop):
 
 
 def test_an_order_missing_from_the_lists_is_not_sent_twice(shop):
-    """Amazon's list is late by a day; the order itself can be shown."""
+    """Amazon's list is late by a day; getFulfillmentOrder has the order."""
     shop.amazon.world.set_order_listing(delay=86400)
-    lost(shop)
-    look_up(shop)
+    lose_answer(shop)
+    look_up_unknown(shop)
     assert shop.get("FR-1").status == "accepted"
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 def test_a_duplicate_rejected_because_the_order_exists_is_accepted(shop):
-    """Sent again after two lists without it, then Amazon says the number exists: so it had arrived."""
-    lost(shop, arrived=False)
-    look_up(shop)
+    """Sent again after two lists without it; then Amazon rejects the number as used: the first one had arrived."""
+    lose_answer(shop, arrived=False)
+    look_up_unknown(shop)
     assert shop.get("FR-1").status == "pending"
     place_order(shop.amazon, "FR-1", [(GOOD, 1)])
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 def test_a_rejection_of_a_resent_request_stands_if_amazon_has_no_order(shop):
@@ -192,7 +192,7 @@ def test_a_rejection_of_a_resent_request_stands_if_amazon_has_no_order(shop):
     shop.amazon.world.add_fault("createFeed", "reset_before")
     shop.add("FR-1", [("NOT-AT-AMAZON", 1)])
     shop.send()
-    look_up(shop)
+    look_up_unknown(shop)
     assert shop.send() == {"rejected": 1}
 
 
@@ -202,7 +202,7 @@ def test_after_three_attempts_a_person_decides_and_other_requests_are_sent(shop)
         if not shop.statuses():
             shop.add("FR-1")
         assert shop.send() is SKIPPED
-        look_up(shop)
+        look_up_unknown(shop)
         assert shop.get("FR-1").status == "pending"
     shop.amazon.world.add_fault("createFeed", "reset_before")
     shop.send()
@@ -218,22 +218,22 @@ def test_after_three_attempts_a_person_decides_and_other_requests_are_sent(shop)
     assert shop.send() == {"accepted": 1}
     shop.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = 'FR-1'")
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1, "FR-2": 1}
+    assert shop.orders_made() == {"FR-1": 1, "FR-2": 1}
 
 
 def test_many_absent_orders_are_looked_up_in_steps_within_amazons_quota(shop):
-    """Amazon shows 30 orders at once: what was found out before the quota ends is not asked again."""
+    """Amazon's quota allows 30 orders at once: those looked up before it is exhausted are not looked up again."""
     numbers = [f"FR-{number:02}" for number in range(70)]
-    lost(shop, *numbers, arrived=False)
-    look_up(shop)
+    lose_answer(shop, *numbers, arrived=False)
+    look_up_unknown(shop)
     assert set(shop.statuses().values()) == {"pending"}
-    assert shop.called("getFulfillmentOrder") < 75
+    assert shop.calls_of("getFulfillmentOrder") < 75
     assert {shop.get(number).attempts for number in numbers} == {1}
     assert shop.send() == {"accepted": 70}
 
 
 def test_a_late_answer_of_create_feed_is_still_recorded(shop, monkeypatch):
-    """The lock is gone and another run has given the feed up, while createFeed was on its way."""
+    """The lock is gone and another run has marked the feed as lost, while createFeed was in flight."""
     claim_id = uploaded(shop)
     real = SellingPartnerHook.create_feed
 
@@ -251,17 +251,17 @@ def test_a_late_answer_of_create_feed_is_still_recorded(shop, monkeypatch):
     assert shop.feeds() == [("DONE", True)]
 
 
-# Amazon fails after something was found out
+# Amazon fails after a result was recorded
 
 
 def cancel_that_fails(shop, times):
-    """Want an order cancelled, which Amazon does not answer for a while."""
+    """Request a cancellation that Amazon does not answer for a while."""
     shop.add("FR-0", (), status="accepted", cancel_requested_at=datetime.now(UTC))
     shop.amazon.world.add_fault("cancelFulfillmentOrder", "503", times=times)
 
 
 def test_results_are_recorded_although_amazon_fails_afterwards(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     place_order(shop.amazon, "FR-1", [(GOOD, 9)])
     shop.pass_time(31)
     cancel_that_fails(shop, times=5)
@@ -271,8 +271,8 @@ def test_results_are_recorded_although_amazon_fails_afterwards(shop):
 
 
 def test_a_decision_is_requested_although_amazon_fails_after_the_feed_is_settled(shop):
-    """And in every run until the request is decided about, while other requests go out."""
-    lost(shop, arrived=False)
+    """And in every run until the request is decided, while other requests are sent."""
+    lose_answer(shop, arrived=False)
     shop.sql("UPDATE fba.fulfillment_request SET attempts = 2")
     shop.pass_time(31)
     shop.send(until="settle")
@@ -284,11 +284,11 @@ def test_a_decision_is_requested_although_amazon_fails_after_the_feed_is_settled
     shop.amazon.world.clear_faults()
     stuck = "SELECT attention ->> 'stuck' FROM fba.run ORDER BY started_at DESC LIMIT 1"
     for number in ("FR-2", "FR-3"):
-        shop.quota()
+        shop.fill_quotas()
         shop.add(number)
         assert shop.send() == {"accepted": 1}
         assert shop.sql(stuck) == [("1",)]
-        # A refusal takes the place of the reason, and the request is stuck all the same.
+        # A refused cancellation overwrites the reason, and the request is still stuck.
         shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now() WHERE fr_number = 'FR-1'")
     assert "not cancelled" in shop.get("FR-1").status_reason
     shop.sql("UPDATE fba.fulfillment_request SET status = 'rejected' WHERE fr_number = 'FR-1'")
@@ -300,29 +300,29 @@ def test_a_decision_is_requested_although_amazon_fails_after_the_feed_is_settled
 
 
 def test_an_order_is_never_searched_at_another_seller(shop):
-    """There it would be absent, and be sent again: one customer, two parcels."""
-    lost(shop)
+    """It would be absent there and sent again: two parcels for one customer."""
+    lose_answer(shop)
     with other_seller(shop):
         for _ in range(3):
             shop.pass_time(31)
             with pytest.raises(DecisionNeededError, match=f"another seller.*{SELLER}.*FR-1"):
                 shop.send(until="settle")
     assert (shop.get("FR-1").status, shop.get("FR-1").absent_since) == ("unknown", None)
-    assert shop.called("listAllFulfillmentOrders") == 0
+    assert shop.calls_of("listAllFulfillmentOrders") == 0
     shop.send(until="settle")
     assert shop.get("FR-1").status == "accepted"
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 @pytest.mark.parametrize("answered", [True, False])
 def test_requests_of_a_former_seller_can_be_set_by_hand(shop, answered):
-    submit(shop, uploaded(shop)) if answered else lost(shop)
+    submit(shop, uploaded(shop)) if answered else lose_answer(shop)
     shop.sql("UPDATE fba.fulfillment_request SET status = 'accepted'")
     with other_seller(shop):
         shop.send(until="settle")
     assert [settled for _, settled in shop.feeds()] == [True]
     assert shop.get("FR-1").status == "accepted"
-    assert shop.called("getFeed") == 0
+    assert shop.calls_of("getFeed") == 0
 
 
 def test_another_sellers_order_of_the_same_number_is_not_cancelled(shop):
@@ -331,7 +331,7 @@ def test_another_sellers_order_of_the_same_number_is_not_cancelled(shop):
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
     with other_seller(shop):
         shop.send(until="settle")
-    assert shop.called("cancelFulfillmentOrder") == 0
+    assert shop.calls_of("cancelFulfillmentOrder") == 0
     assert "another seller" in shop.get("FR-1").status_reason
     shop.send(until="settle")
     assert shop.get("FR-1").status == "cancelled"
@@ -348,7 +348,7 @@ def test_an_accepted_order_is_cancelled(shop):
     assert (shop.get("FR-1").status, shop.get("FR-1").amazon_order_status) == ("cancelled", "Cancelled")
     assert shop.amazon.world.orders(SELLER)["FR-1"]["status"] == "Cancelled"
     shop.send()
-    assert shop.called("cancelFulfillmentOrder") == 1
+    assert shop.calls_of("cancelFulfillmentOrder") == 1
 
 
 def test_an_order_that_can_no_longer_be_cancelled_keeps_its_status_and_has_a_reason(shop):
@@ -359,16 +359,16 @@ def test_an_order_that_can_no_longer_be_cancelled_keeps_its_status_and_has_a_rea
     shop.send()
     assert shop.get("FR-1").status == "accepted"
     assert "not cancelled: " in shop.get("FR-1").status_reason
-    assert shop.called("cancelFulfillmentOrder") == 1
+    assert shop.calls_of("cancelFulfillmentOrder") == 1
     shop.send()
-    assert shop.called("cancelFulfillmentOrder") == 2
+    assert shop.calls_of("cancelFulfillmentOrder") == 2
     shop.pass_time(4 * 24 * 60)
     shop.send()
-    assert shop.called("cancelFulfillmentOrder") == 2
+    assert shop.calls_of("cancelFulfillmentOrder") == 2
 
 
 def test_an_unknown_order_can_be_cancelled(shop):
-    lost(shop)
+    lose_answer(shop)
     shop.amazon.world.advance(60)
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
     shop.send()
@@ -378,11 +378,11 @@ def test_an_unknown_order_can_be_cancelled(shop):
 
 
 def test_another_programs_order_of_an_unknown_requests_number_is_not_cancelled(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     place_order(shop.amazon, "FR-1", [(GOOD, 9)])
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
     shop.send(until="settle")
-    assert shop.called("cancelFulfillmentOrder") == 0
+    assert shop.calls_of("cancelFulfillmentOrder") == 0
     assert shop.get("FR-1").status == "invalid"
     assert shop.amazon.world.orders(SELLER)["FR-1"]["status"] != "Cancelled"
     shop.send(until="settle")
@@ -390,19 +390,19 @@ def test_another_programs_order_of_an_unknown_requests_number_is_not_cancelled(s
 
 
 def test_an_unknown_order_that_never_arrived_is_not_sent_after_it_was_cancelled(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
-    look_up(shop)
+    look_up_unknown(shop)
     shop.send()
     assert (shop.get("FR-1").status, shop.get("FR-1").status_reason) == ("invalid", "cancelled before it was sent")
-    assert shop.made() == {}
+    assert shop.orders_made() == {}
 
 
 def test_stores_of_one_seller_do_not_wait_for_each_other(shop, fulfillment, monkeypatch):
     fulfillment("send_automatically: true", stores=(STORE, "amazon_ca"))
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_CA", store_connection(shop.amazon.url, marketplace_id=CANADA))
     shop.amazon.world.put_item(SELLER, CANADA, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
-    lost(shop)
+    lose_answer(shop)
     shop.sql(
         "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
         " VALUES ('amazon_ca', %s, 1, 0, 1, 'afn_report')",

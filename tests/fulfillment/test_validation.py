@@ -29,7 +29,7 @@ def test_a_good_request_has_no_problems():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"fr_number": "WEB 1"}, "fr_number: allowed are 1 to 40"),
         ({"fr_number": "WEB+1"}, "fr_number: allowed"),
@@ -76,9 +76,9 @@ def test_a_good_request_has_no_problems():
         ({"items": (RequestItem(1, "A\tB", 1),)}, "line 1: the SKU has control characters"),
     ],
 )
-def test_one_problem_gives_one_reason_that_says_what_is_allowed(change, said):
+def test_one_problem_gives_one_reason_that_says_what_is_allowed(change, message):
     [reason] = problems(replace(GOOD, **change), DEFAULT)
-    assert said in reason
+    assert message in reason
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_email_is_checked_only_where_the_customer_is_notified(email, good):
 
 
 @pytest.mark.parametrize(
-    ("rules", "said"),
+    ("rules", "message"),
     [
         ({"minimum_units": 3}, None),
         ({"minimum_units": 4}, "it has 3 units, and the store's rules.minimum_units is 4"),
@@ -186,10 +186,10 @@ def test_the_email_is_checked_only_where_the_customer_is_notified(email, good):
         ({"exclude_skus": ["SKU-RED-M", "OTHER"]}, "SKU SKU-RED-M: named in the store's rules.exclude_skus"),
     ],
 )
-def test_rules_of_the_store(rules, said):
+def test_rules_of_the_store(rules, message):
     reasons = problems(GOOD, store(rules=rules))
-    assert len(reasons) == (said is not None)
-    assert said is None or said in reasons[0]
+    assert len(reasons) == (message is not None)
+    assert message is None or message in reasons[0]
 
 
 def test_minimum_value_applies_only_where_every_line_has_a_price():

@@ -1,4 +1,4 @@
-"""The merge: each rule of DESIGN §2.5 by itself, and all of them against a naive oracle."""
+"""The merge: each rule by itself, and all of them against a simple reference implementation."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_of_several_rows_of_one_kind_the_smallest_quantity_counts():
 
 def test_the_api_supplies_quantities_that_no_report_has():
     listings, pool = [("A", BLANK, "AMAZON_NA"), ("B", BLANK, "AMAZON_NA")], [("C", 4, 0, 4, "fba_api", "AMAZON_NA")]
-    asked = missing_skus(stock(*listings), stock(), pool_of(*pool), fetch_missing_inventory=True)
-    assert asked == ["A", "B", "C"]
+    queried = missing_skus(stock(*listings), stock(), pool_of(*pool), fetch_missing_inventory=True)
+    assert queried == ["A", "B", "C"]
     answers = InventoryAnswers({"A": 11}, frozenset({"B"}), frozenset({"C"}))
     result = merge(listings, (), pool, fetch_missing_inventory=True, answers=answers)
     assert written(result) == {"A": (11, 0, 11, "fba_api"), "B": (0, 0, 0, "default_zero")}
@@ -295,7 +295,7 @@ def test_the_guard_against_zeroed_stock(in_stock, zeroed, share, refused):
     assert too_many_zeroed(in_stock=in_stock, zeroed=zeroed, max_share=share) is refused
 
 
-# --- against an oracle -----------------------------------------------------------------------------------------------
+# --- against a reference implementation ------------------------------------------------------------------------------
 
 
 @dataclass
@@ -326,67 +326,67 @@ def cases(draw) -> Case:
     pool = draw(st.lists(pool_row, max_size=6, unique_by=lambda row: row[0]))
     rejected = draw(st.sets(SKUS, max_size=2))
     fetch = draw(st.booleans())
-    quantities, absent, unsaid = {}, set(), set()
-    asked = missing_skus(
+    quantities, absent, not_given = {}, set(), set()
+    queried = missing_skus(
         stock(*listings), stock(*afn), pool_of(*pool), rejected_skus=rejected, fetch_missing_inventory=fetch
     )
-    for sku in asked:
-        match draw(st.sampled_from(["answer", "absent", "unsaid"])):
-            case "answer":
+    for sku in queried:
+        match draw(st.sampled_from(["quantity", "absent", "not given"])):
+            case "quantity":
                 quantities[sku] = draw(QUANTITY)
             case "absent":
                 absent.add(sku)
             case _:
-                unsaid.add(sku)
+                not_given.add(sku)
     return Case(
         *(listings, afn, pool, rejected, draw(st.booleans())),
-        InventoryAnswers(quantities, frozenset(absent), frozenset(unsaid)),
+        InventoryAnswers(quantities, frozenset(absent), frozenset(not_given)),
         *(draw(st.booleans()), draw(st.booleans()), fetch, draw(st.booleans())),
     )
 
 
-def oracle(case: Case, sku: str):
-    """One SKU, by the letter of the rules: ("write", …), ("kept", why), ("new", why) or ("left out", units)."""
+def expected_result(case: Case, sku: str):
+    """The result for one SKU, straight from the rules: ("write", …), ("kept", why), ("new", why) or ("left out", units)."""
     last = next((row for row in case.pool if row[0] == sku), None)
     listed = [row for row in case.listings if row[0] == sku]
     afn = [row for row in case.afn if row[0] == sku]
-    fba_said = [quantity for _, quantity, kind in listed if kind != "DEFAULT" and quantity != BLANK]
-    fbm_said = [quantity for _, quantity, kind in listed if kind == "DEFAULT" and quantity != BLANK]
+    fba_listed = [quantity for _, quantity, kind in listed if kind != "DEFAULT" and quantity != BLANK]
+    fbm_listed = [quantity for _, quantity, kind in listed if kind == "DEFAULT" and quantity != BLANK]
     if listed:
         merchant_fulfilled = all(kind == "DEFAULT" for _, _, kind in listed)
     else:
         merchant_fulfilled = last is not None and last[5] == "DEFAULT"
 
-    def as_it_is(why: str):
+    def unchanged(why: str):
         return ("kept" if last else "new", why)
 
     if sku in case.rejected:
-        return as_it_is(REJECTED)
+        return unchanged(REJECTED)
     if afn:
         if not listed and not last and not case.import_deleted:
             return ("left out", sum(quantity for _, quantity, kind in afn if kind == "SELLABLE"))
         fba, source = sum(quantity for _, quantity, kind in afn if kind == "SELLABLE"), "afn_report"
-    elif fba_said:
-        fba, source = min(fba_said), "listings_report"
+    elif fba_listed:
+        fba, source = min(fba_listed), "listings_report"
     elif listed and merchant_fulfilled:
         fba, source = 0, "listings_report"
     elif case.replay and last and last[4] == "fba_api":
         fba, source = last[1], "fba_api"
     elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.not_given:
-        return as_it_is(NOT_GIVEN)
+        return unchanged(NOT_GIVEN)
     elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.quantities:
         fba, source = case.answers.quantities[sku], "fba_api"
     elif case.unreadable:
-        return as_it_is(UNREADABLE)
+        return unchanged(UNREADABLE)
     else:
         fba, source = 0, "default_zero"
     sellable = [row for row in afn if row[2] == "SELLABLE"]
-    said = {"afn_report": sellable, "listings_report": fba_said}
-    unsaid_fba = source in said and not said[source]
-    unsaid_fbm = all(kind != "DEFAULT" for _, _, kind in listed)
-    if case.unreadable and last and ((unsaid_fba and last[1] > 0) or (unsaid_fbm and last[2] > 0)):
-        return as_it_is(UNREADABLE)
-    fbm = min(fbm_said, default=0)
+    rows_of = {"afn_report": sellable, "listings_report": fba_listed}
+    no_fba_row = source in rows_of and not rows_of[source]
+    no_fbm_row = all(kind != "DEFAULT" for _, _, kind in listed)
+    if case.unreadable and last and ((no_fba_row and last[1] > 0) or (no_fbm_row and last[2] > 0)):
+        return unchanged(UNREADABLE)
+    fbm = min(fbm_listed, default=0)
     return ("write", fba, fbm, fba + fbm if case.fbm else fba, source, bool(afn))
 
 
@@ -404,7 +404,7 @@ def test_the_merge_agrees_with_the_rules_sku_by_sku(case):
         import_deleted_skus=case.import_deleted,
     )
     skus = {row[0] for row in (*case.listings, *case.afn, *case.pool)} | case.rejected
-    expected = {sku: oracle(case, sku) for sku in skus}
+    expected = {sku: expected_result(case, sku) for sku in skus}
     found: dict[str, object] = {}
     for row in result.frame.itertuples(index=False):
         assert row.sku not in found
@@ -435,8 +435,8 @@ def test_the_merge_agrees_with_the_rules_sku_by_sku(case):
     assert result.in_stock == len(before)
     assert sorted(result.zeroed) == sorted(sku for sku in before if sku in writes and writes[sku][3] == 0)
     for kind, fbm in (("fba", False), ("fbm", True)):
-        said = {
+        listed = {
             sku: {q for s, q, k in case.listings if s == sku and q != BLANK and (k == "DEFAULT") is fbm}
             for sku in writes
         }
-        assert result.conflicts[kind] == sum(len(each) > 1 for each in said.values())
+        assert result.conflicts[kind] == sum(len(each) > 1 for each in listed.values())

@@ -1,4 +1,4 @@
-"""Asking for reports once, waiting for them, and what CANCELLED and FATAL mean."""
+"""Requesting each report once, waiting for it, and the handling of CANCELLED and FATAL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.helpers import calls_of, context, run
 from tests.stores import AFN, CANADA, LISTINGS, SHIPMENTS_REPORT, STORE
 
 
-def ask(report_type=AFN):
+def request(report_type=AFN):
     return run(RequestReportOperator(task_id="request", report_type=report_type))
 
 
@@ -42,28 +42,28 @@ def created(amazon, report_type=AFN):
 
 
 def test_a_report_is_requested_waited_for_and_in_the_ledger(amazon, warehouse, sql):
-    report_id = wait(ask())
+    report_id = wait(request())
     row = sql("SELECT status, document_id IS NOT NULL, finished_at IS NOT NULL FROM fba.report").fetchall()
     assert row == [("DONE", True, True)]
     assert ReportLedger(warehouse, STORE).get(report_id)["report_type"] == AFN
 
 
 def test_an_equal_report_in_flight_or_within_its_cooldown_is_reused(amazon, warehouse, pass_cooldown):
-    first = ask()
-    assert ask() == first
+    first = request()
+    assert request() == first
     wait(first)
-    assert ask() == first
+    assert request() == first
     pass_cooldown()
-    assert ask() != first
+    assert request() != first
     assert created(amazon) == 2
 
 
 def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "reset_after")
     with pytest.raises(LostAnswerError):
-        ask()
+        request()
     assert sql("SELECT status, report_id FROM fba.report").fetchall() == [("REQUESTING", None)]
-    report_id = ask()
+    report_id = request()
     assert wait(report_id) == report_id
     assert created(amazon) == 1
     assert calls_of(amazon, "createReport") == 1
@@ -72,40 +72,40 @@ def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
 def test_a_call_that_never_arrived_is_repeated(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "reset_before")
     with pytest.raises(LostAnswerError):
-        ask()
-    ask()
+        request()
+    request()
     assert created(amazon) == 1
     assert sql("SELECT count(report_id) FROM fba.report").fetchone() == (1,)
 
 
 def test_a_kill_between_create_report_and_its_id_makes_no_second_report(amazon, warehouse, monkeypatch):
-    def die(*_, **__):
+    def kill(*_, **__):
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ReportLedger, "record_id", die)
+        patch.setattr(ReportLedger, "record_id", kill)
         with pytest.raises(SystemExit):
-            ask()
+            request()
     assert created(amazon) == 1
-    ask()
+    request()
     assert created(amazon) == 1
 
 
-def test_a_lost_report_of_another_store_is_not_adopted(amazon, warehouse, monkeypatch):
-    """Same seller, other marketplace: the list is asked for ours only."""
-    SellingPartnerHook().create_report(AFN)  # somebody else's, in our marketplace, before our intent
+def test_a_report_older_than_the_intent_is_not_adopted(amazon, warehouse, monkeypatch):
+    """Amazon's list has a report of the same kind that is older than the intent."""
+    SellingPartnerHook().create_report(AFN)  # of another program, before our intent
     amazon.world.advance(3600)
     amazon.world.add_fault("createReport", "reset_before")
     timing.clock_skew(monkeypatch, timedelta(0))
     with pytest.raises(LostAnswerError):
-        ask()
-    ask()
+        request()
+    request()
     assert created(amazon) == 2
 
 
 def test_a_refused_request_leaves_no_intent(amazon, warehouse, sql):
     with pytest.raises(Exception, match="refuses the request"):
-        ask("GET_NO_SUCH_REPORT")
+        request("GET_NO_SUCH_REPORT")
     assert sql("SELECT count(*) FROM fba.report").fetchone() == (0,)
 
 
@@ -125,19 +125,19 @@ def test_an_exhausted_quota_defers_and_costs_no_retry(amazon, warehouse, sql):
 def test_fatal_shows_amazons_reason_and_is_not_retried(amazon, warehouse):
     amazon.world.add_fault("createReport", "fatal_with_document")
     with pytest.raises(DecisionNeededError, match="Amazon's reason: ") as caught:
-        wait(ask())
+        wait(request())
     assert AmazonRetryPolicy().evaluate(caught.value, 1, 3).action.value == "fail"
 
 
 def test_fatal_without_a_document_is_reported_as_such(amazon, warehouse):
     amazon.world.add_fault("createReport", "fatal")
     with pytest.raises(DecisionNeededError, match="reason: none given"):
-        wait(ask())
+        wait(request())
 
 
 def test_after_fatal_the_report_is_requested_again_only_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "fatal")
-    fatal = ask()
+    fatal = request()
     with pytest.raises(DecisionNeededError):
         wait(fatal)
     again = run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=pass_cooldown)
@@ -146,21 +146,21 @@ def test_after_fatal_the_report_is_requested_again_only_after_the_cooldown(amazo
 
 
 def test_a_report_amazon_does_not_know_is_not_waited_for_again(amazon, warehouse, sql, pass_cooldown):
-    """As after a change of the connection's seller."""
-    report_id = ask()
+    """For example after the connection's seller has changed."""
+    report_id = request()
     gone = {"errors": [{"code": "NotFound", "message": "The report does not exist.", "details": ""}]}
     amazon.world.add_fault("getReport", "status", times=None, status=404, body=gone)
     with pytest.raises(RequestRefusedError):
         wait(report_id)
     amazon.world.clear_faults()
     pass_cooldown()
-    assert wait(ask()) != report_id
+    assert wait(request()) != report_id
 
 
 def test_cancelled_uses_an_equal_report_that_is_done(amazon, warehouse):
-    """Another program of the seller asked for the same report shortly before; Amazon cancels ours."""
+    """Another program of the seller requested the same report shortly before; Amazon cancels ours."""
     other = SellingPartnerHook().create_report(AFN)
-    ours = ask()
+    ours = request()
     assert ours != other
     assert wait(ours) == other
     assert created(amazon) == 2
@@ -168,7 +168,7 @@ def test_cancelled_uses_an_equal_report_that_is_done(amazon, warehouse):
 
 def test_a_cancelled_report_is_requested_once_more_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled")
-    cancelled = ask()
+    cancelled = request()
     finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
     assert len(pass_cooldown.moments) == 1
@@ -177,7 +177,7 @@ def test_a_cancelled_report_is_requested_once_more_after_the_cooldown(amazon, wa
 
 def test_a_report_cancelled_twice_is_returned_as_cancelled(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled", times=2)
-    cancelled = ask()
+    cancelled = request()
     finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"
@@ -188,12 +188,12 @@ def test_a_report_that_never_ends_is_given_up(amazon, warehouse, monkeypatch):
     timing.report_timeout(monkeypatch, timedelta(0))
     amazon.world.set_clock(speed=0.0001)
     with pytest.raises(DecisionNeededError, match="not finished"):
-        wait(ask())
+        wait(request())
 
 
 def test_a_run_that_waits_less_leaves_the_report_to_the_next_until_it_is_too_old(amazon, warehouse, monkeypatch):
     amazon.world.set_clock(speed=0.0001)
-    report_id = ask()
+    report_id = request()
     with pytest.raises(AirflowSkipException, match="next run"):
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
     timing.report_timeout(monkeypatch, timedelta(0))  # as if two hours had passed
@@ -202,21 +202,21 @@ def test_a_run_that_waits_less_leaves_the_report_to_the_next_until_it_is_too_old
 
 
 def test_faults_while_waiting_do_not_end_the_wait(amazon, warehouse):
-    report_id = ask()
+    report_id = request()
     for _ in range(6):
         amazon.world.add_fault("getReport", "503")
     assert wait(report_id) == report_id
 
 
 def test_credentials_that_fail_while_waiting_keep_their_type(amazon, warehouse):
-    report_id = ask()
+    report_id = request()
     amazon.world.add_fault("getReport", "status", times=None, status=403, body={"errors": [{"code": "Unauthorized"}]})
     with pytest.raises(CredentialsError):
         wait(report_id)
 
 
 def test_an_undocumented_report_status_is_an_error(amazon, warehouse):
-    report_id = ask()
+    report_id = request()
     operator = WaitForReportOperator(task_id="wait", report_id=report_id)
     with pytest.raises(UnavailableError, match="unknown status 'MAYBE'"):
         operator.resume(context(), {"id": report_id, "state": {"reportId": report_id, "processingStatus": "MAYBE"}})
@@ -227,7 +227,7 @@ def test_documents_arrive_complete_with_and_without_gzip(amazon, warehouse):
     for gzip in (True, False):
         amazon.world.override_document(AFN, b"seller-sku\tx\n" * 5, gzip=gzip)
     for _ in range(2):
-        finished = wait(ask())
+        finished = wait(request())
         document = fetch_document(hook, ReportLedger(warehouse, STORE).get(finished)["document_id"])
         assert b"".join(document())[:2] == b"\x1f\x8b"
         import gzip as unpack
@@ -239,7 +239,7 @@ def test_documents_arrive_complete_with_and_without_gzip(amazon, warehouse):
 
 
 def test_calls_are_recorded_per_run(amazon, warehouse, sql):
-    wait(ask())
+    wait(request())
     ((calls,),) = sql("SELECT calls FROM fba.run").fetchall()
     assert calls["createReport"] == 1
     assert calls["token"] == 1
@@ -306,7 +306,7 @@ A = datetime(2026, 11, 1, tzinfo=UTC)
 B = datetime(2026, 11, 2, tzinfo=UTC)
 
 
-def ask_from(start):
+def request_from(start):
     end = start + timedelta(days=3)
     return run(
         RequestReportOperator(
@@ -315,11 +315,11 @@ def ask_from(start):
     )
 
 
-def lose(amazon, fault="reset_after"):
+def lose_answer(amazon, fault="reset_after"):
     """Lose the answer to a createReport for window A."""
     amazon.world.add_fault("createReport", fault)
     with pytest.raises(LostAnswerError):
-        ask_from(A)
+        request_from(A)
 
 
 def ledger_rows(sql):
@@ -333,53 +333,53 @@ def at_amazon(amazon):
 
 def test_a_lost_report_is_found_by_a_run_that_requests_another_window(amazon, warehouse, sql):
     amazon.world.set_clock(processing_seconds=3600)
-    lose(amazon)
-    report_id = ask_from(B)
+    lose_answer(amazon)
+    report_id = request_from(B)
     (first, second) = at_amazon(amazon)
     assert report_id == second
     assert sorted(ledger_rows(sql)) == [(A, first, "IN_QUEUE"), (B, second, "IN_QUEUE")]
     assert calls_of(amazon, "getReports") == 1
-    assert ask_from(A) == first
+    assert request_from(A) == first
     assert calls_of(amazon, "getReports") == 1
 
 
 def test_a_lost_call_of_another_window_that_made_no_report_expires(amazon, warehouse, sql, pass_cooldown):
-    lose(amazon, "reset_before")
+    lose_answer(amazon, "reset_before")
     pass_cooldown()
-    report_id = ask_from(B)
+    report_id = request_from(B)
     assert [row[:2] for row in ledger_rows(sql)] == [(B, report_id)]
     assert at_amazon(amazon) == [report_id]
 
 
 def test_a_lost_call_that_makes_its_report_late_is_searched_again(amazon, warehouse, sql):
-    lose(amazon, "reset_before")
-    second = ask_from(B)
+    lose_answer(amazon, "reset_before")
+    second = request_from(B)
     window = {"data_start": A, "data_end": A + timedelta(days=3)}
     late = SellingPartnerHook().create_report(SHIPMENTS_REPORT, **window)
-    ask_from(B)
+    request_from(B)
     assert sorted(row[:2] for row in ledger_rows(sql)) == [(A, late), (B, second)]
 
 
 def test_nothing_is_requested_while_a_lost_report_cannot_be_searched(amazon, warehouse, sql, no_retry_sleep):
-    lose(amazon)
+    lose_answer(amazon)
     amazon.world.add_fault("getReports", "status", times=None, status=200, body="<html>Welcome</html>")
     with pytest.raises(UnavailableError):
-        ask_from(B)
+        request_from(B)
     assert calls_of(amazon, "createReport") == 1
     assert ledger_rows(sql) == [(A, None, "REQUESTING")]
 
 
 def test_without_a_lost_answer_amazons_list_is_not_requested(amazon, warehouse):
-    ask_from(A)
-    ask_from(B)
-    ask_from(A)
+    request_from(A)
+    request_from(B)
+    request_from(A)
     assert calls_of(amazon, "getReports") == 0
 
 
-@pytest.mark.parametrize(("fate", "status"), [("cancelled", "CANCELLED"), ("fatal", "FATAL")])
-def test_a_lost_report_that_failed_is_recorded_but_not_used(amazon, warehouse, sql, pass_cooldown, fate, status):
-    amazon.world.add_fault("createReport", fate)
-    lose(amazon)
+@pytest.mark.parametrize(("outcome", "status"), [("cancelled", "CANCELLED"), ("fatal", "FATAL")])
+def test_a_lost_report_that_failed_is_recorded_but_not_used(amazon, warehouse, sql, pass_cooldown, outcome, status):
+    amazon.world.add_fault("createReport", outcome)
+    lose_answer(amazon)
     amazon.world.advance(60)
     (failed,) = at_amazon(amazon)
     start, end = A.isoformat(), (A + timedelta(days=3)).isoformat()
@@ -399,7 +399,7 @@ def test_of_reports_that_may_be_the_lost_one_a_usable_one_is_preferred(amazon, w
     amazon.world.add_fault("createReport", "fatal")
     hook.create_report(AFN)
     amazon.world.advance(60)
-    assert ask() == good
+    assert request() == good
 
 
 def test_one_report_is_assigned_to_one_lost_call(amazon, warehouse, sql):
@@ -407,7 +407,7 @@ def test_one_report_is_assigned_to_one_lost_call(amazon, warehouse, sql):
     for _ in range(2):
         ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     made = hook.create_report(AFN)
-    assert ask() == made
+    assert request() == made
     assert {row[1] for row in ledger_rows(sql)} == {None, made}
 
 
@@ -420,7 +420,7 @@ def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse
             report.created -= 20 * 60
         intents.append(ledger.record_intent(ReportRequest(LISTINGS), hook.marketplace.id))
         hook.create_report(LISTINGS)
-    ask(LISTINGS)
+    request(LISTINGS)
     given = dict(sql("SELECT request_id, report_id FROM fba.report").fetchall())
     assert [given[intent] for intent in intents] == at_amazon(amazon)
 
@@ -429,7 +429,7 @@ def test_only_lost_calls_of_this_type_and_marketplace_are_searched(amazon, wareh
     ledger = ReportLedger(warehouse, STORE)
     ledger.record_intent(ReportRequest(LISTINGS), SellingPartnerHook().marketplace.id)
     ledger.record_intent(ReportRequest(AFN), CANADA)
-    ask()
+    request()
     assert [row[1] for row in ledger_rows(sql)].count(None) == 2
     assert calls_of(amazon, "getReports") == 0
 
@@ -445,14 +445,14 @@ def test_reports_older_than_amazons_retention_are_not_requested(amazon, warehous
         return real(hook, report_type, created_since=created_since)
 
     monkeypatch.setattr(SellingPartnerHook, "get_reports", get_reports)
-    report_id = ask()
+    report_id = request()
     assert timedelta(days=88) < datetime.now(UTC) - since[0] < timedelta(days=90)
     assert [row[1] for row in ledger_rows(sql)] == [report_id]
 
 
 def test_a_listed_report_without_its_time_is_an_unavailable_error(amazon, warehouse, no_retry_sleep):
-    lose(amazon)
+    lose_answer(amazon)
     listed = {"reportId": "1", "reportType": SHIPMENTS_REPORT, "processingStatus": "DONE"}
     amazon.world.add_fault("getReports", "status", times=None, status=200, body={"reports": [listed]})
     with pytest.raises(UnavailableError, match="createdTime"):
-        ask_from(A)
+        request_from(A)

@@ -47,7 +47,7 @@ def test_make_env_writes_what_compose_needs_and_does_not_overwrite_it(tmp_path):
     assert set(values) == SECRETS
     assert len(set(values.values())) == len(values)
     assert all(len(value) >= 43 for value in values.values())
-    # They stand in addresses, in JSON and in SQL, where anything else would have to be escaped.
+    # They are used in URLs, JSON and SQL, where other characters would have to be escaped.
     assert all(value.isalnum() for name, value in values.items() if name != "FERNET_KEY")
     assert Fernet(values["FERNET_KEY"])
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
@@ -66,7 +66,7 @@ def test_each_image_is_built_by_one_service():
 
 
 def test_the_triggerer_may_open_two_files_for_each_task_that_waits():
-    """And no more than most machines let a container have: where that is less, it does not start."""
+    """And no more than most machines allow a container; with a lower limit the container would not start."""
     triggerer = SERVICES["triggerer"]
     capacity = int(triggerer["environment"]["AIRFLOW__TRIGGERER__CAPACITY"])
     assert 2 * capacity <= triggerer["ulimits"]["nofile"] <= 16384

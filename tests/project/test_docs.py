@@ -74,7 +74,7 @@ def test_the_example_request_can_be_sent_to_the_sandbox():
 
 @pytest.mark.parametrize("page", ["docs/shipments.md", "dags/fba_get_shipments.py"])
 def test_the_example_of_a_backfill_leaves_no_day_of_its_month_out(page):
-    """Airflow takes a date for its midnight: without a run after the month its last day is not asked for."""
+    """Airflow reads a date as its midnight: without a run after the month its last day is not requested."""
     [dates] = re.findall(r"--from-date (\S+) --to-date (\S+) ", (PROJECT / page).read_text())
     first, last = map(date.fromisoformat, dates)
     next_month = (first + timedelta(days=31)).replace(day=1)
@@ -117,8 +117,8 @@ def test_the_readme_is_short_and_links_every_page():
 def test_make_has_every_target_that_is_mentioned():
     known = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
-        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
-        assert named <= known, page.name
+        mentioned = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert mentioned <= known, page.name
 
 
 def params_of(dag: Path) -> list[str]:
@@ -217,5 +217,5 @@ def test_a_report_type_is_added_as_extend_md_says(airflow_database, amazon, ware
 
 
 def test_every_command_of_make_help_is_explained():
-    told = subprocess.run(["make", "help"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
-    assert {"run", "up", "test", "faults", "bench", "wheel"} <= set(re.findall(r"make ([a-z-]+)", told))
+    output = subprocess.run(["make", "help"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    assert {"run", "up", "test", "faults", "bench", "wheel"} <= set(re.findall(r"make ([a-z-]+)", output))

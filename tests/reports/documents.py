@@ -36,8 +36,8 @@ def listing(**values: str) -> str:
     return "\t".join(row.get(column, "") for column in LISTINGS.columns)
 
 
-def copied(doc: Document, leading: bytes = b"") -> list[dict[str, object]]:
-    """What PostgreSQL would read from the COPY text."""
+def copied_rows(doc: Document, leading: bytes = b"") -> list[dict[str, object]]:
+    """The rows that PostgreSQL would read from the COPY text."""
     rows = []
     for block in doc.blocks():
         for line in block.copy_text(leading).decode().split("\n")[:-1]:
@@ -54,10 +54,10 @@ def copied(doc: Document, leading: bytes = b"") -> list[dict[str, object]]:
     return rows
 
 
-def the_block(doc: Document) -> Block:
+def only_block(doc: Document) -> Block:
     (block,) = doc.blocks()
     return block
 
 
 def read_one(line: str, header: str = HEADER) -> Block:
-    return the_block(document(f"{header}\n{line}\n".encode()))
+    return only_block(document(f"{header}\n{line}\n".encode()))

@@ -18,14 +18,14 @@ from fba_operators.errors import (
 from fba_operators.reports.document import Document
 from fba_operators.reports.report_types import AFN_INVENTORY, FULFILLED_SHIPMENTS, LISTINGS
 from fba_operators.reports.rows import BLANK
-from tests.reports.documents import AFN_HEADER, HEADER, UK_LISTINGS, copied, document, the_block
+from tests.reports.documents import AFN_HEADER, HEADER, UK_LISTINGS, copied_rows, document, only_block
 
-# --- golden documents ------------------------------------------------------------------------------------------------
+# --- sample documents ------------------------------------------------------------------------------------------------
 
 
 def test_listings_in_english():
     doc = document(UK_LISTINGS)
-    block = the_block(doc)
+    block = only_block(doc)
     assert (doc.charset, doc.line_count) == ("utf-8", 2)
     assert block.skus == ["1234567", "NA"]
     assert block.quantities.tolist() == [1, BLANK]
@@ -44,7 +44,7 @@ def test_listings_in_german_cp1252():
     ).encode("cp1252")
     doc = document(data, charset="Cp1252")
     assert doc.charset == "cp1252"
-    assert copied(doc) == [
+    assert copied_rows(doc) == [
         {
             "line_number": "2",
             "item_name": "Kaffeemühle – grün",
@@ -59,7 +59,7 @@ def test_listings_in_german_cp1252():
 def test_listings_in_chinese_with_repeated_names():
     header = "商品名称\t商品描述\t商品编码\t卖家 SKU\t数量\t不适用项目\t不适用项目\t商品编码\t配送渠道\t不适用项目"
     doc = document(f"{header}\n杯\t\tL-1\tSKU-1\t3\ta\tb\tP-1\tAMAZON_NA\tc\n".encode())
-    (row,) = copied(doc)
+    (row,) = copied_rows(doc)
     assert (row["listing_id"], row["product_id"]) == ("L-1", "P-1")
     assert row["extra"] == {"不适用项目": "a", "不适用项目 2": "b", "不适用项目 3": "c"}
 
@@ -72,19 +72,19 @@ def test_listings_in_chinese_with_repeated_names():
     ],
 )
 def test_japanese_stock_column_is_pending_beside_a_quantity_column(header, quantity, pending):
-    block = the_block(document(f"{header}\nS\t3\tDEFAULT\t7\n".encode("cp932"), charset="Shift_JIS", usual="cp932"))
+    block = only_block(document(f"{header}\nS\t3\tDEFAULT\t7\n".encode("cp932"), charset="Shift_JIS", usual="cp932"))
     assert (block.column("quantity"), block.column("pending_quantity")) == ([quantity], [pending])
 
 
 def test_a_name_whose_meanings_are_all_taken_is_an_extra_column():
     data = "出品者SKU\t数量\tpending-quantity\t在庫数\tフルフィルメント・チャンネル\nS\t3\t0\t9\tDEFAULT\n"
-    (row,) = copied(document(data.encode()))
+    (row,) = copied_rows(document(data.encode()))
     assert (row["quantity"], row["pending_quantity"], row["extra"]) == ("3", "0", {"在庫数": "9"})
 
 
 def test_japanese_stock_column_alone_is_the_quantity():
     data = "出品者SKU\t在庫数\tフルフィルメント・チャンネル\nS\t3\tDEFAULT\n".encode("cp932")
-    assert the_block(document(data, usual="cp932")).quantities.tolist() == [3]
+    assert only_block(document(data, usual="cp932")).quantities.tolist() == [3]
 
 
 def test_afn_inventory():
@@ -95,7 +95,7 @@ def test_afn_inventory():
         "SKU-US-2\tX000EXAMP2\tB000EXAMP2\tNew\tSELLABLE\t\r\n"
         "SKU-US-3\tX000EXAMP3\tB000EXAMP3\tNew\t\t4\r\n"
     ).encode()
-    block = the_block(document(data, AFN_INVENTORY))
+    block = only_block(document(data, AFN_INVENTORY))
     assert block.skus == ["SKU-US-1", "SKU-US-1"]
     assert block.kinds == ["SELLABLE", "UNSELLABLE"]
     assert block.quantities.tolist() == [17, 2]
@@ -110,7 +110,7 @@ def test_shipments_leave_buyer_and_address_out():
     (block,) = doc.blocks()
     text = block.copy_text().decode()
     assert not re.search("<(buyer|recipient|bill|ship-(address|city|state|postal|country|phone))", text)
-    (found,) = copied(doc)
+    (found,) = copied_rows(doc)
     assert found["extra"] == {"warehouse-note": "<warehouse-note>"}
     assert (found["ship_service_level"], found["points_granted"]) == ("<ship-service-level>", "<points-granted>")
     assert (
@@ -161,7 +161,7 @@ SEPARATORS = {"\t", "\n"}
 
 @st.composite
 def documents(draw):
-    """Rows, and a document that holds them: (columns, rows, charset told, usual charset, bytes)."""
+    """Rows, and a document that holds them: (columns, rows, declared charset, usual charset, bytes)."""
     encoding = draw(st.sampled_from(sorted(CHARSETS)))
     codec = encoding.removesuffix("-sig")
 
@@ -195,7 +195,7 @@ def documents(draw):
     end = draw(st.sampled_from(["\n", "\r\n"]))
     tab = draw(st.sampled_from(["", "\t"]))
     text = end.join(["\t".join(names), *("\t".join(values) + tab for values in rows)])
-    # With CR LF line ends a last line without one is told apart only by its LF.
+    # With CR LF line ends a last line without one is recognised only by its LF.
     text += end if draw(st.booleans()) or not rows else ""
     data = text.encode(encoding)
     if draw(st.booleans()):
@@ -206,15 +206,15 @@ def documents(draw):
 @settings(max_examples=150, deadline=None)
 @given(documents(), st.integers(1, 50), st.sampled_from([1, 20, 4 << 20]))
 def test_any_rows_are_read_back_unchanged(made, pieces, block_bytes):
-    columns, rows, told, usual, data = made
-    doc = document(data, charset=told, usual=usual, pieces=pieces, block_bytes=block_bytes)
+    columns, rows, declared, usual, data = made
+    doc = document(data, charset=declared, usual=usual, pieces=pieces, block_bytes=block_bytes)
     blocks = list(doc.blocks())
     assert [each for block in blocks for each in block.rejected] == []
     expected = [dict(zip(columns, (value.replace("\0", "\ufffd") for value in row), strict=True)) for row in rows]
     assert [sku for block in blocks for sku in block.skus] == [row["seller_sku"] for row in expected]
     for column in set(columns) - {"Mystery"}:
         assert [text for block in blocks for text in block.column(column)] == [row[column] for row in expected]
-    found = copied(doc, b"a%b\t7\t")
+    found = copied_rows(doc, b"a%b\t7\t")
     for number, (got, want) in enumerate(zip(found, expected, strict=True), start=2):
         assert got.pop("line_number") == str(number)
         extra = got.pop("extra", None)
@@ -256,7 +256,7 @@ def test_no_line_below_a_header_is_lost(lines, end, usual, pieces, block_bytes):
         for each in block.rejected:
             assert each.raw == expected[each.line_number - 2]
             assert each.reason
-    assert len(copied(doc)) == sum(map(len, blocks))
+    assert len(copied_rows(doc)) == sum(map(len, blocks))
 
 
 @settings(max_examples=300, deadline=None)
@@ -269,7 +269,7 @@ def test_no_line_below_a_header_is_lost(lines, end, usual, pieces, block_bytes):
     st.sampled_from([None, "Cp1252", "UTF-8", "windows-31j", "nonsense"]),
     st.sampled_from([LISTINGS, AFN_INVENTORY, FULFILLED_SHIPMENTS]),
 )
-def test_any_bytes_raise_nothing_but_a_document_error(data, told, report_type):
+def test_any_bytes_raise_nothing_but_a_document_error(data, declared, report_type):
     with pytest.raises(DocumentError):
-        for _ in document(data, report_type, charset=told).blocks():
+        for _ in document(data, report_type, charset=declared).blocks():
             pass

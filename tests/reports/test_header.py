@@ -10,7 +10,7 @@ from fba_operators.errors import (
     MissingColumnsError,
 )
 from fba_operators.reports.report_types import LISTINGS
-from tests.reports.documents import copied, document, the_block
+from tests.reports.documents import copied_rows, document, only_block
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ from tests.reports.documents import copied, document, the_block
 def test_header_names_that_are_understood(header):
     doc = document(f"{header}\nS\t4\tDEFAULT\n".encode())
     assert doc.copy_columns == ("line_number", "seller_sku", "quantity", "fulfillment_channel")
-    assert the_block(doc).quantities.tolist() == [4]
+    assert only_block(doc).quantities.tolist() == [4]
 
 
 def test_an_english_name_takes_precedence_over_a_localised_one():
     data = b"SKU\tseller-sku\tquantity\tfulfillment-channel\nA\tA\t1\tDEFAULT\nA\tB\t1\tDEFAULT\n"
-    block = the_block(document(data))
+    block = only_block(document(data))
     assert block.skus == ["A"]
     assert block.document.header.fields["seller_sku"] == 1
     (rejected,) = block.rejected
@@ -43,10 +43,10 @@ def test_an_english_name_takes_precedence_over_a_localised_one():
 def test_repeated_quantities_must_agree():
     data = b"seller-sku\tquantity\tquantity\tfulfillment-channel\nA\t1\t1\tDEFAULT\nB\t1\t2\tDEFAULT\n"
     doc = document(data)
-    block = the_block(doc)
+    block = only_block(doc)
     assert block.skus == ["A"]
     assert [each.sku for each in block.rejected] == ["B"]
-    assert copied(doc)[0]["extra"] == {"quantity": "1"}
+    assert copied_rows(doc)[0]["extra"] == {"quantity": "1"}
 
 
 def test_a_name_that_is_too_damaged_is_not_guessed():

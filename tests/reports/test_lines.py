@@ -12,7 +12,7 @@ from fba_operators.errors import (
     UnreadableDocumentError,
 )
 from fba_operators.reports.lines import codec_name
-from tests.reports.documents import HEADER, UK_LISTINGS, copied, document, listing, the_block
+from tests.reports.documents import HEADER, UK_LISTINGS, copied_rows, document, listing, only_block
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -28,10 +28,10 @@ def test_empty_lines_count_inside_and_not_at_the_end(end):
 
 def test_cr_is_text_unless_the_header_ends_with_it():
     crlf, lf = document(f"{HEADER}\r\n{listing()}\r\n".encode()), document(f"{HEADER}\n{listing()}\r\n".encode())
-    assert (the_block(crlf).column("status"), the_block(lf).column("status")) == (["Active"], ["Active\r"])
+    assert (only_block(crlf).column("status"), only_block(lf).column("status")) == (["Active"], ["Active\r"])
     title = "a\rb"
     inside = document(f"{HEADER}\r\n{listing(item_name=title)}\r\n".encode())
-    assert copied(inside)[0]["item_name"] == "a\rb"
+    assert copied_rows(inside)[0]["item_name"] == "a\rb"
 
 
 # --- charset and gzip ------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ def test_charset_names(name, codec):
 
 
 @pytest.mark.parametrize(
-    ("encoded", "told", "usual", "charset"),
+    ("encoded", "declared", "usual", "charset"),
     [
         ("utf-8", None, "cp1252", "utf-8"),
         ("cp1252", None, "cp1252", "cp1252"),
@@ -69,17 +69,17 @@ def test_charset_names(name, codec):
         ("iso8859-2", "ISO-8859-2", "cp1252", "iso8859-2"),
     ],
 )
-def test_charset_decision(encoded, told, usual, charset):
+def test_charset_decision(encoded, declared, usual, charset):
     title = "ミル①" if usual == "cp932" else "Mühle"
-    doc = document(f"{HEADER}\n{listing(item_name=title)}\n".encode(encoded), charset=told, usual=usual)
+    doc = document(f"{HEADER}\n{listing(item_name=title)}\n".encode(encoded), charset=declared, usual=usual)
     assert doc.charset == charset
-    assert the_block(doc).column("item_name") == [title]
+    assert only_block(doc).column("item_name") == [title]
 
 
 def test_a_wrong_bom_falls_back_to_the_declared_charset():
     doc = document(b"\xef\xbb\xbf" + f"{HEADER}\n{listing(item_name='Mühle')}\n".encode("cp1252"), charset="Cp1252")
     assert doc.charset == "cp1252"
-    assert the_block(doc).column("item_name") == ["Mühle"]
+    assert only_block(doc).column("item_name") == ["Mühle"]
 
 
 def test_lines_that_no_charset_decodes_are_rejected_alone():
@@ -87,7 +87,7 @@ def test_lines_that_no_charset_decodes_are_rejected_alone():
     bad_sku = listing(seller_sku="X").encode().replace(b"X", b"C\x81")
     data = b"\n".join([HEADER.encode(), listing(item_name="Mühle").encode("cp1252"), bad_title, bad_sku, b""])
     doc = document(data)
-    block = the_block(doc)
+    block = only_block(doc)
     assert block.column("item_name") == ["Mühle"]
     assert [(each.line_number, each.raw, each.sku) for each in block.rejected] == [
         (3, bad_title, "B"),
@@ -97,19 +97,19 @@ def test_lines_that_no_charset_decodes_are_rejected_alone():
 
 
 def test_gzip_is_decompressed_once_in_pieces_of_any_size():
-    assert the_block(document(gzip.compress(UK_LISTINGS), pieces=1)).skus == ["1234567", "NA"]
+    assert only_block(document(gzip.compress(UK_LISTINGS), pieces=1)).skus == ["1234567", "NA"]
     two_members = gzip.compress(UK_LISTINGS[:300]) + gzip.compress(UK_LISTINGS[300:]) + b"\0" * 9
-    assert the_block(document(two_members, pieces=7)).skus == ["1234567", "NA"]
+    assert only_block(document(two_members, pieces=7)).skus == ["1234567", "NA"]
     with pytest.raises(UnreadableDocumentError, match="gzip inside gzip"):
         document(gzip.compress(gzip.compress(UK_LISTINGS)))
 
 
 def test_truncated_or_corrupt_gzip_is_reported_as_such():
-    whole = gzip.compress(UK_LISTINGS)
-    for length in range(2, len(whole)):
+    complete = gzip.compress(UK_LISTINGS)
+    for length in range(2, len(complete)):
         with pytest.raises(DamagedDocumentError, match="truncated"):
-            document(whole[:length])
-    broken = bytearray(whole)
+            document(complete[:length])
+    broken = bytearray(complete)
     broken[-6] ^= 0xFF
     with pytest.raises(DamagedDocumentError, match="corrupt"):
         document(bytes(broken))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fba_operators.reports.rows import BLANK
-from tests.reports.documents import HEADER, copied, document, listing, read_one, the_block
+from tests.reports.documents import HEADER, copied_rows, document, listing, only_block, read_one
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_quantities(text, quantity):
 )
 def test_skus_stay_exactly_as_sent(sku):
     doc = document(f"{HEADER}\n{listing(seller_sku=sku)}\n".encode())
-    assert the_block(doc).skus == [sku]
-    assert copied(doc)[0]["seller_sku"] == sku
+    assert only_block(doc).skus == [sku]
+    assert copied_rows(doc)[0]["seller_sku"] == sku
 
 
 def test_nul_outside_the_sku_becomes_a_replacement_character():
@@ -64,15 +64,15 @@ def test_nul_outside_the_sku_becomes_a_replacement_character():
 
 def test_fewer_fields_than_names_are_missing_not_blank():
     doc = document(f"{HEADER}\tMinimum order quantity\tSell remainder\n{listing()}\n{listing()}\t2\n".encode())
-    assert [row["extra"] for row in copied(doc)] == [{}, {"Minimum order quantity": "2"}]
+    assert [row["extra"] for row in copied_rows(doc)] == [{}, {"Minimum order quantity": "2"}]
     doc = document(b"seller-sku\tquantity\tfulfillment-channel\tstatus\nA\t1\tDEFAULT\nB\t1\tDEFAULT\t\n")
-    assert [row["status"] for row in copied(doc)] == [None, ""]
-    assert the_block(doc).column("status") == [None, ""]
-    assert the_block(doc).column("asin1") == [None, None]
+    assert [row["status"] for row in copied_rows(doc)] == [None, ""]
+    assert only_block(doc).column("status") == [None, ""]
+    assert only_block(doc).column("asin1") == [None, None]
 
 
 def test_extra_columns_are_exact_json():
     name = 'odd "name" \\ 100% '
     value = 'say "hi" \\ \x01 \r 50% é'
     doc = document(f"{name}\t{HEADER}\n{value}\t{listing()}\nplain\t{listing()}\n".encode())
-    assert [row["extra"] for row in copied(doc)] == [{name.strip(): value}, {name.strip(): "plain"}]
+    assert [row["extra"] for row in copied_rows(doc)] == [{name.strip(): value}, {name.strip(): "plain"}]

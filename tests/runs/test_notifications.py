@@ -1,4 +1,4 @@
-"""Who is told about a run, and in which words; delivered by Apprise to a real HTTP endpoint."""
+"""Notifications of a run: when they are sent and what they contain; delivered by Apprise to an HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ notifications: [{connection: team_chat%s}]"""
 
 @pytest.fixture
 def listener():
-    """An HTTP endpoint that keeps the bodies it is sent; refuse() makes it answer 500 from then on."""
+    """An HTTP endpoint that collects the bodies it receives; after refuse() it answers 500."""
     received: list[bytes] = []
     refuse: list[bool] = []
 
@@ -63,7 +63,7 @@ def listener():
 
 
 class Chat(SimpleNamespace):
-    """A chat service that keeps what it is sent."""
+    """A chat service that collects the messages it receives."""
 
     @property
     def received(self):
@@ -100,9 +100,9 @@ def inventory_run(run_id, stores=("amazon_us",)):
             run_operator(RefreshTokenOperator(task_id="token", conn_id=store), ctx)
             ids = {}
             for name, kind in (("listings", LISTINGS), ("afn", AFN)):
-                asked = run_operator(RequestReportOperator(task_id="request", report_type=kind, conn_id=store), ctx)
-                waited = WaitForReportOperator(task_id="wait", report_id=asked, conn_id=store)
-                ids[f"{name}_report_id"] = run_operator(waited, ctx)
+                report_id = run_operator(RequestReportOperator(task_id="request", report_type=kind, conn_id=store), ctx)
+                wait = WaitForReportOperator(task_id="wait", report_id=report_id, conn_id=store)
+                ids[f"{name}_report_id"] = run_operator(wait, ctx)
             run_operator(MergeInventoryOperator(task_id="merge", conn_id=store, **ids), ctx)
         except (CredentialsError, DecisionNeededError):
             pass
@@ -120,10 +120,10 @@ def summarise(ctx, stores):
 def test_always_notifies_of_each_run_with_its_link(amazon, warehouse, stores, chat):
     stores(", on: [always]")
     assert inventory_run("first") is None
-    (told,) = chat.received
-    assert ": success" in told["title"]
-    assert "amazon_us: success." in told["message"]
-    assert told["message"].endswith("https://airflow.example/dags/fba_get_inventory/runs/first")
+    (sent,) = chat.received
+    assert ": success" in sent["title"]
+    assert "amazon_us: success." in sent["message"]
+    assert sent["message"].endswith("https://airflow.example/dags/fba_get_inventory/runs/first")
 
 
 def test_a_change_is_notified_once(amazon, warehouse, stores, chat):
@@ -139,13 +139,13 @@ def test_a_failed_store_is_notified_without_amazons_text(amazon, warehouse, stor
     wrong = store_connection(amazon.url, refresh_token="Atzr|revoked-secret")
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_OTHER", wrong)
     assert "1 of 2 stores failed" in str(inventory_run("first", ["amazon_us", "amazon_other"]))
-    (told,) = chat.received
-    assert told["type"] == "failure"
-    assert "1 of 2 stores failed" in told["title"]
-    assert "amazon_other: FAILED. token: Connection amazon_other: the refresh token is not valid" in told["message"]
-    assert "invalid_grant" in told["message"]
-    assert "revoked-secret" not in json.dumps(told) + caplog.text
-    assert DEFAULT_MERCHANT.client_secret not in json.dumps(told)
+    (sent,) = chat.received
+    assert sent["type"] == "failure"
+    assert "1 of 2 stores failed" in sent["title"]
+    assert "amazon_other: FAILED. token: Connection amazon_other: the refresh token is not valid" in sent["message"]
+    assert "invalid_grant" in sent["message"]
+    assert "revoked-secret" not in json.dumps(sent) + caplog.text
+    assert DEFAULT_MERCHANT.client_secret not in json.dumps(sent)
     assert "chat-secret-token" not in caplog.text
 
 
@@ -170,9 +170,9 @@ def test_a_refusal_is_notified_with_counts_and_no_sku(amazon, warehouse, sql, st
         amazon.world.put_item(SELLER, US, sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 0)])
     chat.listener.received.clear()
     assert inventory_run("second") is not None
-    (told,) = chat.received
-    assert "accept_zeroed_stock" in told["message"]
-    assert not [sku for sku in skus if sku in told["message"]]
+    (sent,) = chat.received
+    assert "accept_zeroed_stock" in sent["message"]
+    assert not [sku for sku in skus if sku in sent["message"]]
     ((summary,),) = sql("SELECT summary FROM fba.run WHERE run_id = 'second'").fetchall()
     assert [sku for sku in skus if sku in summary]
 
@@ -182,13 +182,13 @@ def test_what_needs_attention_is_notified_once_a_day_while_it_lasts(amazon, ware
     broken = b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
     amazon.world.override_document(LISTINGS, broken)
     days = (
-        "SELECT count(DISTINCT (started_at AT TIME ZONE 'UTC')::date) FROM fba.run"  # two, if it is midnight just now
+        "SELECT count(DISTINCT (started_at AT TIME ZONE 'UTC')::date) FROM fba.run"  # two, if the test runs at midnight
     )
     inventory_run("first")
     inventory_run("second")
-    told, *again = chat.received
+    sent, *again = chat.received
     assert 1 + len(again) == sql(days).fetchone()[0]
-    assert "1 line of a report could not be read" in told["message"]
+    assert "1 line of a report could not be read" in sent["message"]
     assert sql("SELECT attention FROM fba.run WHERE run_id = 'second'").fetchone()[0]["rejected_lines"] == 1
     sql("UPDATE fba.run SET started_at = started_at - interval '24 hours'")
     inventory_run("third")
@@ -245,7 +245,7 @@ def test_a_service_that_refuses_is_logged(amazon, warehouse, stores, chat, caplo
         ({"overdue": 2}, {}, True),
         ({"overdue": 2}, {"overdue": 2}, False),
         ({"overdue": 3}, {"overdue": 2}, True),
-        ({"rejected": 1}, {"rejected": 1}, True),  # others than before
+        ({"rejected": 1}, {"rejected": 1}, True),  # other requests than before
     ],
 )
 def test_attention_is_news_only_when_a_standing_count_changes_or_an_event_happens(now, before, is_news):
@@ -291,16 +291,18 @@ def test_a_collector_receives_the_metrics_of_the_run(amazon, warehouse, stores, 
         metrics.get_meter_provider().shutdown()
     finally:
         stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
-        atexit.unregister(otel_logger.flush_otel_metrics)  # which a process of a task's own needs
-    told = {}
+        atexit.unregister(otel_logger.flush_otel_metrics)  # which only the process of a task needs
+    received = {}
     for body in listener.received:
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
             for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
-                told[metric.name] = [
+                received[metric.name] = [
                     (point.as_double or point.as_int, {each.key: each.value.string_value for each in point.attributes})
                     for point in (*metric.sum.data_points, *metric.gauge.data_points)
                 ]
-    ours = {name.removeprefix("airflow."): points for name, points in told.items() if name.startswith("airflow.fba.")}
+    ours = {
+        name.removeprefix("airflow."): points for name, points in received.items() if name.startswith("airflow.fba.")
+    }
     assert set(ours) == {
         *("fba.runs", "fba.rows_in", "fba.rows_rejected", "fba.rows_changed", "fba.seconds", "fba.throttled_seconds"),
         *("fba.calls", "fba.attention"),

@@ -1,4 +1,4 @@
-"""After acceptance: orders that do not ship are asked after, and what is not needed any more is forgotten."""
+"""After acceptance: orders that do not ship are looked up at Amazon, and data is deleted after its retention period."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def days_ago(sql, days, number="%"):
 
 def statuses(sql):
     query = "SELECT fr_number, status, amazon_order_status FROM fba.fulfillment_request"
-    return {number: told for number, *told in sql(query)}
+    return {number: values for number, *values in sql(query)}
 
 
 def test_orders_that_amazon_will_not_ship_get_their_final_status(amazon, warehouse, sql):
@@ -45,8 +45,8 @@ def test_orders_that_amazon_will_not_ship_get_their_final_status(amazon, warehou
     for number, status in ends.items():
         if status:
             amazon.world.set_order_status(SELLER, number, status)
-    told = follow_up()
-    assert told == {
+    result = follow_up()
+    assert result == {
         **{"conn_id": STORE, "asked": 5, "overdue": 1, "named": ["WAITS"]},
         **{"rejected": ["BAD", "NONE"], "cancelled": ["OFF"], "partly": ["PART"], "unknown_at_amazon": []},
     }
@@ -74,8 +74,8 @@ def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_looked_up
     sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '23 hours' WHERE fr_number = 'NEW'")
     reports = Reports(warehouse)
     reports.load(reports.add(document(row(amazon_order_id="S01-1", merchant_order_id="SHIPPED"))))
-    told = follow_up()
-    assert (told["asked"], told["unknown_at_amazon"], told["named"]) == (1, ["OPEN"], ["OPEN"])
+    result = follow_up()
+    assert (result["asked"], result["unknown_at_amazon"], result["named"]) == (1, ["OPEN"], ["OPEN"])
     assert statuses(sql)["OPEN"] == ["accepted", None]
     assert follow_up()["asked"] == 0
 
@@ -106,11 +106,11 @@ def test_two_runs_at_a_time_look_up_an_order_once(amazon, warehouse, sql, wareho
     days_ago(sql, 2)
     with psycopg.connect(warehouse_url) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('fba.follow_up'), hashtext(%s))", (STORE,))
-        told = follow_up()
-    assert (told["asked"], told["overdue"]) == (0, 1)
+        result = follow_up()
+    assert (result["asked"], result["overdue"]) == (0, 1)
 
 
-def forget():
+def purge():
     return RetentionOperator(task_id="retention").execute(context())
 
 
@@ -139,14 +139,14 @@ def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
     )
     sql("UPDATE fba.shipment_item SET ship_date = now() - interval '31 days' WHERE merchant_order_id = 'SHIPPED'")
     sql("UPDATE fba.shipment_item SET ship_date = now() - interval '29 days' WHERE merchant_order_id = 'JUST'")
-    assert forget() == {STORE: {"addresses": 3}}
+    assert purge() == {STORE: {"addresses": 3}}
     left = sql("SELECT fr_number, ship_to_name, ship_to_email, ship_to_country FROM fba.fulfillment_request ORDER BY 1")
     full = ("A Buyer", "a@b.example", "US")
     assert {number: tuple(values) for number, *values in left} == {
         **dict.fromkeys(("SHIPPED", "OLD", "ANCIENT"), (None, None, None)),
         **dict.fromkeys(("JUST", "WAITS", "GOES", "SENDING"), full),
     }
-    assert forget() == {}
+    assert purge() == {}
 
 
 def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
@@ -161,7 +161,7 @@ def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
             " VALUES (%s, %s, gen_random_uuid(), 'r', 1, now() - make_interval(days => %s), now(), 'x')",
             *(STORE, number, days),
         )
-    assert forget() == {STORE: {"raw reports": 1, "rejected lines": 1, "processing reports": 1}}
+    assert purge() == {STORE: {"raw reports": 1, "rejected lines": 1, "processing reports": 1}}
     assert sql("SELECT report_id FROM fba.report_document").fetchall() == [(new,)]
     assert sql("SELECT report_id, reason FROM fba.rejected_row WHERE raw_line IS NULL").fetchall() == [(old, "why")]
     assert sql("SELECT document_id FROM fba.feed WHERE result_document IS NULL").fetchall() == [("F1",)]

@@ -1,4 +1,4 @@
-"""Shipment rows into the warehouse: each once, whatever the order of windows, with what Amazon sent and no person in it."""
+"""Shipment rows into the warehouse: each once, in any order of windows, with Amazon's values and without personal data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def items(sql, columns="order_id, sku, quantity, tracking_number"):
     return sorted(sql(f"SELECT {columns} FROM fba.shipment_item").fetchall())
 
 
-def states(sql):
+def row_versions(sql):
     return [
         sql(f"SELECT *, xmin::text FROM {table} ORDER BY item_key").fetchall() for table in (COPY, "fba.shipment_item")
     ]
@@ -95,10 +95,10 @@ def test_personal_data_is_stored_only_in_the_raw_copy(reports, sql):
     person = {**row(), "ship-new-thing": "78 Hidden Lane", "colour": "red"}
     reports.load(reports.add(document(person, columns=(*JAPANESE, "ship-new-thing", "colour"))))
     tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'fba'::regnamespace AND relkind = 'r'").fetchall()
-    told = "".join(str(sql(f"SELECT to_jsonb(t) FROM fba.{table} AS t").fetchall()) for (table,) in tables)
-    assert "TBA000000000001" in told
+    stored = "".join(str(sql(f"SELECT to_jsonb(t) FROM fba.{table} AS t").fetchall()) for (table,) in tables)
+    assert "TBA000000000001" in stored
     for secret in PERSON.values():
-        assert secret not in told
+        assert secret not in stored
     assert sql(f"SELECT extra FROM {COPY}").fetchone()[0] == {"colour": "red"}
     columns = {name for (name,) in sql("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass", COPY)}
     assert not {name for name in columns if name.startswith(("buyer", "recipient", "ship_to", "ship_address", "bill"))}
@@ -116,18 +116,18 @@ def test_unreadable_rows_are_stored_as_rejected_and_the_others_written(reports, 
     with pytest.raises(DecisionNeededError, match=r"3 of 7 lines .* All others are written"):
         reports.load(report_id)
     assert {key for (key,) in items(sql, "item_key")} == {"D0", "D1", "D2", "ODD"}
-    told = sql("SELECT line_number, reason, sku, raw_line IS NOT NULL FROM fba.rejected_row ORDER BY 1").fetchall()
-    assert [(number, sku, kept) for number, _, sku, kept in told] == [(n, "WIDGET", True) for n in (5, 6, 7)]
-    assert "shipment-date is no time" in told[0][1]
+    rejected = sql("SELECT line_number, reason, sku, raw_line IS NOT NULL FROM fba.rejected_row ORDER BY 1").fetchall()
+    assert [(number, sku, kept) for number, _, sku, kept in rejected] == [(n, "WIDGET", True) for n in (5, 6, 7)]
+    assert "shipment-date is no time" in rejected[0][1]
     assert sql("SELECT row_count, rejected_row_count FROM fba.report").fetchall() == [(4, 3)]
     odd = sql(f"SELECT estimated_arrival_date, payments_date, purchase_date, extra FROM {COPY} WHERE item_key = 'ODD'")
     estimated, paid, bought, extra = odd.fetchone()
     assert (estimated, paid, bought) == (None, None, datetime(2026, 8, 13, 1, 2, 3, tzinfo=UTC))
     assert extra == {"estimated-arrival-date": "soon", "payments-date": "2026-02-30T00:00:00+00:00"}
-    before = states(sql)
+    before = row_versions(sql)
     with pytest.raises(DecisionNeededError):
         reports.load(report_id)
-    assert states(sql) == before
+    assert row_versions(sql) == before
 
 
 def test_an_empty_report_is_no_error(reports, sql):
@@ -168,12 +168,12 @@ def test_counts_of_each_kind(reports, sql):
 def test_the_same_report_twice_changes_nothing(reports, sql):
     content = document(row(), row(shipment_item_id=""), row(shipment_item_id=""), row(shipment_item_id="Z", sku="B"))
     report_id = reports.add(content)
-    assert reports.load(report_id)["new"] == 2  # the two without an id are the package of the first
-    before = states(sql)
+    assert reports.load(report_id)["new"] == 2  # the two without an id belong to the package of the first
+    before = row_versions(sql)
     assert reports.load(report_id)["repeated"] == 4
     again = reports.load(reports.add(content))
     assert (again["new"], again["updated"], again["replaced"]) == (0, 0, 0)
-    assert states(sql) == before
+    assert row_versions(sql) == before
 
 
 def test_equal_rows_without_an_id_are_as_many_as_in_the_report(reports, sql):
@@ -237,16 +237,16 @@ def test_a_column_that_a_later_report_lacks_keeps_its_values(reports, sql):
     assert items(sql, "carrier") == [("AMZN_US",)]
 
 
-_GROUPS = st.tuples(st.sampled_from(["111-1", "S01-2"]), st.sampled_from(["", "D1"]), st.sampled_from(["", "T1", "T2"]))
+GROUPS = st.tuples(st.sampled_from(["111-1", "S01-2"]), st.sampled_from(["", "D1"]), st.sampled_from(["", "T1", "T2"]))
 
 
 @st.composite
-def _histories(draw):
-    """Facts (what left, when it was reported, whether its id is always there) and reports over them, in any order."""
+def histories(draw):
+    """Shipments (with the day they were reported and the times when their id is missing), and reports on them in any order."""
     days = st.integers(0, 9)
     facts = []
-    for number, (order, shipment, tracking) in enumerate(draw(st.lists(_GROUPS, max_size=6, unique=True))):
-        holes = draw(st.sampled_from(["never", "always", "until", "from"]))
+    for number, (order, shipment, tracking) in enumerate(draw(st.lists(GROUPS, max_size=6, unique=True))):
+        id_missing = draw(st.sampled_from(["never", "always", "until", "from"]))
         reported, changes = draw(days), draw(st.integers(0, 40))
         for part in range(draw(st.integers(1, 2))):
             name = {
@@ -255,16 +255,16 @@ def _histories(draw):
                 "amazon_order_id": order,
                 "sku": f"SKU{number}",
             }
-            facts.append((f"I{number}-{part}", name, reported, draw(st.integers(1, 3)), holes, changes))
-    asked = draw(st.lists(st.tuples(st.integers(0, 40), days, days), max_size=5, unique_by=lambda each: each[0]))
-    windows = [(at, min(a, b), max(a, b)) for at, a, b in asked]
+            facts.append((f"I{number}-{part}", name, reported, draw(st.integers(1, 3)), id_missing, changes))
+    requests = draw(st.lists(st.tuples(st.integers(0, 40), days, days), max_size=5, unique_by=lambda each: each[0]))
+    windows = [(at, min(a, b), max(a, b)) for at, a, b in requests]
     return facts, draw(st.permutations([*windows, (50, 0, 9), *windows[:2]]))
 
 
-def _rows(facts, at, start, end):
-    """What a report asked for at this hour says of the days of August in its window."""
-    for item_id, name, reported, quantity, holes, changes in facts:
-        visible = {"never": True, "always": False, "until": at > changes, "from": at <= changes}[holes]
+def report_rows(facts, at, start, end):
+    """The rows of a report requested at this hour, for the days of August in its window."""
+    for item_id, name, reported, quantity, id_missing, changes in facts:
+        visible = {"never": True, "always": False, "until": at > changes, "from": at <= changes}[id_missing]
         if start <= reported <= end:
             date = f"2026-08-{10 + reported}T03:00:00+00:00"
             yield row(
@@ -280,20 +280,20 @@ def _rows(facts, at, start, end):
 
 def test_overlapping_windows_in_any_order_give_the_same_rows(reports, sql):
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
-    @given(_histories())
+    @given(histories())
     def check(history):
         sql("TRUNCATE fba.report, fba.report_document, fba.shipment_item, fba.amazon_fulfilled_shipments_report")
         facts, windows = history
         day = lambda number: datetime(2026, 8, 10 + number, 3, tzinfo=UTC)  # noqa: E731
         for at, start, end in windows:
-            content = document(*_rows(facts, at, start, end))
+            content = document(*report_rows(facts, at, start, end))
             reports.load(reports.add(content, hours=at, window=(day(start), day(end))))
         expected = Counter(
             (name["amazon_order_id"], name["sku"], quantity, name["tracking_number"] or None)
             for _, name, _, quantity, _, _ in facts
         )
         assert Counter(items(sql)) == expected
-        newest = {name["sku"] for _, name, _, _, holes, _ in facts if holes in ("never", "until")}
+        newest = {name["sku"] for _, name, _, _, id_missing, _ in facts if id_missing in ("never", "until")}
         assert {carrier for sku, carrier in items(sql, "sku, carrier") if sku in newest} <= {"AFTER"}
         assert sql(f"SELECT count(*) FROM {COPY}").fetchone() == (len(facts),)
 
@@ -368,8 +368,8 @@ def plan(run_end, stores=(STORE,), **params):
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
-def ask(days=1, ago=1):
-    """Ask for a window that ends days ago."""
+def request_window(days=1, ago=1):
+    """Request the report of a window that ended some days ago."""
     end = NOW - timedelta(days=ago)
     ((window),) = plan(end, lookback_days=days)
     operator = RequestReportOperator(
@@ -400,17 +400,17 @@ def test_a_list_of_windows_for_each_store(stores_file):
 
 def test_an_identical_window_is_shared_for_half_an_hour_only(amazon, warehouse, pass_cooldown):
     amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
-    first = ask()
-    assert ask() == first
-    assert ask(days=2) != first
+    first = request_window()
+    assert request_window() == first
+    assert request_window(days=2) != first
     assert wait(first) == first
-    assert ask() == first
+    assert request_window() == first
     pass_cooldown()
-    assert ask() != first
+    assert request_window() != first
 
 
 def test_a_report_cancelled_because_nothing_was_shipped_is_empty_at_once(amazon, warehouse, sql):
-    cancelled = ask()
+    cancelled = request_window()
     assert wait(cancelled) == cancelled
     result = run(LoadShipmentsOperator(task_id="load", report_id=cancelled))
     assert result == {"conn_id": STORE, "report_id": cancelled, "counts": {}}
@@ -419,9 +419,9 @@ def test_a_report_cancelled_because_nothing_was_shipped_is_empty_at_once(amazon,
 
 def test_a_report_cancelled_beside_another_window_is_requested_again(amazon, warehouse, pass_cooldown):
     amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
-    ask()
+    request_window()
     amazon.world.add_fault("createReport", "cancelled")
-    cancelled = ask(ago=3)
+    cancelled = request_window(ago=3)
     amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
     finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
@@ -435,20 +435,21 @@ def test_a_report_cancelled_repeatedly_beside_other_windows_is_not_taken_as_empt
 ):
     amazon.world.add_fault("createReport", "cancelled", skip=1, times=None)
     amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
-    wait(ask())
-    cancelled = ask(ago=3)
+    wait(request_window())
+    cancelled = request_window(ago=3)
 
     def later(moment):
         pass_cooldown(moment)
-        if len(pass_cooldown.moments) == 1:  # somebody asks for another window just before ours is asked for again
+        if len(pass_cooldown.moments) == 1:  # another window is requested just before ours is requested again
             amazon.world.clear_faults()
             amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
-            ask(ago=5)
+            request_window(ago=5)
             amazon.world.add_fault("createReport", "cancelled")
 
     finished = wait(cancelled, on_wait=later)
     assert len(pass_cooldown.moments) == 2
-    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"  # alone at last: nothing was shipped
+    # Without another window beside it, CANCELLED means that nothing was shipped.
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"
 
 
 def test_reports_cancelled_because_of_another_program_are_given_up_after_a_time(
@@ -462,12 +463,12 @@ def test_reports_cancelled_because_of_another_program_are_given_up_after_a_time(
         sql("UPDATE fba.rate_limit SET tokens = burst")
         amazon.world.clear_faults()
         amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
-        ask(ago=5 + len(pass_cooldown.moments))
+        request_window(ago=5 + len(pass_cooldown.moments))
         amazon.world.add_fault("createReport", "cancelled")
 
     first()
     with pytest.raises(DecisionNeededError, match="for more than a day"):
-        wait(ask(), on_wait=first)
+        wait(request_window(), on_wait=first)
     assert len(pass_cooldown.moments) == 4  # half-hours
 
 
@@ -476,7 +477,7 @@ def test_a_report_cancelled_although_rows_are_known_is_never_empty(amazon, wareh
     reports.load(reports.add(document(row(reporting_date=reported))))
     amazon.world.add_fault("createReport", "cancelled", times=2)
     with pytest.raises(DecisionNeededError, match="but 1 row of that time is known"):
-        wait(ask(), on_wait=pass_cooldown)
+        wait(request_window(), on_wait=pass_cooldown)
     assert len(pass_cooldown.moments) == 1
 
 
@@ -513,20 +514,20 @@ def test_the_sandboxs_shipments_are_attached_as_in_its_truth(amazon, warehouse, 
     windows = plan(now, lookback_days=41) + plan(now, lookback_days=9)
     for window in windows:
         sql("UPDATE fba.rate_limit SET tokens = burst")
-        asked = run(
+        report_id = run(
             RequestReportOperator(
                 task_id="request", report_type=SHIPMENTS_REPORT, data_start=window["start"], data_end=window["end"]
             )
         )
-        run(LoadShipmentsOperator(task_id="load", report_id=wait(asked)))
-    told = Counter(
+        run(LoadShipmentsOperator(task_id="load", report_id=wait(report_id)))
+    expected = Counter(
         (line["amazon-order-id"], line["sku"], int(line["quantity"]), line["tracking-number"]) for line in truth["rows"]
     )
-    assert Counter(items(sql)) == told
+    assert Counter(items(sql)) == expected
     for (number, sku), values in progress(sql).items():
-        there = truth["orders"].get(number, {}).get(sku)
+        expected_line = truth["orders"].get(number, {}).get(sku)
         ordered, shipped, _, _, _, tracking, carriers, _ = values
-        assert (ordered, shipped) == (3, there["quantity"] if there else 0)
-        assert tracking == sorted(there["tracking_numbers"] if there else [])
-        assert carriers == sorted(there["carriers"] if there else [])
+        assert (ordered, shipped) == (3, expected_line["quantity"] if expected_line else 0)
+        assert tracking == sorted(expected_line["tracking_numbers"] if expected_line else [])
+        assert carriers == sorted(expected_line["carriers"] if expected_line else [])
     assert {number for number, _ in progress(sql)} == set(numbers)

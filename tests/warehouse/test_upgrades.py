@@ -110,8 +110,8 @@ def test_the_inventory_merge_works_after_an_upgrade_from_the_first_schema(old_wa
     merge()
     with psycopg.connect(url) as db:
         pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-    told = amazon.world.truth(SELLER, US, False, False)
-    assert pool == {sku: each["quantity"] for sku, each in told.items()}
+    truth = amazon.world.truth(SELLER, US, False, False)
+    assert pool == {sku: each["quantity"] for sku, each in truth.items()}
 
 
 @pytest.mark.parametrize("version", [1, VERSIONS[-1] - 1])
