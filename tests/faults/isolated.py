@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -108,7 +109,10 @@ def run_isolated(job: dict[str, Any], fault: str | None = None, at: int = 0) -> 
     """Run a task in a new process; returns its result, or None if the process was killed."""
     ours, theirs = WORKERS.Pipe(duplex=False)
     process = WORKERS.Process(target=_run, args=(theirs, dict(os.environ), job, fault, at))
-    process.start()
+    with pytest.MonkeyPatch.context() as patch:
+        # The fork server starts with the first process; it does not get pytest's sys.path in any other way.
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        process.start()
     theirs.close()
     try:
         result: dict[str, Any] | None = ours.recv()

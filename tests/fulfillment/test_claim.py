@@ -188,7 +188,6 @@ def test_a_dry_run_makes_no_call_and_only_marks_requests_invalid(shop):
 
 
 def test_a_full_feed_leaves_the_rest_pending(shop, monkeypatch):
-    monkeypatch.setattr("fba_operators.fulfillment.feed_xml.MAX_MESSAGES", 2)
     monkeypatch.setattr(claim.assemble_order_feed, "__kwdefaults__", {"max_messages": 2, "max_bytes": 10**6})
     monkeypatch.setattr(claim, "PAGE", 2)
     for number in range(5):

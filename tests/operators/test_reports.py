@@ -104,7 +104,7 @@ def test_a_report_older_than_the_intent_is_not_adopted(amazon, warehouse, monkey
 
 
 def test_a_refused_request_leaves_no_intent(amazon, warehouse, sql):
-    with pytest.raises(Exception, match="refuses the request"):
+    with pytest.raises(RequestRefusedError, match="refuses the request"):
         request("GET_NO_SUCH_REPORT")
     assert sql("SELECT count(*) FROM fba.report").fetchone() == (0,)
 
