@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Airflow home for the whole session; a fresh warehouse and a fresh Amazon for each test."""
+"""One PostgreSQL and one Airflow home for the session; a new warehouse and a new Amazon for each test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -68,7 +69,7 @@ def migrated_template(postgres: Server) -> str:
 
 @pytest.fixture
 def warehouse_url(postgres: Server, migrated_template: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A warehouse of this test's own, reached by the connection fba_warehouse."""
+    """A new warehouse, reached by the connection fba_warehouse."""
     url = postgres.create_database(f"warehouse_{next(_numbers)}", template=migrated_template)
     monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
     return url
@@ -82,6 +83,20 @@ def warehouse(warehouse_url: str):
 
 
 @pytest.fixture
+def sql(warehouse_url: str):
+    """Run a statement in the warehouse: ``sql("SELECT …", value)`` returns the cursor."""
+    with psycopg.connect(warehouse_url, autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None)
+
+
+@pytest.fixture
+def airflow_sql(postgres: Server, airflow_database: None):
+    """Run a statement in Airflow's own database."""
+    with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
+        yield lambda query, *values: db.execute(query, values or None)
+
+
+@pytest.fixture
 def amazon(monkeypatch: pytest.MonkeyPatch):
     """A sandbox Amazon with a small merchant, reached by the connection amazon_us."""
     with Sandbox(listings=300, processing_seconds=0.3) as sandbox:
@@ -90,31 +105,73 @@ def amazon(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture(autouse=True)
-def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask the sandbox, which needs no mercy, ten times a second."""
-    monkeypatch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.1)
+def fast_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll ten times a second: the sandbox has no other callers."""
+    from tests import timing
+
+    timing.poll_every(monkeypatch, 0.1)
 
 
 @pytest.fixture
-def shop(warehouse_url, amazon, monkeypatch):
-    """A merchant with requests, and an Amazon that is quick; see :class:`tests.sending.Merchant`."""
+def immediate_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry a call at once after a short fault, and defer whatever would have to sleep."""
+    from tests import timing
+
+    timing.sleep_inline_at_most(monkeypatch, 0.0)
+
+
+@pytest.fixture
+def no_retry_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry a call as often as ever, but without a pause between the attempts."""
+    from tests import timing
+
+    timing.replace_retry_sleep(monkeypatch, lambda seconds: None)
+
+
+@pytest.fixture
+def pass_cooldown(amazon, sql):
+    """Let the cool-down of reports pass, in the ledger and at Amazon; as ``on_wait`` it collects the moments waited for."""
+    from fba_operators.reports.ledger import COOLDOWN
+
+    def pass_time(moment=None):
+        pass_time.moments.append(moment)
+        sql("UPDATE fba.report SET requested_at = requested_at - interval '31 minutes'")
+        amazon.world.advance(COOLDOWN.total_seconds() + 60)
+
+    pass_time.moments = []
+    return pass_time
+
+
+@pytest.fixture
+def shop(warehouse_url, amazon, immediate_retries, monkeypatch):
+    """A merchant with requests, and an Amazon that answers fast; see :class:`tests.sending.Merchant`."""
+    from tests import timing
     from tests.sending import Merchant
 
-    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)  # short faults are tried again at once
-    monkeypatch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
+    timing.poll_every(monkeypatch, 0.005)
     amazon.world.set_clock(processing_seconds=0.01)
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         yield merchant
 
 
 @pytest.fixture
-def fulfillment(tmp_path, monkeypatch):
+def stores_file(tmp_path, monkeypatch):
+    """Write stores.yaml and use it: ``stores_file("stores: {amazon_us: }")``."""
+
+    def write(text: str) -> None:
+        path = tmp_path / "stores.yaml"
+        path.write_text(text)
+        monkeypatch.setenv("FBA_STORES_FILE", str(path))
+
+    return write
+
+
+@pytest.fixture
+def fulfillment(stores_file):
     """Write stores.yaml: ``fulfillment("hold_hours: 4")``."""
 
-    def write(section: str, stores=("amazon_us",)):
-        path = tmp_path / "stores.yaml"
+    def write(section: str, stores=("amazon_us",)) -> None:
         body = "".join(f"  {store}:\n    fulfillment: {{{section}}}\n" for store in stores)
-        path.write_text(f"stores:\n{body}")
-        monkeypatch.setenv("FBA_STORES_FILE", str(path))
+        stores_file(f"stores:\n{body}")
 
     return write

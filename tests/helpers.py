@@ -1,19 +1,23 @@
-"""Running operators without Airflow's database, the way its workers and triggerer would."""
+"""Running operators as workers and the triggerer do, but without Airflow's database."""
 
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
+import requests
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import TaskDeferred
 
+from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.trigger import ProcessingTrigger
+from tests.stores import US
 
 
 def context(run_id: str = "test", **params: Any) -> Any:
-    """What a task gets from Airflow, as far as our operators look."""
+    """The parts of Airflow's task context that our operators use."""
     pushed: dict[str, Any] = {}
     return {
         "run_id": run_id,
@@ -54,6 +58,47 @@ def wait_inline(trigger: Any, on_wait: Any = None) -> Any:
         raise AssertionError("the trigger ended without an event")
 
     return asyncio.run(first())
+
+
+def build_dag(dag_id: str) -> Any:
+    """Build a new instance of this DAG from its file."""
+    return getattr(import_module(f"dags.{dag_id}"), dag_id)()
+
+
+def calls_of(amazon: Any, operation: str) -> int:
+    """How often the sandbox was called."""
+    return int(amazon.world.calls()["calls"].get(operation, 0))
+
+
+def place_order(amazon: Any, number: str, items: Any, *, marketplace: str = US) -> None:
+    """Make a Multi-Channel Fulfillment order by the REST API, as any other program of the seller could."""
+    token = SellingPartnerHook().access_token()
+    response = requests.post(
+        f"{amazon.url}/fba/outbound/2020-07-01/fulfillmentOrders",
+        headers={"x-amz-access-token": token, "User-Agent": "other/1.0 (Language=Python)"},
+        json={
+            "marketplaceId": marketplace,
+            "sellerFulfillmentOrderId": number,
+            "displayableOrderId": number,
+            "displayableOrderDate": "2026-11-01T00:00:00Z",
+            "displayableOrderComment": "Thank you",
+            "shippingSpeedCategory": "Standard",
+            "destinationAddress": {
+                "name": "A Buyer",
+                "addressLine1": "1 Main St",
+                "city": "Seattle",
+                "stateOrRegion": "WA",
+                "postalCode": "98101",
+                "countryCode": "US",
+            },
+            "items": [
+                {"sellerSku": sku, "sellerFulfillmentOrderItemId": str(line), "quantity": quantity}
+                for line, (sku, quantity) in enumerate(items, start=1)
+            ],
+        },
+        timeout=10,
+    )
+    assert response.status_code == 200, response.text
 
 
 def register(dag: Any) -> None:

@@ -13,6 +13,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from devstack.airflow import store_connection
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE
 from fba_operators.operators import (
     AmazonRetryPolicy,
     ClaimRequestsOperator,
@@ -23,9 +25,9 @@ from fba_operators.operators import (
     WaitForFeedOperator,
 )
 from fba_operators.warehouse.database import Warehouse
-from tests.helpers import context, run
+from tests.helpers import calls_of, context, run
+from tests.stores import OTHER_SELLER, SELLER, STORE, US
 
-SELLER, US, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
 PERSONAL = {
     "ship_to_name": "Wilhelmina Secret",
     "ship_to_address_1": "77 Hidden Lane",
@@ -42,7 +44,7 @@ SKIPPED = object()
 
 
 class Merchant:
-    """One store: its requests, its runs, and its time."""
+    """One store: its requests, its runs, and the time that passes for it."""
 
     def __init__(self, url: str, amazon: Any, patch: pytest.MonkeyPatch) -> None:
         self.url = url
@@ -56,10 +58,10 @@ class Merchant:
 
     @contextmanager
     def _connect(self) -> Iterator[psycopg.Connection[Any]]:
-        """Connect as the warehouse does, but use connections again: these tests would open ten thousand."""
+        """Connect as the warehouse does, but reuse connections: these tests would open ten thousand."""
         try:
             db = self.idle.pop()
-        except IndexError:  # not asked before: another thread may take the last one in between
+        except IndexError:  # not checked before: another thread may take the last one in between
             db = psycopg.connect(self.url)
         try:
             yield db
@@ -92,7 +94,7 @@ class Merchant:
         )
 
     def add(self, number: str, items: Any = ((GOOD, 1),), *, store: str = STORE, **fields: Any) -> str:
-        """Put a request in, the way another system would: one transaction."""
+        """Insert a request as another system would, in one transaction."""
         row = {"store": store, "fr_number": number, "shipping_method": "Standard", **PERSONAL, **fields}
         with self.db.transaction():
             names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
@@ -118,21 +120,21 @@ class Merchant:
         """Return status and whether it is settled of every feed, oldest first."""
         return self.sql("SELECT status, settled_at IS NOT NULL FROM fba.feed ORDER BY claimed_at")
 
-    def made(self) -> dict[str, int]:
-        """How often Amazon made an order of each number."""
-        return {number: told["times_created"] for number, told in self.amazon.world.orders(SELLER).items()}
+    def orders_made(self) -> dict[str, int]:
+        """How often Amazon created an order of each number."""
+        return {number: order["times_created"] for number, order in self.amazon.world.orders(SELLER).items()}
 
-    def called(self, operation: str) -> int:
+    def calls_of(self, operation: str) -> int:
         """How often Amazon was called."""
-        return self.amazon.world.calls()["calls"].get(operation, 0)
+        return calls_of(self.amazon, operation)
 
-    def quota(self) -> None:
-        """Fill up every quota."""
+    def fill_quotas(self) -> None:
+        """Fill the bucket of every quota, here and at Amazon."""
         self.sql("DELETE FROM fba.rate_limit")
         self.amazon.world.advance(600)
 
     def pass_time(self, minutes: float) -> None:
-        """Let time pass: everything that was written down, here and at Amazon, becomes older."""
+        """Let time pass: every timestamp, here and at Amazon, becomes older."""
         seconds = minutes * 60
         for table, columns in {
             "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at",
@@ -140,7 +142,7 @@ class Merchant:
         }.items():
             older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
             self.sql(f"UPDATE {table} SET {older}")
-        self.quota()
+        self.fill_quotas()
         world = self.amazon.world
         world.advance(seconds)
         with world.lock:
@@ -162,11 +164,11 @@ class Merchant:
         return ctx
 
     def task(self, operator: Any, ctx: Any, *, attempts: int = 1, on_wait: Any = None) -> Any:
-        """Run a task as Airflow does, again after a fault or a kill; returns SKIPPED where it is skipped."""
+        """Run a task as Airflow does, with retries after a fault or a kill; returns SKIPPED if it is skipped."""
         policy = AmazonRetryPolicy()
         for attempt in range(1, attempts + 1):
             try:
-                return run(operator(), ctx, on_wait=on_wait or (lambda moment: self.quota()))
+                return run(operator(), ctx, on_wait=on_wait or (lambda moment: self.fill_quotas()))
             except AirflowSkipException:
                 return SKIPPED
             except SystemExit:
@@ -202,11 +204,11 @@ class Merchant:
         return result
 
     def summary(self) -> str:
-        """What the newest run says it did."""
+        """The summary of the newest run."""
         return self.sql("SELECT summary FROM fba.run ORDER BY started_at DESC LIMIT 1")[0][0]
 
 
-# What the tests of feeds do first
+# First steps of the tests of feeds
 
 
 def claimed(shop, *numbers):
@@ -224,19 +226,27 @@ def submit(shop, claim_id):
     return shop.task(lambda: SubmitFeedOperator(task_id="submit", claim_id=claim_id), shop.context())
 
 
-def look_up(shop, times=2):
-    """Let the runs of the next hour settle what is unknown."""
+def look_up_unknown(shop, times=2):
+    """Let the runs of the next hour look up unknown requests at Amazon."""
     shop.pass_time(31)
     for _ in range(times):
         shop.send(until="settle")
         shop.pass_time(11)
 
 
+def foreign_feed(content=b"<x/>"):
+    """Another program of the same seller submits a feed of the same type; returns its id."""
+    hook = SellingPartnerHook()
+    document_id, url = hook.create_feed_document(CONTENT_TYPE)
+    hook.upload_feed_document(url, content, CONTENT_TYPE)
+    return hook.create_feed(FEED_TYPE, document_id)
+
+
 @contextmanager
 def other_seller(shop):
-    """Meanwhile the connection has another seller's credentials."""
-    told = shop.amazon.world.add_merchant("AOTHERSELLER", [US], listings=5)
-    secrets = {"refresh_token": told["refresh_token"], "seller_id": "AOTHERSELLER"}
+    """Let the connection have another seller's credentials meanwhile."""
+    added = shop.amazon.world.add_merchant(OTHER_SELLER, [US], listings=5)
+    secrets = {"refresh_token": added["refresh_token"], "seller_id": OTHER_SELLER}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(shop.amazon.url, **secrets))
         yield

@@ -1,20 +1,18 @@
-"""What tests of shipments share: documents of our own making, and a run of the window tasks for one report."""
+"""What tests of shipments share: report documents, requests, orders at Amazon, and loading one report."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import requests
-
 from fba_operators.operators import LoadShipmentsOperator
 from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
 from fba_operators.warehouse.database import Warehouse
+from tests.helpers import place_order, run
+from tests.stores import SELLER, SHIPMENTS_REPORT, STORE, US
 
 JAPANESE = FULFILLED_SHIPMENTS.amazon_columns
 AMERICAN = JAPANESE[:-1]
-SELLER, US, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
-NAME = FULFILLED_SHIPMENTS.name
 PERSON = {
     "buyer-email": "q7x@marketplace.amazon.com",
     "buyer-name": "Wilhelmina Secret",
@@ -62,7 +60,7 @@ def document(*rows: dict[str, str], columns: tuple[str, ...] = AMERICAN, charset
 
 
 class Reports:
-    """Reports with documents of the test's own, finished at Amazon's and waiting to be loaded.
+    """Reports with documents that the test writes, finished at Amazon and ready to be loaded.
 
     They are put into the ledger and the raw copies the way a download leaves them, so that a test can load thousands.
     """
@@ -82,7 +80,7 @@ class Reports:
     ) -> str:
         """Add a finished report.
 
-        :param hours: when it was asked for, in hours since the first of September; by default after the last one
+        :param hours: when it was requested, in hours since the first of September; by default after the last one
         :return: its id
         """
         import uuid
@@ -99,7 +97,7 @@ class Reports:
             db.execute(
                 "INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, data_start, data_end,"
                 " status, document_id, requested_at) VALUES (%s, %s, %s, %s, %s, %s, %s, 'DONE', 'kept', %s)",
-                (uuid.uuid4(), STORE, report_id, NAME, US, start, end, asked_at),
+                (uuid.uuid4(), STORE, report_id, SHIPMENTS_REPORT, US, start, end, asked_at),
             )
             db.execute(
                 "INSERT INTO fba.report_document (store, report_id, chunk, content, charset) VALUES (%s, %s, 0, %s, %s)",
@@ -109,42 +107,35 @@ class Reports:
 
     def load(self, report_id: str, ctx: Any = None) -> dict[str, int]:
         """Load a report; returns its counts."""
-        from tests.helpers import run
-
         result = run(LoadShipmentsOperator(task_id="load", report_id=report_id), ctx)
         assert result["conn_id"] == STORE
         return dict(result["counts"])
 
 
 def orders_at_amazon(amazon: Any, numbers: list[str], sku: str, quantity: int) -> None:
-    """Make Multi-Channel Fulfillment orders of one line each, as any program of the seller could."""
-    from fba_operators.amazon.hook import SellingPartnerHook
-
+    """Make Multi-Channel Fulfillment orders of one line each, a second apart."""
     amazon.world.put_item(SELLER, US, sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 1_000_000)])
-    token = SellingPartnerHook().access_token()
     for number in numbers:
-        body = {
-            "sellerFulfillmentOrderId": number,
-            "displayableOrderId": number,
-            "displayableOrderDate": "2026-11-01T00:00:00Z",
-            "displayableOrderComment": "Thank you",
-            "shippingSpeedCategory": "Standard",
-            "marketplaceId": US,
-            "destinationAddress": {
-                "name": "A Buyer",
-                "addressLine1": "1 Main St",
-                "city": "Seattle",
-                "stateOrRegion": "WA",
-                "postalCode": "98101",
-                "countryCode": "US",
-            },
-            "items": [{"sellerSku": sku, "sellerFulfillmentOrderItemId": "1", "quantity": quantity}],
-        }
-        answer = requests.post(
-            f"{amazon.url}/fba/outbound/2020-07-01/fulfillmentOrders",
-            json=body,
-            headers={"x-amz-access-token": token, "User-Agent": "shop/1.0 (Language=Python)"},
-            timeout=10,
-        )
-        assert answer.status_code == 200, answer.text
+        place_order(amazon, number, [(sku, quantity)])
         amazon.world.advance(1)
+
+
+def add_request(sql: Any, number: str, *lines: tuple[str, int], status: str = "accepted", **columns: Any) -> None:
+    """Add a fulfillment request with these lines (SKU, quantity), in this status."""
+    columns = {"store": STORE, "fr_number": number, **columns}
+    names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
+    sql(f"INSERT INTO fba.fulfillment_request ({names}) VALUES ({marks})", *columns.values())
+    for line, (sku, quantity) in enumerate(lines, start=1):
+        sql("INSERT INTO fba.fulfillment_request_item VALUES (%s, %s, %s, %s, %s)", STORE, number, line, sku, quantity)
+    if status != "pending":
+        for step in ("sending", "submitted", *((status,) if status != "submitted" else ())):
+            sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", step, number)
+
+
+def progress(sql: Any) -> dict[tuple[str, str], list[Any]]:
+    """What has been shipped of each line of each request: the rows of fba.fulfillment_progress."""
+    rows = sql(
+        "SELECT fr_number, sku, ordered, shipped, open, over_shipped, status, tracking_numbers, carriers, service_level"
+        " FROM fba.fulfillment_progress ORDER BY 1, 2"
+    )
+    return {(number, sku): rest for number, sku, *rest in rows}

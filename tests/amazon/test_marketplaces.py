@@ -9,13 +9,13 @@ import pytest
 from fba_operators.amazon.marketplaces import MARKETPLACES, marketplace, marketplace_in
 
 
-def test_a_marketplace_knows_its_country_and_endpoint():
+def test_a_marketplace_has_its_country_and_endpoint():
     found = marketplace("ATVPDKIKX0DER")
     assert (found.country, found.name, found.region.code) == ("US", "United States", "NA")
     assert found.region.endpoint == "https://sellingpartnerapi-na.amazon.com"
 
 
-def test_every_marketplace_is_there_once():
+def test_every_marketplace_is_listed_once():
     assert len(MARKETPLACES) == len({m.country for m in MARKETPLACES.values()}) == 23
     for key, found in MARKETPLACES.items():
         assert key == found.id
@@ -36,6 +36,6 @@ def test_usual_charset_is_that_of_windows_in_the_country():
 
 
 @pytest.mark.parametrize(("look_up", "wrong"), [(marketplace, "US"), (marketplace, ""), (marketplace_in, "CH")])
-def test_an_unknown_one_is_an_error_that_lists_the_choices(look_up, wrong):
+def test_an_unknown_marketplace_is_an_error_that_lists_the_choices(look_up, wrong):
     with pytest.raises(ValueError, match=rf"'{wrong}'.*ATVPDKIKX0DER \(US\).*A1VC38T7YXB528 \(JP\)"):
         look_up(wrong)

@@ -1,4 +1,4 @@
-"""Airflow as a person sees it: the whole stack on this machine, and Chromium in front of it."""
+"""Airflow as a person sees it: the complete stack on this machine, and Chromium in front of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devstack.postgres import Server
 from devstack.standalone import running_airflow
 from sandbox.server.server import Sandbox
 
-# What Chromium needs to run as root in a container, and to call nobody but Airflow.
+# Flags to run as root in a container, and to call no service but Airflow.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -31,7 +31,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Stack:
-    """What the tests of this folder look at."""
+    """The running services that the tests of this folder use."""
 
     airflow: AirflowClient
     amazon: Sandbox
@@ -44,9 +44,7 @@ def chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
             return path
-    missing = (
-        "There is no Chromium on this machine, so nobody looked at Airflow's pages. Install chromium to run these."
-    )
+    missing = "There is no Chromium on this machine, so Airflow's pages were not tested. Install chromium to run these."
     if os.environ.get("FBA_REQUIRE_BROWSER"):
         pytest.fail(missing)
     pytest.skip(missing)
@@ -61,7 +59,7 @@ def stack(chromium: str, postgres: Server, tmp_path_factory: pytest.TempPathFact
         environment = settings(
             home, metadata_url.replace("postgresql", "postgresql+psycopg2", 1), warehouse_url, amazon.url
         )
-        environment["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"  # only the runs that are asked for
+        environment["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"  # only runs that a test triggers
         with running_airflow(environment, home) as url:
             yield Stack(AirflowClient(url, home), amazon, warehouse_url)
 
@@ -86,7 +84,7 @@ def browser(chromium: str, stack: Stack) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(browser: BrowserContext, tmp_path: Path) -> Iterator[Page]:
-    """A page of its own; what it shows at the end of the test is kept in pytest's temporary folder."""
+    """A new page; its final state is saved as a screenshot in pytest's temporary folder."""
     one = browser.new_page()
     yield one
     one.screenshot(path=tmp_path / "end.png")

@@ -12,8 +12,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from fba_operators.amazon.marketplaces import MARKETPLACES
 from sandbox.world.world import DEFAULT_MERCHANT
+from tests.stores import US
 
-STORE = "store_from_the_form"
+NEW_STORE = "store_from_the_form"
 DAGS = sorted(path.stem for path in (Path(__file__).parents[2] / "dags").glob("*.py"))
 
 
@@ -34,8 +35,8 @@ def _save(dialog: Locator) -> None:
 
 
 def _verdict(page: Page, title: str) -> str:
-    """Press Test Connection and return what is said under the title."""
-    page.get_by_role("row", name=STORE).get_by_role("button", name="Test Connection").click()
+    """Press Test Connection and return the text of the message with this title."""
+    page.get_by_role("row", name=NEW_STORE).get_by_role("button", name="Test Connection").click()
     toast = page.locator("[data-scope=toast][data-part=root]").filter(has_text=title)
     expect(toast).to_be_visible()
     return toast.inner_text()
@@ -45,7 +46,7 @@ def test_a_store_is_connected_and_tested_in_the_form(page, stack, tmp_path):
     page.goto(f"{stack.airflow.url}/connections")
     page.get_by_role("button", name="Add Connection").click()
     dialog = page.get_by_role("dialog")
-    dialog.locator("[name=connection_id]").fill(STORE)
+    dialog.locator("[name=connection_id]").fill(NEW_STORE)
     kind = dialog.get_by_role("combobox").first
     kind.fill("Amazon Selling Partner API")
     kind.press("Enter")
@@ -76,22 +77,22 @@ def test_a_store_is_connected_and_tested_in_the_form(page, stack, tmp_path):
     page.screenshot(path=tmp_path / "extra_fields.png")
     _save(dialog)
 
-    stored = stack.airflow.call("GET", f"/connections/{STORE}")
+    stored = stack.airflow.call("GET", f"/connections/{NEW_STORE}")
     assert stored["password"] == "***"
     extra = json.loads(stored["extra"])
-    assert (extra["refresh_token"], extra["marketplace_id"]) == ("***", "ATVPDKIKX0DER")
+    assert (extra["refresh_token"], extra["marketplace_id"]) == ("***", US)
 
     good = _verdict(page, "Test Connection Successful")
     page.screenshot(path=tmp_path / "good.png")
     for part in (
         "client and refresh token: ok",
-        "region NA and marketplace United States (ATVPDKIKX0DER): ok",
+        f"region NA and marketplace United States ({US}): ok",
         "FBA stock: ok",
         "fulfillment orders: ok",
     ):
         assert part in good
 
-    page.get_by_role("row", name=STORE).get_by_role("button", name="Edit Connection").click()
+    page.get_by_role("row", name=NEW_STORE).get_by_role("button", name="Edit Connection").click()
     expect(dialog.get_by_label("LWA client secret")).to_have_value("***")
     dialog.get_by_label("LWA client secret").fill("amzn1.oa2-cs.v1.not-the-secret")
     _save(dialog)
@@ -150,11 +151,11 @@ def test_a_run_is_started_with_params(page, stack, tmp_path):
     assert runs[0]["conf"]["include_fbm_quantity"] == "on"
     assert runs[0]["conf"]["fetch_missing_inventory"] is None
     truth = stack.amazon.world.truth(
-        DEFAULT_MERCHANT.seller_id, "ATVPDKIKX0DER", include_fbm_quantity=True, fetch_missing_inventory=False
+        DEFAULT_MERCHANT.seller_id, US, include_fbm_quantity=True, fetch_missing_inventory=False
     )
     with psycopg.connect(stack.warehouse_url) as db:
         pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-    assert pool == {sku: told["quantity"] for sku, told in truth.items()}
+    assert pool == {sku: stock["quantity"] for sku, stock in truth.items()}
     run_id = runs[0]["dag_run_id"]
     page.goto(f"{stack.airflow.url}/dags/{dag_id}/runs/{run_id}")
     expect(page.get_by_text("summarise").first).to_be_visible()

@@ -6,34 +6,13 @@ import re
 from copy import deepcopy
 from datetime import timedelta
 
-import psycopg
 import pytest
 
-from devstack.airflow import store_connection
 from sandbox.world.world import DEFAULT_MERCHANT
+from tests.stores import OTHER_SELLER, SELLER, US
 
 pytestmark = pytest.mark.usefixtures("airflow_database")
-SELLER, US = "A1SANDBOXSELLER", "ATVPDKIKX0DER"
-
-
-@pytest.fixture
-def dag():
-    """A DAG for one test only: dag.test() writes the run's conf into it."""
-    from dags.fba_get_inventory import fba_get_inventory
-
-    return fba_get_inventory()
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
-
-
-@pytest.fixture
-def airflow_sql(postgres):
-    with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+DAG_ID = "fba_get_inventory"
 
 
 def quantities(sql, store):
@@ -42,7 +21,7 @@ def quantities(sql, store):
 
 def truth(amazon, seller, **flags):
     flags = {"include_fbm_quantity": False, "fetch_missing_inventory": False, **flags}
-    return {sku: told["quantity"] for sku, told in amazon.world.truth(seller, US, **flags).items()}
+    return {sku: stock["quantity"] for sku, stock in amazon.world.truth(seller, US, **flags).items()}
 
 
 def test_one_run_fills_the_pool_and_leaks_nothing(amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog):
@@ -54,53 +33,44 @@ def test_one_run_fills_the_pool_and_leaks_nothing(amazon, dag, warehouse_url, sq
     calls, outcome = sql("SELECT calls, outcome FROM fba.run").fetchone()
     assert outcome == "success"
     assert calls["token"] == 1
-    told = amazon.world.calls()["calls"]
-    assert {name: calls.get(name) for name in told if name != "downloadDocument"} == {
-        name: n for name, n in told.items() if name != "downloadDocument"
+    at_amazon = amazon.world.calls()["calls"]
+    assert {name: calls.get(name) for name in at_amazon if name != "downloadDocument"} == {
+        name: n for name, n in at_amazon.items() if name != "downloadDocument"
     }
 
-    spoken = "".join(capfd.readouterr()) + caplog.text
-    spoken += str(airflow_sql("SELECT value::text FROM xcom").fetchall())
-    spoken += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
-    assert "fba_get_inventory" in spoken
+    output = "".join(capfd.readouterr()) + caplog.text
+    output += str(airflow_sql("SELECT value::text FROM xcom").fetchall())
+    output += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
+    assert "fba_get_inventory" in output
     for secret in (DEFAULT_MERCHANT.client_secret, DEFAULT_MERCHANT.refresh_token, "Atza|", "Atzr|", "X-Amz-Signature"):
-        assert secret not in spoken
+        assert secret not in output
     ids = [value for (value,) in airflow_sql("SELECT value FROM xcom WHERE task_id LIKE 'store.request_%%'").fetchall()]
     assert len(ids) >= 2
     assert all(re.fullmatch(r'"?\d+"?', str(value)) for value in ids)
 
 
-def test_two_stores_one_failing_the_other_complete_and_the_run_red(
-    amazon, dag, warehouse_url, sql, tmp_path, monkeypatch
-):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {}, amazon_other: {}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
-    other = amazon.world.add_merchant("AOTHERSELLER", [US], listings=60)
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_AMAZON_OTHER",
-        store_connection(amazon.url, refresh_token=other["refresh_token"], seller_id="AOTHERSELLER"),
-    )
-    amazon.world.add_fault("createReport", "fatal", seller_id="AOTHERSELLER")
+def test_two_stores_one_failing_the_other_complete_and_the_run_red(amazon, dag, warehouse_url, sql, two_stores):
+    amazon.world.add_fault("createReport", "fatal", seller_id=OTHER_SELLER)
     run = dag.test(run_conf={"stores": ["amazon_us", "amazon_other"]})
     assert run.state == "failed"
     assert quantities(sql, "amazon_us") == truth(amazon, SELLER)
     assert quantities(sql, "amazon_other") == {}
     outcomes = dict(sql("SELECT store, outcome FROM fba.run").fetchall())
     assert outcomes == {"amazon_us": "success", "amazon_other": "failed"}
-    ((why,),) = sql("SELECT summary FROM fba.run WHERE store = 'amazon_other'").fetchall()
-    assert "FATAL" in why
+    ((summary,),) = sql("SELECT summary FROM fba.run WHERE store = 'amazon_other'").fetchall()
+    assert "FATAL" in summary
 
 
-def test_a_slow_report_is_left_to_the_next_run_which_asks_for_no_other(amazon, warehouse_url, sql, monkeypatch):
+def test_a_slow_report_is_left_to_the_next_run_which_requests_no_other(amazon, warehouse_url, sql, monkeypatch):
     import dags.fba_get_inventory as module
 
     monkeypatch.setattr(module, "WAIT_IN_THIS_RUN", timedelta(seconds=1))
     amazon.world.set_clock(processing_seconds=1000)
     run = module.fba_get_inventory().test()
     assert run.state == "success"
-    outcome, told = sql("SELECT outcome, summary FROM fba.run").fetchone()
+    outcome, summary = sql("SELECT outcome, summary FROM fba.run").fetchone()
     assert outcome == "skipped"
-    assert "still making report" in told
+    assert "still making report" in summary
     assert quantities(sql, "amazon_us") == {}
     amazon.world.advance(1000)
     assert module.fba_get_inventory().test().state == "success"
@@ -108,7 +78,7 @@ def test_a_slow_report_is_left_to_the_next_run_which_asks_for_no_other(amazon, w
     assert set(amazon.world.calls()["reports_created"].values()) == {1}
 
 
-def test_a_store_that_stores_yaml_does_not_name_is_refused(amazon, dag, warehouse_url):
+def test_a_store_that_is_not_in_stores_yaml_is_refused(amazon, dag, warehouse_url):
     run = dag.test(run_conf={"stores": ["amazon_mars"]})
     assert run.state == "failed"
     assert amazon.world.calls()["calls"] == {}
@@ -129,7 +99,7 @@ def test_a_backfill_run_is_skipped(amazon, dag, warehouse_url):
     assert ctx["ti"].pushed == {"return_value": []}
 
 
-def test_a_replay_calls_amazon_not_at_all(amazon, dag, warehouse_url, sql):
+def test_a_replay_does_not_call_amazon(amazon, dag, warehouse_url, sql):
     assert dag.test().state == "success"
     ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
     before = quantities(sql, "amazon_us")
@@ -141,29 +111,29 @@ def test_a_replay_calls_amazon_not_at_all(amazon, dag, warehouse_url, sql):
 
 
 def test_a_replay_needs_the_ids_of_both_reports(dag):
-    given = deepcopy(dag.params.get_param("replay_report_ids"))  # it keeps what it is given
+    given = deepcopy(dag.params.get_param("replay_report_ids"))  # resolve() stores the value in it
     for ids in ([], ["1", "2"]):
         assert given.resolve(value=ids, suppress_exception=True) == ids
     for ids in (["1"], ["1", "2", "3"]):
         assert given.resolve(value=ids, suppress_exception=True) is None
 
 
-@pytest.mark.parametrize("afn_is", ["not kept", "FATAL", "IN_QUEUE"])
-def test_a_replay_of_what_is_not_kept_fails_without_a_call(amazon, dag, warehouse_url, sql, afn_is):
+@pytest.mark.parametrize("afn_report", ["not stored", "FATAL", "IN_QUEUE"])
+def test_a_replay_without_a_usable_stored_report_fails_without_a_call(amazon, dag, warehouse_url, sql, afn_report):
     assert dag.test().state == "success"
     ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
-    if afn_is == "not kept":
+    if afn_report == "not stored":
         sql("DELETE FROM fba.report_document WHERE report_id = %s", ids[1])
     else:
-        sql("UPDATE fba.report SET status = %s WHERE report_id = %s", afn_is, ids[1])
+        sql("UPDATE fba.report SET status = %s WHERE report_id = %s", afn_report, ids[1])
     calls = amazon.world.calls()["calls"]
     assert dag.test(run_conf={"replay_report_ids": ids}).state == "failed"
     assert amazon.world.calls()["calls"] == calls
-    ((why,),) = sql("SELECT summary FROM fba.run WHERE outcome = 'failed'").fetchall()
-    assert f"report {ids[1]}" in why
+    ((summary,),) = sql("SELECT summary FROM fba.run WHERE outcome = 'failed'").fetchall()
+    assert f"report {ids[1]}" in summary
 
 
-def test_a_replay_takes_a_cancelled_report_for_as_empty_as_it_was(amazon, dag, warehouse_url, sql):
+def test_a_replay_treats_a_cancelled_report_as_empty(amazon, dag, warehouse_url, sql):
     assert dag.test().state == "success"
     ids = [report_id for (report_id,) in sql("SELECT report_id FROM fba.report ORDER BY report_type DESC").fetchall()]
     sql("UPDATE fba.report SET status = 'CANCELLED' WHERE report_id = %s", ids[1])
@@ -179,7 +149,7 @@ def test_a_replay_takes_a_cancelled_report_for_as_empty_as_it_was(amazon, dag, w
     assert amazon.world.calls()["calls"] == calls
 
 
-def test_the_dag_is_what_the_contract_says(dag):
+def test_the_dag_has_its_documented_interface(dag):
     assert dag.dag_id == "fba_get_inventory"
     assert dag.catchup is False
     assert dag.max_active_runs == 1

@@ -5,45 +5,24 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
-from devstack.airflow import store_connection
-from tests.shipments.test_load_rows import progress, request
-from tests.shipping import JAPANESE, NAME, PERSON, SELLER, STORE, US, document, orders_at_amazon, row
+from tests.shipping import JAPANESE, PERSON, add_request, document, orders_at_amazon, progress, row
+from tests.stores import OTHER_SELLER, SELLER, SHIPMENTS_REPORT, STORE, US
 
 pytestmark = pytest.mark.usefixtures("airflow_database")
-
-
-@pytest.fixture
-def dag():
-    """A DAG for one test only: dag.test() writes the run's conf into it."""
-    from dags.fba_get_shipments import fba_get_shipments
-
-    return fba_get_shipments()
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
-
-
-@pytest.fixture
-def airflow_sql(postgres):
-    with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+DAG_ID = "fba_get_shipments"
 
 
 def states_of(run):
     return {(ti.task_id, ti.map_index): ti.state for ti in run.get_task_instances()}
 
 
-def test_one_run_attaches_what_was_shipped_and_tells_of_no_person(
+def test_one_run_attaches_shipments_and_leaks_no_personal_data(
     amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog
 ):
     for number in ("FR-1", "FR-2"):
-        request(sql, number, ("AFN-PLAIN", 3))
+        add_request(sql, number, ("AFN-PLAIN", 3))
     amazon.world.plan_order(SELLER, "FR-1", parts=2, never=False, late=False)
     amazon.world.plan_order(SELLER, "FR-2", never=True)
     orders_at_amazon(amazon, ["FR-1", "FR-2"], "AFN-PLAIN", 3)
@@ -61,22 +40,22 @@ def test_one_run_attaches_what_was_shipped_and_tells_of_no_person(
     assert (outcome, rows) == ("success", changed)
     assert f"{rows} rows in 2 reports: {rows} new" in summary
     assert "1 accepted request overdue: FR-2" in summary
-    told = amazon.world.calls()["calls"]
+    at_amazon = amazon.world.calls()["calls"]
     assert {name: calls[name] for name in ("createReport", "getFulfillmentOrder")} == {
-        "createReport": told["createReport"],
+        "createReport": at_amazon["createReport"],
         "getFulfillmentOrder": 1,
     }
-    spoken = "".join(capfd.readouterr()) + caplog.text
-    spoken += str(airflow_sql("SELECT value::text FROM xcom").fetchall())
-    spoken += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
-    assert "fba_get_shipments" in spoken
+    output = "".join(capfd.readouterr()) + caplog.text
+    output += str(airflow_sql("SELECT value::text FROM xcom").fetchall())
+    output += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
+    assert "fba_get_shipments" in output
     for secret in ("1 Main St", "A Buyer", "Atza|", "Atzr|", "X-Amz-Signature"):
-        assert secret not in spoken
+        assert secret not in output
 
 
 def test_a_buyer_in_the_report_reaches_no_log_and_no_xcom(amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog):
     amazon.world.override_document(
-        NAME,
+        SHIPMENTS_REPORT,
         document(row(), row(shipment_item_id="BAD", quantity_shipped="x"), columns=JAPANESE, charset="cp932"),
         content_type="text/plain; charset=windows-31j",
     )
@@ -84,34 +63,25 @@ def test_a_buyer_in_the_report_reaches_no_log_and_no_xcom(amazon, dag, warehouse
     assert run.state == "failed"
     assert "1 of 2 lines" in sql("SELECT summary FROM fba.run").fetchone()[0]
     assert sql("SELECT count(*) FROM fba.shipment_item").fetchone() == (1,)
-    spoken = "".join(capfd.readouterr()) + caplog.text + str(airflow_sql("SELECT value::text FROM xcom").fetchall())
-    assert "could not be read" in spoken
+    output = "".join(capfd.readouterr()) + caplog.text + str(airflow_sql("SELECT value::text FROM xcom").fetchall())
+    assert "could not be read" in output
     for secret in PERSON.values():
-        assert secret not in spoken
+        assert secret not in output
 
 
-def test_one_store_failing_leaves_the_other_complete_and_the_run_red(
-    amazon, dag, warehouse_url, sql, tmp_path, monkeypatch
-):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {}, amazon_other: {}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
-    other = amazon.world.add_merchant("AOTHERSELLER", [US], listings=60)
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_AMAZON_OTHER",
-        store_connection(amazon.url, refresh_token=other["refresh_token"], seller_id="AOTHERSELLER"),
-    )
-    amazon.world.add_fault("createReport", "fatal", seller_id="AOTHERSELLER")
-    amazon.world.override_document(NAME, document(row()), seller_id=SELLER)
+def test_one_store_failing_leaves_the_other_complete_and_the_run_red(amazon, dag, warehouse_url, sql, two_stores):
+    amazon.world.add_fault("createReport", "fatal", seller_id=OTHER_SELLER)
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()), seller_id=SELLER)
     run = dag.test(run_conf={"stores": ["amazon_us", "amazon_other"]})
     assert run.state == "failed"
-    told = {store: (outcome, text) for store, outcome, text in sql("SELECT store, outcome, summary FROM fba.run")}
-    assert told["amazon_us"] == (
+    results = {store: (outcome, text) for store, outcome, text in sql("SELECT store, outcome, summary FROM fba.run")}
+    assert results["amazon_us"] == (
         "success",
         "1 row in 1 report: 1 new, 0 updated, 0 repeated.\n1 row with a SKU that is not in the pool.",
     )
-    assert told["amazon_other"][0] == "failed"
-    assert "1 of 1 window not loaded" in told["amazon_other"][1]
-    assert re.search(r"FATAL.*[^.]\.\n0 rows in 0 reports", told["amazon_other"][1])
+    assert results["amazon_other"][0] == "failed"
+    assert "1 of 1 window not loaded" in results["amazon_other"][1]
+    assert re.search(r"FATAL.*[^.]\.\n0 rows in 0 reports", results["amazon_other"][1])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +92,7 @@ def test_one_store_failing_leaves_the_other_complete_and_the_run_red(
         ({"start": "2020-01-01"}, "18 months"),
     ],
 )
-def test_bad_params_fail_the_first_task_with_a_sentence(amazon, dag, warehouse_url, sql, conf, message):
+def test_invalid_params_fail_the_first_task_with_a_clear_message(amazon, dag, warehouse_url, sql, conf, message):
     run = dag.test(run_conf=conf)
     assert run.state == "failed"
     states = states_of(run)
@@ -132,7 +102,7 @@ def test_bad_params_fail_the_first_task_with_a_sentence(amazon, dag, warehouse_u
     assert amazon.world.calls()["calls"] == {}
 
 
-def test_nothing_shipped_is_a_green_run(amazon, dag, warehouse_url, sql):
+def test_a_run_with_nothing_shipped_is_green(amazon, dag, warehouse_url, sql):
     assert dag.test().state == "success"
     assert sql("SELECT outcome, rows_in FROM fba.run").fetchone() == ("success", 0)
     assert sql("SELECT status, applied_at IS NOT NULL FROM fba.report").fetchone() == ("CANCELLED", False)
@@ -188,7 +158,7 @@ def test_airflows_own_backfill_makes_the_windows_of_its_dates(dag, airflow_sql, 
         airflow_sql("DELETE FROM backfill WHERE id = %s", backfill.id)
 
 
-def test_the_dag_is_what_the_contract_says(dag):
+def test_the_dag_has_its_documented_interface(dag):
     assert dag.dag_id == "fba_get_shipments"
     assert dag.catchup is False
     assert dag.max_active_runs == 1

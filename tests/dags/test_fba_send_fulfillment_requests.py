@@ -1,40 +1,30 @@
-"""The send DAG as Airflow runs it: params, skips, retries, and nothing personal in what Airflow keeps."""
+"""The send DAG as Airflow runs it: params, skips, retries, and no personal data in logs, XComs and events."""
 
 from __future__ import annotations
 
 import random
 from datetime import timedelta
 
-import psycopg
 import pytest
 
 from tests.sending import GOOD, PERSONAL, Merchant
 
 pytestmark = pytest.mark.usefixtures("airflow_database")
+DAG_ID = "fba_send_fulfillment_requests"
 
 
 @pytest.fixture
-def dag():
-    """A DAG for one test only: dag.test() writes the run's conf into it. Its tasks retry at once."""
-    from dags.fba_send_fulfillment_requests import fba_send_fulfillment_requests
-
-    made = fba_send_fulfillment_requests()
-    for task in made.tasks:
+def dag(dag):
+    """The DAG, with tasks that retry at once."""
+    for task in dag.tasks:
         task.retry_delay = timedelta(0)
-    return made
+    return dag
 
 
 @pytest.fixture
-def shop(warehouse_url, amazon, monkeypatch):
-    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)
+def shop(warehouse_url, amazon, immediate_retries, monkeypatch):
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         yield merchant
-
-
-@pytest.fixture
-def airflow_sql(postgres):
-    with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None).fetchall()
 
 
 def states(run):
@@ -56,29 +46,29 @@ def test_one_run_sends_every_request_and_leaks_nothing(shop, dag, airflow_sql, c
     assert calls["createFeed"] == 1
     assert calls["token"] == 1
 
-    spoken = "".join(capfd.readouterr()) + caplog.text
-    spoken += str(airflow_sql("SELECT value::text FROM xcom WHERE dag_id = %s", dag.dag_id))
-    spoken += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields"))
-    spoken += str(airflow_sql("SELECT extra::text FROM asset_event"))
-    assert "FR-1" in spoken
+    output = "".join(capfd.readouterr()) + caplog.text
+    output += str(airflow_sql("SELECT value::text FROM xcom WHERE dag_id = %s", dag.dag_id).fetchall())
+    output += str(airflow_sql("SELECT rendered_fields::text FROM rendered_task_instance_fields").fetchall())
+    output += str(airflow_sql("SELECT extra::text FROM asset_event").fetchall())
+    assert "FR-1" in output
     for text in (*PERSONAL.values(), "X-Amz-Signature", "Atza|", "Atzr|"):
-        assert text in {"US", "WA"} or text not in spoken
+        assert text in {"US", "WA"} or text not in output
 
 
 def test_the_asset_event_has_the_counts(shop, dag, airflow_sql):
     shop.add("FR-1")
     dag.test()
-    extras = airflow_sql("SELECT extra FROM asset_event WHERE source_dag_id = %s ORDER BY id", dag.dag_id)
+    extras = airflow_sql("SELECT extra FROM asset_event WHERE source_dag_id = %s ORDER BY id", dag.dag_id).fetchall()
     assert ({"store": "amazon_us", "accepted": 1},) in extras
 
 
 def test_a_run_with_nothing_to_send_is_green_and_its_tasks_are_skipped(shop, dag):
     run = dag.test()
     assert run.state == "success"
-    told = states(run)
-    assert told["store.claim"] == "skipped"
-    assert told["store.record"] == "skipped"
-    assert told["summarise"] == "success"
+    task_states = states(run)
+    assert task_states["store.claim"] == "skipped"
+    assert task_states["store.record"] == "skipped"
+    assert task_states["summarise"] == "success"
 
 
 def test_a_dry_run_does_not_call_amazon(shop, dag):
@@ -89,9 +79,8 @@ def test_a_dry_run_does_not_call_amazon(shop, dag):
     assert "would be sent" in shop.summary()
 
 
-def test_params_choose_what_is_sent(shop, dag, tmp_path, monkeypatch):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {fulfillment: {hold_hours: 5}}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
+def test_params_choose_what_is_sent(shop, dag, fulfillment):
+    fulfillment("hold_hours: 5")
     shop.add("FR-1")
     shop.add("FR-2")
     assert dag.test(run_conf={"fulfillment_request_numbers": ["FR-2"]}).state == "success"
@@ -100,7 +89,7 @@ def test_params_choose_what_is_sent(shop, dag, tmp_path, monkeypatch):
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "accepted"}
 
 
-def test_requests_that_name_no_store_of_stores_yaml_are_told(shop, dag):
+def test_requests_of_a_store_that_is_not_in_stores_yaml_are_reported(shop, dag):
     shop.add("FR-1", store="amazon_uss")
     shop.add("FR-2", store="amazon_uss", status="rejected")
     shop.add("FR-3")
@@ -140,7 +129,7 @@ def test_runs_with_a_bad_network_send_once(shop, dag):
         numbers.append(shop.add(f"FR-{number}", [(GOOD, dice.randint(1, 3))]))
         shop.amazon.world.add_fault(*dice.choice(faults), times=dice.choice([1, 2]))
         dag.test()
-        assert all(times <= 1 for times in shop.made().values())
+        assert all(times <= 1 for times in shop.orders_made().values())
         shop.pass_time(dice.choice([11, 31]))
     shop.amazon.world.clear_faults()
     for _ in range(6):
@@ -149,10 +138,10 @@ def test_runs_with_a_bad_network_send_once(shop, dag):
         dag.test()
         shop.pass_time(31)
     assert shop.statuses() == dict.fromkeys(numbers, "accepted")
-    assert shop.made() == dict.fromkeys(numbers, 1)
+    assert shop.orders_made() == dict.fromkeys(numbers, 1)
 
 
-def test_the_dag_is_what_the_contract_says(dag):
+def test_the_dag_has_its_documented_interface(dag):
     assert dag.dag_id == "fba_send_fulfillment_requests"
     assert dag.catchup is False
     assert dag.max_active_runs == 1

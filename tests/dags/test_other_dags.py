@@ -1,22 +1,15 @@
-"""Operators in a DAG of somebody else's: any dag_id, no PrepareRunOperator, no SummariseRunOperator."""
+"""Operators in a user's DAG: any dag_id, no PrepareRunOperator, no SummariseRunOperator."""
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 from airflow.sdk import DAG
 
 from fba_operators.operators import LoadShipmentsOperator, RequestReportOperator, WaitForReportOperator
 from tests.helpers import register
+from tests.stores import AFN
 
 pytestmark = pytest.mark.usefixtures("airflow_database")
-AFN = "GET_AFN_INVENTORY_DATA"
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query: db.execute(query).fetchall()
 
 
 def test_two_operators_record_their_run(amazon, sql):
@@ -27,7 +20,7 @@ def test_two_operators_record_their_run(amazon, sql):
     assert dag.test().state == "success"
     ((dag_id, store, outcome, failure, finished, calls),) = sql(
         "SELECT dag_id, store, outcome, failure, finished_at IS NOT NULL, calls FROM fba.run"
-    )
+    ).fetchall()
     assert (dag_id, store, outcome, failure, finished) == ("nightly_afn_copy", "amazon_us", "success", None, True)
     assert calls["createReport"] == 1
     assert calls["getReport"] >= 1
@@ -40,7 +33,7 @@ def test_a_failure_is_recorded_and_a_later_task_does_not_hide_it(amazon, sql):
         load >> request
     register(dag)
     dag.test()
-    ((outcome, failure, summary, calls),) = sql("SELECT outcome, failure, summary, calls FROM fba.run")
+    ((outcome, failure, summary, calls),) = sql("SELECT outcome, failure, summary, calls FROM fba.run").fetchall()
     assert outcome == "failed"
     assert failure.startswith("load: amazon_us: report no-such-report is not in the ledger")
     assert failure in summary

@@ -1,4 +1,4 @@
-"""A store whose DAGs run task by task as Airflow would, in a time of the test's own, and what must be true in the end."""
+"""A store whose DAGs run task by task as in Airflow, with a simulated clock, and the conditions its data must meet."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from fba_operators.operators import AmazonRetryPolicy
 from fba_operators.settings.stores_file import load_stores
 from sandbox.documents import report_text as documents
 from sandbox.world.world import DEFAULT_MERCHANT
-from tests.helpers import run
-from tests.sending import GOOD, PERSONAL, SELLER, STORE, US, Merchant
+from tests import timing
+from tests.helpers import build_dag, run
+from tests.sending import GOOD, PERSONAL, Merchant
 from tests.shipping import orders_at_amazon
+from tests.stores import AFN, LISTINGS, SELLER, SHIPMENTS_REPORT, STORE, US
 
-WHOLE = bool(os.environ.get("FBA_FAULTS"))
+COMPLETE = bool(os.environ.get("FBA_FAULTS"))
 INVENTORY, SEND, SHIPMENTS = "fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments"
 SECRETS = (
     DEFAULT_MERCHANT.client_secret,
@@ -35,47 +37,42 @@ SECRETS = (
     *("Atza|", "Atzr|", "X-Amz-Signature", "1 Main St", "A Buyer", "@marketplace."),
     *(PERSONAL[name] for name in ("ship_to_name", "ship_to_address_1", "ship_to_email", "ship_to_phone")),
 )
-# One line of each report that cannot be read.
+# One unreadable line for each report.
 BROKEN = {
-    "GET_MERCHANT_LISTINGS_ALL_DATA": {"seller-sku": "BROKEN", "quantity": "many", "fulfillment-channel": "DEFAULT"},
-    "GET_AFN_INVENTORY_DATA": {
-        **{"seller-sku": "BROKEN", "Warehouse-Condition-code": "SELLABLE", "Quantity Available": "many"}
-    },
-    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL": {
+    LISTINGS: {"seller-sku": "BROKEN", "quantity": "many", "fulfillment-channel": "DEFAULT"},
+    AFN: {**{"seller-sku": "BROKEN", "Warehouse-Condition-code": "SELLABLE", "Quantity Available": "many"}},
+    SHIPMENTS_REPORT: {
         **{"amazon-order-id": "111-1", "sku": "BROKEN", "quantity-shipped": "many", "buyer-email": "x@marketplace.x"}
     },
 }
 
 
 @cache
-def made(dag_id: str) -> Any:
-    """The DAG itself, so that what is tried is what runs."""
-    from importlib import import_module
-
-    return getattr(import_module(f"dags.{dag_id}"), dag_id)()
+def shipped_dag(dag_id: str) -> Any:
+    """The DAG as shipped, so that the tests run what users run."""
+    return build_dag(dag_id)
 
 
-def empty(url: str, amazon: Any) -> None:
-    """Make a warehouse and an Amazon as new; to make other ones would take longer than what is tried in them."""
+def reset(url: str, amazon: Any) -> None:
+    """Empty a warehouse and an Amazon; creating new ones would take longer than a test."""
     amazon.settle()
     amazon.world.reset()
     with psycopg.connect(url) as db:
-        db.execute("SET session_replication_role = replica")  # no trigger says what may not be deleted
+        db.execute("SET session_replication_role = replica")  # the triggers that forbid deletion are off
         tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename <> 'schema_version'"
         for (table,) in db.execute(tables).fetchall():
             db.execute(sql.SQL("DELETE FROM fba.{}").format(sql.Identifier(table)))
 
 
 class Campaign(Merchant):
-    """One store, its DAGs, and a clock of its own: waiting costs nothing and is seen by the warehouse and by Amazon."""
+    """One store, its DAGs, and a simulated clock that the warehouse and Amazon follow."""
 
     def __init__(self, url: str, amazon: Any, patch: Any) -> None:
         super().__init__(url, amazon, patch)
-        waiting = SimpleNamespace(sleep=self.pause)
-        patch.setattr("fba_operators.amazon.quota.time", waiting)
-        patch.setattr("tenacity.nap.time", waiting)
-        patch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
-        # What we say must be clean by itself, not because Airflow masks it.
+        timing.replace_quota_sleep(patch, self.sleep)
+        timing.replace_retry_sleep(patch, self.sleep)
+        timing.poll_every(patch, 0.005)
+        # Our messages must be free of secrets without Airflow's masking.
         patch.setattr(SecretsMasker, "add_mask", lambda *_: None)
         patch.setenv("FBA_STORES_FILE", str(Path(__file__).with_name("stores.yaml")))
         render = documents.render
@@ -87,7 +84,7 @@ class Campaign(Merchant):
             ),
         )
         self.errors: list[Exception] = []
-        self.told = ""
+        self.output = ""
 
     @contextmanager
     def _connect(self):
@@ -101,13 +98,13 @@ class Campaign(Merchant):
 
     # Time
 
-    def pause(self, seconds: float) -> None:
-        """Let some seconds pass for quotas."""
+    def sleep(self, seconds: float) -> None:
+        """Let seconds pass for quotas, instead of sleeping."""
         self.sql(f"UPDATE fba.rate_limit SET refilled_at = refilled_at - make_interval(secs => {seconds + 0.01})")
         self.amazon.world.advance(seconds + 0.01)
 
-    def later(self, minutes: float) -> None:
-        """Let minutes pass for everything: what Amazon is still at work on is done by then."""
+    def advance(self, minutes: float) -> None:
+        """Let minutes pass everywhere; Amazon finishes what it is processing."""
         self.amazon.settle()
         self.sql(f"UPDATE fba.report SET requested_at = requested_at - make_interval(secs => {minutes * 60})")
         with self.amazon.world.lock:
@@ -115,15 +112,15 @@ class Campaign(Merchant):
                 report.created -= minutes * 60
         self.pass_time(minutes)
 
-    def until(self, moment: datetime) -> None:
-        """Wait as a triggerer does."""
-        self.later(max((moment - datetime.now(UTC)).total_seconds(), 0) / 60 + 1)
+    def wait_until(self, moment: datetime) -> None:
+        """Let the time until this moment pass, instead of a triggerer."""
+        self.advance(max((moment - datetime.now(UTC)).total_seconds(), 0) / 60 + 1)
 
     # Runs
 
-    def play(self, dag_id: str, **params: Any) -> dict[str, str]:
+    def run_dag(self, dag_id: str, **params: Any) -> dict[str, str]:
         """Run a DAG for this store; returns the state of each task."""
-        dag = made(dag_id)
+        dag = shipped_dag(dag_id)
         ctx = self.context()
         ctx["params"] = {name: params.get(name, dag.params.get(name)) for name in dag.params}
         ctx["dag_run"].run_after = datetime.now(UTC)
@@ -135,31 +132,31 @@ class Campaign(Merchant):
                 states[task.task_id] = "skipped" if before <= {"success", "skipped"} else "upstream_failed"
                 continue
             states[task.task_id], done[task.task_id] = self._try(task, ctx, done)
-        self.told += f"{list(done.values())} {ctx['ti'].pushed}"
+        self.output += f"{list(done.values())} {ctx['ti'].pushed}"
         return states
 
     def _try(self, task: Any, ctx: Any, done: dict[str, Any]) -> tuple[str, Any]:
         policy = AmazonRetryPolicy()
         for attempt in range(1, task.retries + 2):
-            operator = self.ready(task, ctx, done)
+            operator = self.prepared(task, ctx, done)
             try:
                 if hasattr(operator, "execute_complete"):
-                    return "success", run(operator, ctx, on_wait=self.until)
+                    return "success", run(operator, ctx, on_wait=self.wait_until)
                 return "success", operator.execute(ctx)
             except AirflowSkipException:
                 return "skipped", None
             except Exception as error:
-                self.told += "".join(traceback.format_exception(error))
+                self.output += "".join(traceback.format_exception(error))
                 if task.task_id != "summarise":
                     self.errors.append(error)
                 if policy.evaluate(error, attempt, task.retries).action.value == "fail":
                     break
-                self.later(1)
+                self.advance(1)
         return "failed", None
 
     @staticmethod
-    def ready(task: Any, ctx: Any, done: dict[str, Any]) -> Any:
-        """A fresh copy of a task with its arguments filled in."""
+    def prepared(task: Any, ctx: Any, done: dict[str, Any]) -> Any:
+        """A copy of a task with its template fields resolved."""
         if type(task).__name__ == "MappedOperator":
             return task.unmap({"conn_id": STORE})
         operator = task.prepare_for_execution()
@@ -177,22 +174,22 @@ class Campaign(Merchant):
             setattr(operator, name, value)
         return operator
 
-    # What there is to do
+    # Work for the DAGs
 
     def prepare(self, dag_id: str, path: str) -> None:
-        """Give a DAG something to do."""
+        """Create the first work of a DAG."""
         world = self.amazon.world
         if dag_id == INVENTORY:
             self.sql("DELETE FROM fba.global_inventory_pool")
             if path == "again":
-                self.play(INVENTORY, **self.params(INVENTORY))
-                self.later(31)
+                self.run_dag(INVENTORY, **self.params(INVENTORY))
+                self.advance(31)
         elif dag_id == SEND:
             self.stock("NOT-AT-AMAZON", 5)
             self.good = {self.add("FR-1"): 1, self.add("FR-2", [(GOOD, 2), (GOOD, 3)]): 5}
             self.bad = [self.add("FR-3", [("NOT-AT-AMAZON", 1)])]
             if path == "cancel":
-                self.play(SEND)
+                self.run_dag(SEND)
                 self.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now() WHERE fr_number = 'FR-1'")
         else:
             for number in ("FR-1", "FR-2"):
@@ -210,11 +207,11 @@ class Campaign(Merchant):
         world.clear_calls()
 
     def params(self, dag_id: str) -> dict[str, Any]:
-        """Params of its runs."""
+        """The params of a DAG's runs."""
         return {"fetch_missing_inventory": True} if dag_id == INVENTORY else {}
 
-    def go_on(self, dag_id: str) -> None:
-        """Give a DAG something new to do, so that what was right by accident does not stay so."""
+    def add_new_work(self, dag_id: str) -> None:
+        """Create more work, so that a result that is right by accident does not stay right."""
         world, now = self.amazon.world, datetime.now(UTC)
         if dag_id == INVENTORY:
             world.set_stock(SELLER, US, "AFN-PLAIN", fba=23)
@@ -224,39 +221,39 @@ class Campaign(Merchant):
             since, until = now - timedelta(hours=2), now - timedelta(hours=1)
             world.seed_shipments(SELLER, US, 5, since.isoformat(), until.isoformat(), 4)
 
-    def send_again(self) -> None:
-        """A person sends again what Amazon rejected together with its whole feed."""
+    def resend_rejected(self) -> None:
+        """Send again, as a person would, good requests that Amazon rejected with their complete feed."""
         for number, status in self.statuses().items():
-            if status == "rejected" and number in self.good and not self.made().get(number):
+            if status == "rejected" and number in self.good and not self.orders_made().get(number):
                 self.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = %s", number)
 
-    # What must be true
+    # Conditions
 
-    def lies(self, dag_id: str, states: dict[str, str], *, nothing: bool = False) -> list[str]:
-        """What is wrong already while a fault lasts: a number that is not true, a run that is green for nothing.
+    def wrong_during_fault(self, dag_id: str, states: dict[str, str], *, nothing: bool = False) -> list[str]:
+        """What must not happen even while a fault lasts: a wrong quantity, or a successful run that did not do its work.
 
-        :param nothing: Amazon says that there is nothing, again and again, so a run that finds nothing is green
+        :param nothing: Amazon keeps reporting that there is no data, so a run without data may succeed
         """
         green = not nothing and set(states.values()) == {"success"}
         if dag_id == INVENTORY:
             pool, truth = self._pool(), self._true_pool()
-            lies = [f"{sku} has {told}, not {truth.get(sku)}" for sku, told in pool.items() if told != truth.get(sku)]
-            return lies + (["green, but SKUs are missing"] if green and pool.keys() != truth.keys() else [])
+            wrong = [f"{sku} has {n}, not {truth.get(sku)}" for sku, n in pool.items() if n != truth.get(sku)]
+            return wrong + (["green, but SKUs are missing"] if green and pool.keys() != truth.keys() else [])
         if dag_id == SHIPMENTS:
             truth, stored = Counter(self._true_shipments()), Counter(self._shipments())
-            lies = [f"shipped {row}" for row in stored - truth]
-            return lies + (["green, but shipments are missing"] if green and stored != truth else [])
+            wrong = [f"shipped {row}" for row in stored - truth]
+            return wrong + (["green, but shipments are missing"] if green and stored != truth else [])
         statuses, orders = self.statuses(), self.amazon.world.orders(SELLER)
-        said_not_made = ("pending", "invalid", "rejected")
+        without_order = ("pending", "invalid", "rejected")
         return [
             f"{number} is {status}, made {made} times"
             for number, status in statuses.items()
             for made in [orders.get(number, {}).get("times_created", 0)]
-            if made > 1 or (status == "accepted" and not made) or (status in said_not_made and made)
+            if made > 1 or (status == "accepted" and not made) or (status in without_order and made)
         ]
 
-    def wrong(self, dag_id: str, path: str) -> list[str]:
-        """Everything that is not as it must be once the fault is over."""
+    def wrong_after_fault(self, dag_id: str, path: str) -> list[str]:
+        """What is wrong after the fault has ended."""
         found = {INVENTORY: self._wrong_pool, SEND: self._wrong_requests, SHIPMENTS: self._wrong_shipments}[dag_id](
             path
         )
@@ -267,13 +264,13 @@ class Campaign(Merchant):
 
     def _true_pool(self) -> dict[str, int]:
         truth = self.amazon.world.truth(SELLER, US, fetch_missing_inventory=True)
-        return {sku: told["quantity"] for sku, told in truth.items()}
+        return {sku: stock["quantity"] for sku, stock in truth.items()}
 
     def _wrong_pool(self, path: str) -> list[str]:
-        return [] if self._pool() == self._true_pool() else ["the pool is not the truth"]
+        return [] if self._pool() == self._true_pool() else ["the pool differs from Amazon's stock"]
 
     def _wrong_requests(self, path: str) -> list[str]:
-        statuses, made, orders = self.statuses(), self.made(), self.amazon.world.orders(SELLER)
+        statuses, made, orders = self.statuses(), self.orders_made(), self.amazon.world.orders(SELLER)
         wanted = dict.fromkeys(self.good, "accepted") | dict.fromkeys(self.bad, "rejected")
         if path == "cancel":  # after half an hour Amazon would not cancel it any more
             wanted["FR-1"] = "cancelled" if orders["FR-1"]["status"] == "Cancelled" else "accepted"
@@ -325,13 +322,13 @@ class Campaign(Merchant):
                 problems.append(f"{lines} lines in, {rows} rows and {rejected} rejected, of which {kept} are kept")
         return problems
 
-    def leaked(self, spoken: str) -> list[str]:
-        """Secrets and personal texts in what was said, in XComs, and in what is stored besides the requests themselves."""
+    def leaks(self, output: str) -> list[str]:
+        """Secrets and personal data in the output, in XComs, and in every table but that of the requests."""
         tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename <> 'fulfillment_request'"
         for (table,) in self.sql(tables):
             query = sql.SQL("SELECT t::text FROM fba.{} AS t").format(sql.Identifier(table))
-            spoken += "".join(row for (row,) in self.db.execute(query))
-        return [secret for secret in SECRETS if secret in spoken + self.told]
+            output += "".join(row for (row,) in self.db.execute(query))
+        return [secret for secret in SECRETS if secret in output + self.output]
 
 
 def _lines(content: bytes) -> int:
@@ -340,4 +337,4 @@ def _lines(content: bytes) -> int:
     return gzip.decompress(content).rstrip(b"\r\n").count(b"\n")
 
 
-__all__ = ["INVENTORY", "SEND", "SHIPMENTS", "WHOLE", "Campaign", "empty", "load_stores", "made"]
+__all__ = ["COMPLETE", "INVENTORY", "SEND", "SHIPMENTS", "Campaign", "load_stores", "reset", "shipped_dag"]

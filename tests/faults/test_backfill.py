@@ -21,10 +21,10 @@ from devstack.airflow import PROJECT, settings
 from devstack.client import AirflowClient
 from devstack.standalone import running_airflow
 from sandbox.server.server import Sandbox
-from tests.shipping import NAME, SELLER, US
+from tests.stores import SELLER, SHIPMENTS_REPORT, US
 
 DAYS = int(os.environ.get("FBA_BACKFILL_DAYS", "60"))
-PATIENCE = timedelta(minutes=40)
+TIMEOUT = timedelta(minutes=40)
 
 pytestmark = [
     pytest.mark.skipif(os.environ.get("FBA_FAULTS") != "1", reason="takes ten minutes or more: make faults"),
@@ -45,7 +45,7 @@ def daily_dag(folder):
     (folder / "fba_get_shipments.py").write_text(text)
 
 
-def test_sixty_days_ten_at_a_time_neither_double_nor_deadlock(postgres, tmp_path):
+def test_sixty_days_ten_runs_at_a_time_without_duplicates_or_deadlocks(postgres, tmp_path):
     daily_dag(tmp_path / "dags")
     warehouse_url = postgres.create_database("warehouse_of_a_backfill")
     postgres.create_database("airflow_of_a_backfill")
@@ -79,7 +79,9 @@ def test_sixty_days_ten_at_a_time_neither_double_nor_deadlock(postgres, tmp_path
         truth = amazon.world.shipment_truth(SELLER, US, (first - timedelta(days=2)).isoformat())
     with psycopg.connect(warehouse_url) as db:
         backfilled = {run["dag_run_id"] for run in runs if run["run_type"] == "backfill"}
-        windows = Counter(db.execute("SELECT data_start, data_end FROM fba.report WHERE report_type = %s", (NAME,)))
+        windows = Counter(
+            db.execute("SELECT data_start, data_end FROM fba.report WHERE report_type = %s", (SHIPMENTS_REPORT,))
+        )
         for day in range(DAYS):
             end = first + timedelta(days=day)
             assert windows.pop((end - timedelta(days=1), end)) == 1
@@ -89,8 +91,8 @@ def test_sixty_days_ten_at_a_time_neither_double_nor_deadlock(postgres, tmp_path
             (row["amazon-order-id"], row["sku"], int(row["quantity"]), row["tracking-number"]) for row in truth["rows"]
         )
         assert len(truth["rows"]) >= DAYS * 40
-        ((asked,),) = db.execute("SELECT count(*) FROM fba.report").fetchall()
-        assert amazon.world.calls()["reports_created"] == {NAME: asked}
+        ((requested,),) = db.execute("SELECT count(*) FROM fba.report").fetchall()
+        assert amazon.world.calls()["reports_created"] == {SHIPMENTS_REPORT: requested}
         ((deadlocks,),) = db.execute("SELECT sum(deadlocks) FROM pg_stat_database")  # the warehouse's and Airflow's own
         assert deadlocks == 0
         outcomes = db.execute("SELECT run_id, outcome FROM fba.run").fetchall()
@@ -98,16 +100,16 @@ def test_sixty_days_ten_at_a_time_neither_double_nor_deadlock(postgres, tmp_path
 
 
 def until_done(airflow):
-    """Wait for every run of the backfill, and tell how far it is."""
-    deadline = time.monotonic() + PATIENCE.total_seconds()
-    began = told = time.monotonic()
+    """Wait for every run of the backfill, and print its progress."""
+    deadline = time.monotonic() + TIMEOUT.total_seconds()
+    began = reported = time.monotonic()
     while time.monotonic() < deadline:
         runs = airflow.call("GET", "/dags/fba_get_shipments/dagRuns", params={"limit": 1000})["dag_runs"]
         states = Counter(run["state"] for run in runs)
         if len(runs) >= DAYS and not set(states) & {"queued", "running"}:
             return runs
-        if time.monotonic() - told > 30:
-            told = time.monotonic()
-            sys.stderr.write(f"{told - began:.0f} s: {dict(states)}\n")
+        if time.monotonic() - reported > 30:
+            reported = time.monotonic()
+            sys.stderr.write(f"{reported - began:.0f} s: {dict(states)}\n")
         time.sleep(3)
-    raise AssertionError(f"not done in {PATIENCE}: {dict(states)}")
+    raise AssertionError(f"not done in {TIMEOUT}: {dict(states)}")

@@ -1,4 +1,4 @@
-"""What ends in the middle: a worker, PostgreSQL, the space on its disk, the triggerer. Later all is right."""
+"""Crashes: a killed worker, a restarted PostgreSQL, a full disk, a killed triggerer. Afterwards every result is right."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ from fba_operators.errors import SellingPartnerError
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.warehouse.database import Warehouse
 from sandbox.server.server import Sandbox
-from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty, made
-from tests.faults.doomed import work
-from tests.sending import SELLER, STORE, US
+from tests.faults.campaign import COMPLETE, INVENTORY, SEND, SHIPMENTS, Campaign, reset, shipped_dag
+from tests.faults.isolated import run_isolated
+from tests.stores import SELLER, STORE, US
 
-TASKS = [(dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS) for task_id in made(dag_id).task_ids]
-FAST = [(SEND, "store.submit")]  # and of it every sixth effect
-STRIDE = 1 if WHOLE else 6
+TASKS = [(dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS) for task_id in shipped_dag(dag_id).task_ids]
+SAMPLE = [(SEND, "store.submit")]  # every sixth effect of it
+STRIDE = 1 if COMPLETE else 6
 LOADS = [(INVENTORY, "store.merge"), (SHIPMENTS, "window.load")]
-whole = pytest.mark.skipif(not WHOLE, reason="takes minutes; `make faults` runs it")
+only_complete = pytest.mark.skipif(not COMPLETE, reason="takes minutes; `make faults` runs it")
 
 
-class DoomedCampaign(Campaign):
-    """A campaign in which one task of the first run is struck, and then tried again, in processes of its own."""
+class CrashCampaign(Campaign):
+    """A campaign in which one task of the first run gets a fault and is then retried, in separate processes."""
 
-    doomed: tuple[str, str, int] | None = None
-    struck = False
+    planned: tuple[str, str, int] | None = None
+    injected = False
     outcome: Any = None
     around: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
 
-    def strike(self, task_id: str, doom: str, at: int) -> None:
-        """Strike this task before its nth effect, the next time it runs."""
-        self.doomed, self.struck, self.failures = (task_id, doom, at), False, []
+    def inject(self, task_id: str, fault: str, at: int) -> None:
+        """Inject a fault before the nth effect of this task, the next time it runs."""
+        self.planned, self.injected, self.failures = (task_id, fault, at), False, []
 
     def reconnect(self) -> None:
-        """Connect again: the server was restarted under us as well."""
+        """Connect again: the restart has closed the connections of this process too."""
         for db in (self.db, *self.idle):
             db.close()
         self.idle.clear()
         self.db = psycopg.connect(self.url, autocommit=True)
 
     def _try(self, task: Any, ctx: Any, done: dict[str, Any]) -> tuple[str, Any]:
-        if not self.doomed or self.doomed[0] != task.task_id:
+        if not self.planned or self.planned[0] != task.task_id:
             return super()._try(task, ctx, done)
-        _, doom, at = self.doomed
-        self.doomed = None
+        _, fault, at = self.planned
+        self.planned = None
         job = {
             "dag_id": task.dag_id,
             "task_id": task.task_id,
@@ -73,19 +73,19 @@ class DoomedCampaign(Campaign):
             "done": done,
         }
         with self.around():
-            told = self.outcome = work(job, doom, at)
-        self.struck = told is None or told["struck"]
-        if told is None:
-            told = work(job)
-        elif self.struck:
+            result = self.outcome = run_isolated(job, fault, at)
+        self.injected = result is None or result["injected"]
+        if result is None:
+            result = run_isolated(job)
+        elif self.injected:
             self.reconnect()
-        assert told is not None
-        if told["state"] in ("success", "skipped"):
-            return told["state"], told["value"]
-        if told["state"] == "failed":
-            assert told["retried"], told
-            self.failures.append(told)
-        return super()._try(task, ctx, done)  # it waits, or is tried again, in the test's time
+        assert result is not None
+        if result["state"] in ("success", "skipped"):
+            return result["state"], result["value"]
+        if result["state"] == "failed":
+            assert result["retried"], result
+            self.failures.append(result)
+        return super()._try(task, ctx, done)  # the task defers, or is retried, by the clock of the test
 
 
 @pytest.fixture(scope="module")
@@ -101,42 +101,42 @@ def url(postgres, migrated_template):
 
 @contextmanager
 def fresh(url, amazon, patch):
-    """A store with an Amazon and a warehouse that know nothing."""
-    empty(url, amazon)
+    """A store with an empty Amazon and an empty warehouse."""
+    reset(url, amazon)
     with patch.context() as within:
         within.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         within.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
-        with DoomedCampaign(url, amazon, within) as campaign:
+        with CrashCampaign(url, amazon, within) as campaign:
             yield campaign
 
 
-def finish(campaign, dag_id):
-    """Let later runs come; all must be right in the end, without a person."""
-    campaign.go_on(dag_id)
+def recover(campaign, dag_id):
+    """Run the DAG again until nothing is wrong; no person may be needed."""
+    campaign.add_new_work(dag_id)
     for _ in range(8):
-        campaign.later(31)
-        states = campaign.play(dag_id, **campaign.params(dag_id))
-        if "failed" not in states.values() and not campaign.wrong(dag_id, "plain"):
+        campaign.advance(31)
+        states = campaign.run_dag(dag_id, **campaign.params(dag_id))
+        if "failed" not in states.values() and not campaign.wrong_after_fault(dag_id, "plain"):
             break
-    assert "failed" not in states.values(), campaign.told[-3000:]
-    assert campaign.wrong(dag_id, "plain") == []
-    assert campaign.leaked("") == []
+    assert "failed" not in states.values(), campaign.result[-3000:]
+    assert campaign.wrong_after_fault(dag_id, "plain") == []
+    assert campaign.leaks("") == []
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("dag_id", "task_id"), TASKS if WHOLE else FAST)
+@pytest.mark.parametrize(("dag_id", "task_id"), TASKS if COMPLETE else SAMPLE)
 def test_a_worker_killed_before_any_effect_of_a_task(url, amazon, monkeypatch, record_property, dag_id, task_id):
     for at in count(1, STRIDE):
         with fresh(url, amazon, monkeypatch) as campaign:
             campaign.prepare(dag_id, "plain")
-            campaign.strike(task_id, "killed", at)
-            states = campaign.play(dag_id, **campaign.params(dag_id))
-            assert campaign.doomed is None, "the task never ran"
-            assert campaign.lies(dag_id, states) == []
+            campaign.inject(task_id, "killed", at)
+            states = campaign.run_dag(dag_id, **campaign.params(dag_id))
+            assert campaign.planned is None, "the task never ran"
+            assert campaign.wrong_during_fault(dag_id, states) == []
             for error in campaign.errors:
                 assert isinstance(error, SellingPartnerError), repr(error)
-            finish(campaign, dag_id)
-            if not campaign.struck:
+            recover(campaign, dag_id)
+            if not campaign.injected:
                 break
     record_property("kills", at - 1)
     assert at > 1
@@ -146,9 +146,9 @@ def test_a_worker_killed_before_any_effect_of_a_task(url, amazon, monkeypatch, r
 
 
 @pytest.fixture(scope="module")
-def fragile(migrated_template):
-    """A warehouse on a server of this module's own, to be restarted."""
-    # What is committed must be there after the restart, as in any warehouse; only the machine's own power stays on.
+def restartable(migrated_template):
+    """A warehouse on a separate server, which is restarted."""
+    # Commits must survive the restart, as in any warehouse; fsync matters only when the machine loses power.
     durable = {"fsync": "off"}
     with running_postgres(durable) as server, pytest.MonkeyPatch.context() as patch:
         url = server.create_database("crashes")
@@ -156,24 +156,26 @@ def fragile(migrated_template):
         Warehouse().migrate()
         with psycopg.connect(url) as db:
             ((folder,),) = db.execute("SHOW data_directory").fetchall()
-        patch.setenv("DOOMED_DATA", folder)
+        patch.setenv("FBA_TEST_POSTGRES_DATA", folder)
         yield url
 
 
-@whole
+@only_complete
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("dag_id", "task_id"), [*LOADS, (SEND, "store.submit"), (SEND, "store.record")])
-def test_postgres_restarted_before_any_effect_of_a_task(fragile, amazon, monkeypatch, record_property, dag_id, task_id):
+def test_postgres_restarted_before_any_effect_of_a_task(
+    restartable, amazon, monkeypatch, record_property, dag_id, task_id
+):
     for at in count(1, STRIDE):
-        with fresh(fragile, amazon, monkeypatch) as campaign:
+        with fresh(restartable, amazon, monkeypatch) as campaign:
             campaign.prepare(dag_id, "plain")
-            campaign.strike(task_id, "postgres restarted", at)
-            states = campaign.play(dag_id, **campaign.params(dag_id))
-            assert campaign.doomed is None, "the task never ran"
-            assert campaign.lies(dag_id, states) == []
-            assert all("OperationalError" in told["error"] for told in campaign.failures), campaign.failures
-            finish(campaign, dag_id)
-            if not campaign.struck:
+            campaign.inject(task_id, "postgres restarted", at)
+            states = campaign.run_dag(dag_id, **campaign.params(dag_id))
+            assert campaign.planned is None, "the task never ran"
+            assert campaign.wrong_during_fault(dag_id, states) == []
+            assert all("OperationalError" in failure["error"] for failure in campaign.failures), campaign.failures
+            recover(campaign, dag_id)
+            if not campaign.injected:
                 break
     record_property("restarts", at - 1)
     assert at > 1
@@ -206,7 +208,7 @@ def small_disk(postgres):
 
 
 def filled(folder, spare):
-    """Take all space but some kilobytes."""
+    """Fill the disk up to some kilobytes."""
     ballast = folder / "ballast"
     free = shutil.disk_usage(folder).free
     ballast.write_bytes(bytes(max(free - spare * 1024, 0)))
@@ -215,7 +217,7 @@ def filled(folder, spare):
 
 @contextmanager
 def full_disk(campaign, folder, spare):
-    """No space but some kilobytes."""
+    """Leave only some kilobytes of space meanwhile."""
     before, ballast = contents(campaign), filled(folder, spare)
     try:
         yield
@@ -225,28 +227,30 @@ def full_disk(campaign, folder, spare):
         assert contents(campaign) == before
 
 
-@whole
+@only_complete
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("dag_id", "task_id"), LOADS)
-def test_a_disk_that_is_full_stops_a_load_and_leaves_nothing_half_written(
+def test_a_full_disk_fails_a_load_and_leaves_nothing_half_written(
     postgres, migrated_template, small_disk, monkeypatch, record_property, dag_id, task_id
 ):
     full = 0
     with Sandbox(listings=1000, processing_seconds=0.01) as amazon:
         for spare in range(0, 4096, 64):
-            # A new one each time: what was deleted in an old one would leave space.
+            # A new database each time: deleted rows of an old one would leave space.
             with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
                 db.execute(b"DROP DATABASE IF EXISTS full_disk WITH (FORCE)")
                 db.execute(b"CREATE DATABASE full_disk TEMPLATE warehouse_template TABLESPACE small")
             with fresh(postgres.url("full_disk"), amazon, monkeypatch) as campaign:
                 campaign.prepare(dag_id, "plain")
                 campaign.around = partial(full_disk, campaign, small_disk, spare)
-                campaign.strike(task_id, "killed", 0)  # never: only in a process of its own; its retry comes in ours
-                states = campaign.play(dag_id, **campaign.params(dag_id))
+                campaign.inject(
+                    task_id, "killed", 0
+                )  # no fault at 0: it runs in a separate process, its retry in this one
+                states = campaign.run_dag(dag_id, **campaign.params(dag_id))
                 assert "failed" not in states.values()
-                assert all("DiskFull" in told["error"] for told in campaign.failures), campaign.failures
+                assert all("DiskFull" in failure["error"] for failure in campaign.failures), campaign.failures
                 stopped = bool(campaign.failures)
-                finish(campaign, dag_id)
+                recover(campaign, dag_id)
             full += stopped
             if not stopped:
                 break
@@ -255,7 +259,7 @@ def test_a_disk_that_is_full_stops_a_load_and_leaves_nothing_half_written(
 
 
 def contents(campaign):
-    """What a load writes, in rows: applied reports, parsed copies, the pool, shipments; a raw copy is there whole or not."""
+    """What a load writes, in rows: applied reports, parsed copies, the pool, shipments; each raw copy is complete or absent."""
     for (report_id,) in campaign.sql("SELECT DISTINCT report_id FROM fba.report_document"):
         raw = ReportLedger(Warehouse(), STORE).stored_document(report_id)
         assert raw
@@ -288,7 +292,7 @@ def triggerers(home):
     return found
 
 
-@whole
+@only_complete
 @pytest.mark.timeout(600)
 def test_a_killed_triggerer_is_replaced_and_the_run_ends_green(postgres, tmp_path):
     warehouse_url = postgres.create_database("triggerer_warehouse")
@@ -340,4 +344,4 @@ def test_a_killed_triggerer_is_replaced_and_the_run_ends_green(postgres, tmp_pat
         truth = amazon.world.truth(SELLER, US, fetch_missing_inventory=False)
         with psycopg.connect(warehouse_url) as db:
             pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-        assert pool == {sku: told["quantity"] for sku, told in truth.items()}
+        assert pool == {sku: stock["quantity"] for sku, stock in truth.items()}

@@ -1,4 +1,4 @@
-"""Answers of Amazon's that are not as documented: one of our errors, never another, never a hang, never a number made up."""
+"""Undocumented answers of Amazon: each is read or becomes one of our errors, never another error, a hang or an invented number."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from fba_operators.fulfillment.processing_report import ReportError, judge_messa
 from fba_operators.reports.document import Document
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
 from sandbox.documents.processing_report import Result, processing_report
-from tests.faults.campaign import WHOLE
+from tests import timing
+from tests.faults.campaign import COMPLETE
+from tests.stores import US
 
-settings.register_profile("faults", max_examples=1000 if WHOLE else 30, deadline=None, derandomize=True)
+settings.register_profile("faults", max_examples=1000 if COMPLETE else 30, deadline=None, derandomize=True)
 BOUNDED = settings(settings.get_profile("faults"), suppress_health_check=list(HealthCheck))
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TIME = "2026-11-01T00:00:00+00:00"
 REPORT = {"reportId": "1", "reportType": "X", "processingStatus": "DONE", "createdTime": TIME, "reportDocumentId": "d"}
 FEED = {"feedId": "1", "feedType": "X", "processingStatus": "DONE", "createdTime": TIME, "processingEndTime": TIME}
-ORDER = {"sellerFulfillmentOrderId": "FR-1", "marketplaceId": "ATVPDKIKX0DER", "fulfillmentOrderStatus": "Processing"}
+ORDER = {"sellerFulfillmentOrderId": "FR-1", "marketplaceId": US, "fulfillmentOrderStatus": "Processing"}
 STOCK = {"sellerSku": "A", "inventoryDetails": {"fulfillableQuantity": 3}}
-# Operation → a good answer, and what we make of it.
+# Operation → a good answer, and the call that reads it.
 ANSWERS: dict[str, tuple[Any, Any]] = {
     "createReport": ({"reportId": "1"}, lambda hook: hook.create_report("X")),
     "getReport": (REPORT, lambda hook: hook.get_report("1")),
@@ -73,8 +75,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @st.composite
-def misshapen(draw, good):
-    """A good answer in which one or two places hold something else, or nothing."""
+def malformed(draw, good):
+    """A good answer in which one or two values are replaced or missing."""
     value = {"": copy.deepcopy(good)}
     for _ in range(draw(st.integers(1, 2))):
         *way, last = draw(st.sampled_from(places(value)[1:]))
@@ -88,14 +90,14 @@ def misshapen(draw, good):
     return value[""]
 
 
-def hook_hearing(monkeypatch, body: bytes, status: int = 200, headers: dict[str, str] | None = None):
-    """A hook that gets this answer to everything."""
+def hook_answered_with(monkeypatch, body: bytes, status: int = 200, headers: dict[str, str] | None = None):
+    """A hook that gets this answer to every call."""
     response = requests.Response()
     response.status_code, response._content = status, body
     response.headers.update(headers or {})
     monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=lambda *_, **__: response))
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
-    extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": "ATVPDKIKX0DER"}
+    timing.replace_retry_sleep(monkeypatch, lambda seconds: None)
+    extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": US}
     connection = Connection(
         conn_id="amazon_us",
         conn_type="amazon_sp_api",
@@ -107,9 +109,9 @@ def hook_hearing(monkeypatch, body: bytes, status: int = 200, headers: dict[str,
     return SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection})
 
 
-def heard(operation: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Any:
+def call(operation: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        hook = hook_hearing(patch, body, status, headers)
+        hook = hook_answered_with(patch, body, status, headers)
         if operation != "token":
             hook.client.login.current = AccessToken("Atza|x", datetime(2099, 1, 1, tzinfo=UTC))
         return ANSWERS[operation][1](hook)
@@ -117,19 +119,19 @@ def heard(operation: str, body: bytes, status: int = 200, headers: dict[str, str
 
 @pytest.mark.parametrize("operation", list(ANSWERS))
 def test_a_good_answer_is_read(operation):
-    assert heard(operation, json.dumps(ANSWERS[operation][0]).encode())
+    assert call(operation, json.dumps(ANSWERS[operation][0]).encode())
 
 
 @pytest.mark.parametrize("operation", list(ANSWERS))
-def test_an_answer_of_another_shape_is_one_of_our_errors(operation):
+def test_a_malformed_answer_is_one_of_our_errors(operation):
     good, _ = ANSWERS[operation]
 
     @BOUNDED
-    @given(misshapen(good))
-    def heard_or_refused(answer):
+    @given(malformed(good))
+    def check(answer):
         body = json.dumps(answer).encode()
         try:
-            result = heard(operation, body)
+            result = call(operation, body)
         except UnavailableError as error:
             assert isinstance(error, LostAnswerError) == (operation in ("createReport", "createFeed"))
         else:
@@ -139,7 +141,7 @@ def test_an_answer_of_another_shape_is_one_of_our_errors(operation):
                     quantity is None or (type(quantity) is int and quantity >= 0) for quantity in result.values()
                 )
 
-    heard_or_refused()
+    check()
 
 
 @pytest.mark.parametrize("operation", list(ANSWERS))
@@ -147,14 +149,14 @@ def test_an_answer_of_another_shape_is_one_of_our_errors(operation):
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"null", b"[]", b'{"errors": 5}', b'{"errors": [null]}', b'{"errors": "x"}']
 )
-def test_an_answer_that_is_no_json_object_is_one_of_our_errors(operation, status, body):
+def test_an_answer_that_is_not_a_json_object_is_one_of_our_errors(operation, status, body):
     with pytest.raises(SellingPartnerError):
-        heard(operation, body, status)
+        call(operation, body, status)
 
 
 @pytest.mark.parametrize("rate", ["0", "0.0", "-1", "nan", "inf", "soon", "1e999"])
-def test_a_rate_that_is_none_stops_nothing(amazon, warehouse, warehouse_url, monkeypatch, rate):
-    """A rate of 0 in the shared bucket would be a division by zero in every later call."""
+def test_an_invalid_rate_is_ignored(amazon, warehouse, warehouse_url, monkeypatch, rate):
+    """A rate of 0 in the shared bucket would make every later call divide by zero."""
     hook = SellingPartnerHook()
     hook.access_token()
     response = requests.Response()
@@ -199,19 +201,21 @@ def test_no_line_of_a_damaged_document_is_lost(data, charset, report_type):
         counts = [(len(block), len(block.rejected)) for block in document.blocks()]
     except DocumentError:
         return
-    kept = data.rstrip(b"\r\n")  # empty lines at the very end are none
+    kept = data.rstrip(b"\r\n")  # empty lines at the very end do not count
     assert sum(map(sum, counts)) == document.line_count
     assert document.line_count >= kept.count(b"\n")
 
 
 # --- processing reports ----------------------------------------------------------------------------------------------
 
-TOLD = processing_report("S", "1", 3, [Result(2, "Error", "13050", "no stock", "A"), Result(3, "Warning", "1", "w")])
+PROCESSING_REPORT = processing_report(
+    "S", "1", 3, [Result(2, "Error", "13050", "no stock", "A"), Result(3, "Warning", "1", "w")]
+)
 
 
 @BOUNDED
-@given(mutated(TOLD))
-def test_a_damaged_processing_report_accepts_nothing_it_does_not_say(data):
+@given(mutated(PROCESSING_REPORT))
+def test_a_damaged_processing_report_has_a_verdict_on_every_message(data):
     try:
         verdicts = judge_messages(parse_processing_report(data), [1, 2, 3])
     except ReportError:
@@ -229,7 +233,9 @@ def test_a_damaged_processing_report_accepts_nothing_it_does_not_say(data):
     ],
 )
 def test_entities_are_neither_expanded_nor_fetched(prologue):
-    body = TOLD.partition(b"?>")[2].replace(b"no stock", b"&e9;" if b"e9" in prologue.encode() else b"no stock")
+    body = PROCESSING_REPORT.partition(b"?>")[2].replace(
+        b"no stock", b"&e9;" if b"e9" in prologue.encode() else b"no stock"
+    )
     with pytest.raises(ReportError) as caught:
         parse_processing_report(b'<?xml version="1.0"?>' + prologue.encode() + body)
     assert "root:" not in str(caught.value)

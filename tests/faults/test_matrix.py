@@ -1,4 +1,4 @@
-"""Every operation, struck by every fault the sandbox can script, in every DAG that calls it: in the end all is right."""
+"""Every operation with every fault that the sandbox can script for it, in every DAG that calls it: each DAG recovers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from fba_operators.errors import (
 )
 from sandbox.server.server import Sandbox
 from sandbox.world import faults
-from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, WHOLE, Campaign, empty
+from tests import timing
+from tests.faults.campaign import COMPLETE, INVENTORY, SEND, SHIPMENTS, Campaign, reset
 
 REPORTS = ("token", "createReport", "getReport", "getReportDocument", "downloadDocument")
-# What each DAG calls, and what has to go wrong first where that is the only way to a call; checked below. "again": there is stock.
+# What each DAG calls, by path; checked below. "lost": an answer was lost before; "again": there is stock; "cancel": an order is cancelled.
 CALLS: dict[tuple[str, str], tuple[str, ...]] = {
     (INVENTORY, "plain"): (*REPORTS, "getInventorySummaries"),
     (INVENTORY, "again"): ("createReport", "getReport", "downloadDocument"),
@@ -44,11 +45,11 @@ NOT_CALLED = {
     "cancelReport": "we never cancel a report, it may be shared",
     "cancelFeed": "we never cancel a feed",
     "createFulfillmentOrder": "orders go by feed",
-    "getMarketplaceParticipations": "only the connection test asks; see test_the_connection_test_survives",
+    "getMarketplaceParticipations": "only the connection test calls it; see tests/amazon/test_hook.py",
 }
 REFUSAL = {"errors": [{"code": "InvalidInput", "message": "Invalid Request Parameters"}]}
 DENIAL = {"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": ""}]}
-# The fault "status" can be any answer; these stand for the kinds there are.
+# The fault "status" can be any answer; these are examples of each kind.
 STATUSES: dict[str, dict[str, Any]] = {
     "400": {"status": 400, "body": REFUSAL},
     "403": {"status": 403, "body": DENIAL},
@@ -58,11 +59,11 @@ STATUSES: dict[str, dict[str, Any]] = {
     "400 odd": {"status": 400, "body": {"errors": "no"}},
     "403 odd": {"status": 403, "body": {"errors": [None]}},
 }
-PASSING = ("429", "500", "503", "502 HTML", "delay", "reset_before", "reset_after", "error_after", "expired_token")
+TEMPORARY = ("429", "500", "503", "502 HTML", "delay", "reset_before", "reset_after", "error_after", "expired_token")
 TIMES = {"once": 1, "six times": 6, "throughout": None}
 
 
-def impossible(operation: str, fault: str) -> str | None:
+def why_impossible(operation: str, fault: str) -> str | None:
     """Why a fault cannot occur on an operation, in the sandbox's words, or None."""
     try:
         faults.Fault(operation, fault, status=400, body={})
@@ -75,92 +76,92 @@ def cases() -> list[Any]:
     found = []
     for (dag_id, path), operations in CALLS.items():
         for operation in operations:
-            kinds = [kind for kind in faults.KINDS if not impossible(operation, kind)]
+            kinds = [kind for kind in faults.KINDS if not why_impossible(operation, kind)]
             kinds[kinds.index("status") : kinds.index("status") + 1] = STATUSES
             for fault in kinds:
                 for often, times in TIMES.items():
                     if fault == "delay" and times != 1:
-                        continue  # a server that is always late is one that never answers: reset_before
+                        continue  # a server that is always late is like one that never answers: reset_before
                     if fault == "429" and times is None and operation not in ("token", "uploadDocument"):
-                        continue  # a quota that is never granted is waited for, deferred, without end
+                        continue  # a task defers without a deadline for a quota that is never granted
                     if operation in ("getReport", "getFeed") and times is None and fault[0] != "4":
                         continue  # the trigger waits for two or four hours, without a worker
                     if operation in ("uploadDocument", "downloadDocument") and fault in ("200 HTML", "200 {}"):
-                        continue  # storage has no answers of its own: what it sends is the document
+                        continue  # whatever storage sends is the document
                     if operation == "cancelFulfillmentOrder" and fault == "200 {}":
-                        continue  # it is how Amazon says yes
+                        continue  # this is Amazon's answer to a successful cancellation
                     found.append((dag_id, path, operation, fault, often))
     return found
 
 
 ALL = cases()
-FAST = ALL[::61]  # a cut through all
+SAMPLE = ALL[::61]  # spread over all
 
 
 @pytest.fixture(scope="module")
-def place(postgres, migrated_template):
+def servers(postgres, migrated_template):
     """One warehouse and one Amazon for all cases."""
     with Sandbox(listings=30, processing_seconds=0.01) as amazon:
         yield postgres.create_database("warehouse_of_the_matrix", template=migrated_template), amazon
 
 
 @pytest.fixture
-def campaign(place, monkeypatch):
-    url, amazon = place
-    empty(url, amazon)
+def campaign(servers, monkeypatch):
+    url, amazon = servers
+    reset(url, amazon)
     monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
     with Campaign(url, amazon, monkeypatch) as made:
         yield made
 
 
-def lose(campaign: Campaign, dag_id: str) -> None:
+def lose_answer(campaign: Campaign, dag_id: str) -> None:
     campaign.amazon.world.add_fault("createFeed" if dag_id == SEND else "createReport", "reset_after")
-    campaign.amazon.world.set_order_listing(delay=45 * 60)  # so that the first list of orders lacks ours
+    campaign.amazon.world.set_order_listing(delay=45 * 60)  # so that our order is missing from the first list
 
 
 @pytest.mark.parametrize(("dag_id", "path"), list(CALLS))
 def test_the_matrix_has_every_call(campaign, dag_id, path):
     campaign.prepare(dag_id, path)
     if path == "lost":
-        lose(campaign, dag_id)
+        lose_answer(campaign, dag_id)
     for _ in range(3):
-        campaign.play(dag_id, **campaign.params(dag_id))
-        campaign.later(31)
+        campaign.run_dag(dag_id, **campaign.params(dag_id))
+        campaign.advance(31)
     seen = set(campaign.amazon.world.calls()["calls"])
     known = {operation for (one, _), each in CALLS.items() if one == dag_id for operation in each}
-    assert set(CALLS[dag_id, path]) <= seen <= known, campaign.told[-3000:]
-    assert campaign.wrong(dag_id, path) == []
+    assert set(CALLS[dag_id, path]) <= seen <= known, campaign.output[-3000:]
+    assert campaign.wrong_after_fault(dag_id, path) == []
 
 
-def test_no_operation_is_forgotten():
+def test_every_operation_is_in_the_matrix_or_excluded():
     assert {operation for each in CALLS.values() for operation in each} | NOT_CALLED.keys() == set(faults.OPERATIONS)
 
 
-@pytest.mark.parametrize(("dag_id", "path", "operation", "fault", "often"), ALL if WHOLE else FAST)
-def test_a_fault_is_survived(campaign, monkeypatch, caplog, capfd, dag_id, path, operation, fault, often):
+@pytest.mark.parametrize(("dag_id", "path", "operation", "fault", "often"), ALL if COMPLETE else SAMPLE)
+def test_a_dag_recovers_from_a_fault(campaign, monkeypatch, caplog, capfd, dag_id, path, operation, fault, often):
     caplog.set_level("INFO")
     campaign.prepare(dag_id, path)
     if path == "lost":
-        lose(campaign, dag_id)
+        lose_answer(campaign, dag_id)
     how = STATUSES.get(fault, {})
-    if fault == "delay":  # the others have all the time they need on a slow machine
-        monkeypatch.setattr("fba_operators.amazon.transport.TIMEOUT", (5, 1.0))
+    if fault == "delay":  # only here: a slow machine needs the usual timeout for the other faults
+        timing.http_timeout(monkeypatch, connect=5, read=1.0)
         how = {"seconds": 1.5}
     campaign.amazon.world.add_fault(operation, "status" if fault in STATUSES else fault, times=TIMES[often], **how)
     states = {}
     for _ in range(3 if path == "lost" else 2):
-        states = campaign.play(dag_id, **campaign.params(dag_id))
-        assert campaign.lies(dag_id, states, nothing=fault == "cancelled") == []
-        campaign.later(31)
+        states = campaign.run_dag(dag_id, **campaign.params(dag_id))
+        assert campaign.wrong_during_fault(dag_id, states, nothing=fault == "cancelled") == []
+        campaign.advance(31)
     for error in campaign.errors:
         assert isinstance(error, SellingPartnerError), repr(error)
-    if fault in PASSING and often == "once":
+    if fault in TEMPORARY and often == "once":
         assert all(isinstance(error, UnavailableError) for error in campaign.errors), campaign.errors
         assert "failed" not in states.values()
         assert path != "cancel" or campaign.get("FR-1").status == "cancelled"
     if fault == "403" and operation not in ("uploadDocument", "downloadDocument"):
-        # The trigger leaves a denial to the task, which asks itself.
+        # The trigger leaves a denied poll to the task, which polls once more.
         assert campaign.errors or (often == "once" and operation in ("getReport", "getFeed"))
         assert all(isinstance(error, (CredentialsError, UnavailableError)) for error in campaign.errors)
     if fault == "400":
@@ -169,14 +170,14 @@ def test_a_fault_is_survived(campaign, monkeypatch, caplog, capfd, dag_id, path,
     assert any(each["struck"] for each in campaign.amazon.world.faults_listed() if each["operation"] == operation)
 
     campaign.amazon.world.clear_faults()
-    campaign.go_on(dag_id)
+    campaign.add_new_work(dag_id)
     for _ in range(8):
         if fault == "message_zero":
-            campaign.send_again()
-        states = campaign.play(dag_id, **campaign.params(dag_id))
-        campaign.later(31)
-        if "failed" not in states.values() and not campaign.wrong(dag_id, path):
+            campaign.resend_rejected()
+        states = campaign.run_dag(dag_id, **campaign.params(dag_id))
+        campaign.advance(31)
+        if "failed" not in states.values() and not campaign.wrong_after_fault(dag_id, path):
             break
     assert "failed" not in states.values()
-    assert campaign.wrong(dag_id, path) == []
-    assert campaign.leaked("".join(capfd.readouterr()) + caplog.text) == []
+    assert campaign.wrong_after_fault(dag_id, path) == []
+    assert campaign.leaks("".join(capfd.readouterr()) + caplog.text) == []

@@ -1,4 +1,4 @@
-"""What must not end a wait, and what a wait must not write."""
+"""Waiting in the triggerer: what must not end it, when it polls, and what it must not write."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from fba_operators.amazon.operations import Report
 from fba_operators.amazon.trigger import MAX_POLL_INTERVAL, ProcessingTrigger
 from fba_operators.warehouse.database import Warehouse
 from tests.helpers import wait_inline
+from tests.stores import AFN, STORE
 
 
-def waiting(report_id):
+def trigger_for(report_id):
     return ProcessingTrigger(
-        conn_id="amazon_us", warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
+        conn_id=STORE, warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
     )
 
 
-def waits(report_id):
-    return wait_inline(waiting(report_id))
+def wait_for(report_id):
+    return wait_inline(trigger_for(report_id))
 
 
-def test_a_warehouse_that_is_restarted_does_not_end_a_wait(amazon, warehouse_url, monkeypatch):
-    report_id = SellingPartnerHook().create_report("GET_AFN_INVENTORY_DATA")
+def test_a_restart_of_the_warehouse_does_not_end_a_wait(amazon, warehouse_url, monkeypatch):
+    report_id = SellingPartnerHook().create_report(AFN)
     refused = [psycopg.OperationalError("restarting"), psycopg.errors.AdminShutdown(), psycopg.errors.CrashShutdown()]
     real = Warehouse.connect
 
@@ -40,92 +41,92 @@ def test_a_warehouse_that_is_restarted_does_not_end_a_wait(amazon, warehouse_url
         return real(warehouse)
 
     monkeypatch.setattr(Warehouse, "connect", connect)
-    assert waits(report_id)["state"]["processingStatus"] == "DONE"
+    assert wait_for(report_id)["state"]["processingStatus"] == "DONE"
     assert not refused
 
 
-def test_a_wrong_statement_does_end_it(amazon, warehouse_url, monkeypatch):
+def test_an_sql_error_ends_a_wait(amazon, warehouse_url, monkeypatch):
     def connect(warehouse):
         raise psycopg.errors.UndefinedTable
 
     monkeypatch.setattr(Warehouse, "connect", connect)
     with pytest.raises(psycopg.ProgrammingError):
-        waits("1")
+        wait_for("1")
 
 
-def test_no_address_is_logged_even_at_debug(amazon, warehouse_url, caplog):
+def test_no_url_is_logged_even_at_debug(amazon, warehouse_url, caplog):
     caplog.set_level(logging.DEBUG)
     hook = SellingPartnerHook()
-    report_id = hook.create_report("GET_AFN_INVENTORY_DATA")
-    document_id = waits(report_id)["state"]["reportDocumentId"]
+    report_id = hook.create_report(AFN)
+    document_id = wait_for(report_id)["state"]["reportDocumentId"]
     assert b"".join(hook.download_report(document_id).chunks)
     assert not any(secret in caplog.text for secret in ("X-Amz", "?", report_id, document_id)), caplog.text
 
 
-def test_many_questions_are_under_way_at_once(amazon, warehouse_url, monkeypatch):
+def test_many_polls_run_at_once(amazon, warehouse_url, monkeypatch):
     all_there = Barrier(25)  # asyncio's own threads would be fewer on any machine of less than 21 cores
 
-    def ask(hook, report_id):
+    def get_report(hook, report_id):
         all_there.wait(30)
         return Report.model_validate({"reportId": report_id, "processingStatus": "DONE"})
 
     async def together():
-        return await asyncio.gather(*(anext(waiting(str(n)).run()) for n in range(all_there.parties)))
+        return await asyncio.gather(*(anext(trigger_for(str(n)).run()) for n in range(all_there.parties)))
 
-    monkeypatch.setattr(SellingPartnerHook, "get_report", ask)
+    monkeypatch.setattr(SellingPartnerHook, "get_report", get_report)
     events = asyncio.run(together())
     assert {event.payload["state"]["processingStatus"] for event in events} == {"DONE"}
 
 
-def test_waits_that_begin_together_ask_at_different_moments(amazon, warehouse_url, monkeypatch):
-    pauses, asked = {}, set()
+def test_waits_that_begin_together_poll_at_different_moments(amazon, warehouse_url, monkeypatch):
+    pauses, polled = {}, set()
 
     async def sleep(seconds):
         pauses.setdefault(asyncio.current_task(), []).append(seconds)
 
-    def ask(hook, report_id):
-        again = report_id in asked
-        asked.add(report_id)
+    def get_report(hook, report_id):
+        again = report_id in polled
+        polled.add(report_id)
         status = "DONE" if again else "IN_PROGRESS"
         return Report.model_validate({"reportId": report_id, "processingStatus": status})
 
     async def together():
         return await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
 
-    triggers = [waiting(str(n)) for n in range(100)]
+    triggers = [trigger_for(str(n)) for n in range(100)]
     for trigger in triggers:
         trigger.patience, trigger.since = 7200, trigger.since - 600
     loops = SimpleNamespace(sleep=sleep, get_running_loop=asyncio.get_running_loop)
     monkeypatch.setattr("fba_operators.amazon.trigger.asyncio", loops)
-    monkeypatch.setattr(SellingPartnerHook, "get_report", ask)
+    monkeypatch.setattr(SellingPartnerHook, "get_report", get_report)
     asyncio.run(together())
-    first, later = [told[0] for told in pauses.values()], [pause for told in pauses.values() for pause in told[1:]]
+    first, later = [each[0] for each in pauses.values()], [pause for each in pauses.values() for pause in each[1:]]
     assert len(first) == 100
-    assert min(first) < 6  # not so once in five thousand million times
+    assert min(first) < 6  # fails by chance once in five thousand million times
     assert 24 < max(first) < MAX_POLL_INTERVAL
     assert set(later) == {MAX_POLL_INTERVAL}
 
 
-def test_a_wait_tells_airflow_no_token_and_little_else(amazon, warehouse_url, monkeypatch):
-    told = []
+def test_a_wait_sends_airflow_no_token_and_few_messages(amazon, warehouse_url, monkeypatch):
+    messages = []
 
     class Supervisor:
         def send(self, message):
-            told.append(message)
+            messages.append(message)
 
         async def asend(self, message):
-            told.append(message)
+            messages.append(message)
 
-    report_id = SellingPartnerHook().create_report("GET_AFN_INVENTORY_DATA")
+    report_id = SellingPartnerHook().create_report(AFN)
     amazon.world.expire("tokens")
     with psycopg.connect(warehouse_url) as db:
         db.execute("DELETE FROM fba.lwa_token")
     before = set(amazon.world.tokens)
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
-    assert waits(report_id)["calls"]["token"] == 1
+    assert wait_for(report_id)["calls"]["token"] == 1
     (token,) = set(amazon.world.tokens) - before
-    assert len(told) <= 3  # while Airflow looks the connection up
-    assert not any(token in repr(message) for message in told)
+    assert len(messages) <= 3  # while Airflow looks the connection up
+    assert not any(token in repr(message) for message in messages)
     masker = _secrets_masker()
     assert masker.redact(token) == token
     SellingPartnerHook().access_token()  # in a worker it is masked

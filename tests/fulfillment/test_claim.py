@@ -17,10 +17,11 @@ from fba_operators.operators import (
 )
 from fba_operators.reports import AFN_INVENTORY, LISTINGS
 from tests.helpers import context, run
-from tests.sending import SELLER, SKIPPED, STORE, US
+from tests.sending import SKIPPED
+from tests.stores import SELLER, STORE, US
 
 
-def test_invalid_requests_say_everything_that_is_wrong_and_stop_nobody(shop):
+def test_invalid_requests_list_every_problem_and_block_no_other_request(shop):
     shop.add("FR-1")
     shop.add("FR-2", ship_to_name=None, ship_to_country="XX")
     shop.send()
@@ -30,7 +31,7 @@ def test_invalid_requests_say_everything_that_is_wrong_and_stop_nobody(shop):
     assert "ship_to_country" in reason
 
 
-def test_an_invalid_request_put_right_by_hand_is_sent(shop):
+def test_an_invalid_request_corrected_by_hand_is_sent(shop):
     shop.add("FR-1", ship_to_name=None)
     shop.send()
     shop.sql("UPDATE fba.fulfillment_request SET status = 'pending', ship_to_name = 'Right'")
@@ -59,7 +60,7 @@ def test_an_unknown_sku_waits_for_the_next_inventory_run_and_is_then_invalid(sho
         report(report_type, 60)
         report(report_type, 0, applied=False)
         report(report_type, 0, store="other_store")
-    report(LISTINGS.name, 0)  # the pool is as old as the older of its two reports
+    report(LISTINGS.name, 0)  # the age of the pool is that of the older report
     shop.send()
     assert shop.get("FR-1").status == "pending"
     report(AFN_INVENTORY.name, 0)
@@ -90,7 +91,7 @@ def test_a_request_cancelled_while_pending_is_not_sent(shop):
     shop.add("FR-1", cancel_requested_at=datetime.now(UTC))
     shop.send()
     assert (shop.get("FR-1").status, shop.get("FR-1").status_reason) == ("invalid", "cancelled before it was sent")
-    assert shop.called("cancelFulfillmentOrder") == 0
+    assert shop.calls_of("cancelFulfillmentOrder") == 0
 
 
 def test_a_number_used_by_another_store_of_the_seller_is_invalid(shop):
@@ -139,7 +140,7 @@ def test_by_schedule_one_feed_in_twenty_minutes(shop, fulfillment):
     assert shop.send("manual") == {"accepted": 1}
 
 
-def test_a_scheduled_run_that_is_a_little_early_waits_for_its_turn(shop, fulfillment):
+def test_a_scheduled_run_that_is_slightly_early_waits_for_its_slot(shop, fulfillment):
     fulfillment("send_automatically: true")
     shop.add("FR-1")
     shop.send("scheduled")
@@ -158,7 +159,7 @@ def test_a_scheduled_run_that_is_a_little_early_waits_for_its_turn(shop, fulfill
     assert shop.get("FR-2").status == "sending"
 
 
-def test_only_the_numbers_asked_for_are_sent(shop):
+def test_only_the_listed_numbers_are_sent(shop):
     for number in ("FR-1", "FR-2", "FR-3"):
         shop.add(number)
     shop.send(fulfillment_request_numbers=["FR-3"])
@@ -168,12 +169,12 @@ def test_only_the_numbers_asked_for_are_sent(shop):
 
 
 @pytest.mark.parametrize("numbers", ["FR-1", '{"a": 1}', [1], 5])
-def test_numbers_that_are_no_list_of_texts_are_refused(shop, numbers):
+def test_numbers_that_are_not_a_list_of_strings_are_refused(shop, numbers):
     with pytest.raises(ValueError, match="must be a list of FR numbers"):
         run(ClaimRequestsOperator(task_id="claim", fulfillment_request_numbers=numbers))
 
 
-def test_a_dry_run_calls_nobody_and_moves_only_to_invalid(shop):
+def test_a_dry_run_makes_no_call_and_only_marks_requests_invalid(shop):
     shop.add("FR-1")
     shop.add("FR-2", ship_to_name=None)
     ctx = shop.context()
@@ -187,7 +188,6 @@ def test_a_dry_run_calls_nobody_and_moves_only_to_invalid(shop):
 
 
 def test_a_full_feed_leaves_the_rest_pending(shop, monkeypatch):
-    monkeypatch.setattr("fba_operators.fulfillment.feed_xml.MAX_MESSAGES", 2)
     monkeypatch.setattr(claim.assemble_order_feed, "__kwdefaults__", {"max_messages": 2, "max_bytes": 10**6})
     monkeypatch.setattr(claim, "PAGE", 2)
     for number in range(5):
@@ -198,10 +198,10 @@ def test_a_full_feed_leaves_the_rest_pending(shop, monkeypatch):
     shop.send()
     shop.send()
     assert set(shop.statuses().values()) == {"accepted"}
-    assert set(shop.made().values()) == {1}
+    assert set(shop.orders_made().values()) == {1}
 
 
-def test_a_request_somebody_is_writing_is_left_for_the_next_run(shop, warehouse_url):
+def test_a_request_locked_by_a_writer_is_left_for_the_next_run(shop, warehouse_url):
     shop.add("FR-1")
     shop.add("FR-2")
     with psycopg.connect(warehouse_url) as other:
@@ -210,8 +210,8 @@ def test_a_request_somebody_is_writing_is_left_for_the_next_run(shop, warehouse_
     assert shop.statuses() == {"FR-1": "pending", "FR-2": "accepted"}
 
 
-def test_what_xml_cannot_say_is_invalid_and_stops_nobody(shop, monkeypatch):
-    """A request that passes the rules but not the schema: the rules may have a hole, the others must go out."""
+def test_what_xml_cannot_represent_is_invalid_and_blocks_no_other_request(shop, monkeypatch):
+    """A request that passes the rules but not the schema: the rules may have a gap, and the other requests must be sent."""
     monkeypatch.setattr(claim, "validate", lambda *arguments, **settings: Validation())
     shop.add("FR-1")
     shop.add("FR-2", ship_to_name="Secret " * 20)

@@ -1,4 +1,4 @@
-"""Exactly once: killed anywhere, with a network that fails, each good request becomes one order and ends accepted."""
+"""Exactly once: with kills at any point and network faults, each good request becomes one order and ends accepted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import DecisionNeededError, SellingPartnerError
 from fba_operators.fulfillment import settle
-from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.operators import fulfillment as feeds
-from tests.sending import GOOD, SELLER, Merchant
+from tests.sending import GOOD, foreign_feed
+from tests.stores import SELLER
 
-# Every point between two effects.
+# The steps before and after which the process is killed.
 POINTS = {
     "claim": (feeds, "claim_requests"),
     "createFeedDocument": (SellingPartnerHook, "create_feed_document"),
@@ -25,7 +25,7 @@ POINTS = {
     "createFeed": (SellingPartnerHook, "create_feed"),
     "feed id": (FeedLedger, "record_submitted"),
     "feed state": (FeedLedger, "record_state"),
-    "result read": (settle, "download_processing_report"),
+    "result download": (settle, "download_processing_report"),
     "results recorded": (FeedLedger, "record_verdicts"),
 }
 STATEMENTS = (
@@ -40,20 +40,20 @@ STATEMENTS = (
 )
 
 
-class Reaper:
-    """Kills the process at a chosen point, as often as it is told."""
+class ProcessKiller:
+    """Simulates a killed process at chosen points: each armed point raises SystemExit once."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.armed: dict[tuple[str, str], int] = {}
         self.kills = 0
         for point, (owner, name) in POINTS.items():
-            patch.setattr(owner, name, self._deadly(point, getattr(owner, name)))
+            patch.setattr(owner, name, self.killing(point, getattr(owner, name)))
         run = FeedLedger.run
 
         def statement(ledger, db, name, **values):
-            self.pass_by(name, "before")
+            self.reach(name, "before")
             rows = run(ledger, db, name, **values)
-            self.pass_by(name, "after")
+            self.reach(name, "after")
             return rows
 
         patch.setattr(FeedLedger, "run", statement)
@@ -61,46 +61,42 @@ class Reaper:
     def arm(self, point: str, when: str) -> None:
         self.armed[point, when] = 1
 
-    def pass_by(self, point: str, when: str) -> None:
+    def reach(self, point: str, when: str) -> None:
         if self.armed.pop((point, when), 0):
             self.kills += 1
             raise SystemExit(f"killed {when} {point}")
 
-    def _deadly(self, point, real):
-        def wrapper(*arguments, **named):
-            self.pass_by(point, "before")
-            result = real(*arguments, **named)
-            self.pass_by(point, "after")
+    def killing(self, point, real):
+        def wrapper(*arguments, **keywords):
+            self.reach(point, "before")
+            result = real(*arguments, **keywords)
+            self.reach(point, "after")
             return result
 
         return wrapper
 
 
 @pytest.fixture
-def shop(warehouse_url, amazon, monkeypatch):
-    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.0)
-    monkeypatch.setattr("fba_operators.amazon.trigger.MIN_POLL_INTERVAL", 0.005)
-    amazon.world.set_clock(processing_seconds=0.01)
-    with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
-        merchant.stock("NOT-AT-AMAZON", 5)
-        yield merchant
+def shop(shop):
+    shop.stock("NOT-AT-AMAZON", 5)
+    return shop
 
 
 @pytest.fixture
-def reaper(shop, monkeypatch):
-    return Reaper(monkeypatch)
+def killer(shop, monkeypatch):
+    return ProcessKiller(monkeypatch)
 
 
-def is_over(shop):
+def is_settled(shop):
     return set(shop.statuses().values()) <= {"accepted", "rejected", "invalid"} and all(
         done for _, done in shop.feeds()
     )
 
 
 def decide(shop):
-    """A person looks at Amazon for what is unknown although no feed is open, and decides."""
+    """Decide, as a person would by looking at Amazon, about unknown requests without an open feed."""
     if all(done for _, done in shop.feeds()):
-        made = shop.made()
+        made = shop.orders_made()
         for number, status in shop.statuses().items():
             if status == "unknown":
                 decided = "accepted" if made.get(number) else "pending"
@@ -108,9 +104,9 @@ def decide(shop):
 
 
 def finish(shop):
-    """Let later runs come until nothing is open."""
+    """Run again until nothing is open."""
     for _ in range(60):
-        if is_over(shop):
+        if is_settled(shop):
             return
         with suppress(DecisionNeededError, SystemExit):
             shop.send(attempts=4)
@@ -122,12 +118,12 @@ def finish(shop):
 def check(shop, good, bad):
     assert {number: shop.statuses()[number] for number in good} == dict.fromkeys(good, "accepted")
     assert {number: shop.statuses()[number] for number in bad} == dict.fromkeys(bad, "rejected")
-    made = shop.made()
+    made = shop.orders_made()
     assert {number: made.get(number) for number in good} == dict.fromkeys(good, 1)
     assert {number: made.get(number) for number in bad} == dict.fromkeys(bad, 0)
 
 
-def order_some(shop):
+def add_requests(shop):
     good = [shop.add("FR-1"), shop.add("FR-2", [(GOOD, 2), (GOOD, 3)])]
     return good, [shop.add("FR-3", [("NOT-AT-AMAZON", 1)])]
 
@@ -139,12 +135,12 @@ def order_some(shop):
         *((name, when, when == "after") for name in STATEMENTS for when in ("before", "after")),
     ],
 )
-def test_killed_at_one_point(shop, reaper, point, when, retried):
-    good, bad = order_some(shop)
-    reaper.arm(point, when)
+def test_killed_at_one_point(shop, killer, point, when, retried):
+    good, bad = add_requests(shop)
+    killer.arm(point, when)
     with suppress(SystemExit):
         shop.send(attempts=2 if retried else 1)
-    assert reaper.kills == 1
+    assert killer.kills == 1
     finish(shop)
     check(shop, good, bad)
 
@@ -153,33 +149,33 @@ def test_killed_at_one_point(shop, reaper, point, when, retried):
 @pytest.mark.parametrize(
     "point", ["listAllFulfillmentOrders", "resolve_unknown", "record_absent", "record_not_arrived", "close_if_settled"]
 )
-def test_killed_while_a_lost_answer_is_looked_up(shop, reaper, monkeypatch, point, when):
-    good, bad = order_some(shop)
+def test_killed_while_a_lost_answer_is_looked_up(shop, killer, monkeypatch, point, when):
+    good, bad = add_requests(shop)
     owner, name = (FeedLedger, point)
     if point == "listAllFulfillmentOrders":
         owner, name = SellingPartnerHook, "list_all_fulfillment_orders"
-    monkeypatch.setattr(owner, name, reaper._deadly(point, getattr(owner, name)))
+    monkeypatch.setattr(owner, name, killer.killing(point, getattr(owner, name)))
     shop.amazon.world.add_fault("createFeed", "reset_after")
     shop.send()
     shop.pass_time(31)
-    reaper.arm(point, when)
+    killer.arm(point, when)
     for _ in range(3):
         with suppress(SystemExit):
             shop.send()
         shop.pass_time(11)
-    assert reaper.kills == 1
+    assert killer.kills == 1
     finish(shop)
     check(shop, good, bad)
 
 
-def test_killed_at_every_point_in_turn_within_one_run(shop, reaper):
-    good, bad = order_some(shop)
+def test_killed_at_every_point_in_turn_within_one_run(shop, killer):
+    good, bad = add_requests(shop)
     for point in POINTS:
         for when in ("before", "after"):
-            reaper.arm(point, when)
+            killer.arm(point, when)
     shop.send(attempts=25)
     finish(shop)
-    assert reaper.armed == {}
+    assert killer.armed == {}
     check(shop, good, bad)
 
 
@@ -205,13 +201,13 @@ FAULTS = [
 REFUSED = {"status": 400, "body": {"errors": [{"code": "InvalidInput", "message": "Invalid Request Parameters"}]}}
 
 
-def stir(shop, reaper, dice):
-    """Prepare what goes wrong in the next run."""
+def script_faults(shop, killer, dice):
+    """Script random faults and kills for the next run."""
     if dice.random() < 0.1:
-        armed, reaper.armed = reaper.armed, {}
+        armed, killer.armed = killer.armed, {}
         with suppress(SellingPartnerError):
             foreign_feed()
-        reaper.armed = armed
+        killer.armed = armed
     for _ in range(dice.choice([0, 1, 1, 2, 3])):
         operation, kind = dice.choice(FAULTS)
         how = REFUSED if kind == "status" else {}
@@ -219,23 +215,15 @@ def stir(shop, reaper, dice):
             operation, kind, times=dice.choice([1, 1, 2, 6]), skip=dice.choice([0, 0, 1]), **how
         )
     for _ in range(dice.choice([0, 0, 1, 2])):
-        reaper.arm(dice.choice([*POINTS, *STATEMENTS]), dice.choice(["before", "after"]))
+        killer.arm(dice.choice([*POINTS, *STATEMENTS]), dice.choice(["before", "after"]))
     shop.amazon.world.set_order_listing(page_size=dice.choice([1, 3, 50]), delay=dice.choice([0, 0, 300, 3600]))
-
-
-def foreign_feed():
-    """Another program of the same seller submits a feed of the same type."""
-    hook = SellingPartnerHook()
-    document_id, url = hook.create_feed_document(CONTENT_TYPE)
-    hook.upload_feed_document(url, b"<x/>", CONTENT_TYPE)
-    hook.create_feed(FEED_TYPE, document_id)
 
 
 RUNS, SEEDS = 54, (1, 2, 3, 4)  # 216 runs
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_many_runs_with_everything_going_wrong(shop, reaper, seed):
+def test_many_runs_with_random_faults_and_kills(shop, killer, seed):
     dice = random.Random(seed)
     good, bad = [], []
     for number in range(RUNS):
@@ -243,11 +231,11 @@ def test_many_runs_with_everything_going_wrong(shop, reaper, seed):
         good += [shop.add(f"FR-{number}-{part}", [(GOOD, dice.randint(1, 3))]) for part in parts]
         if dice.random() < 0.15:
             bad.append(shop.add(f"BAD-{number}", [("NOT-AT-AMAZON", 1)]))
-        stir(shop, reaper, dice)
+        script_faults(shop, killer, dice)
         with suppress(SellingPartnerError, SystemExit):
             shop.send(attempts=dice.choice([1, 2, 4]))
         decide(shop)
-        made = shop.made()
+        made = shop.orders_made()
         assert all(times <= 1 for times in made.values())
         statuses = shop.statuses()
         assert all(made.get(name) == 1 for name, status in statuses.items() if status == "accepted")
@@ -256,8 +244,8 @@ def test_many_runs_with_everything_going_wrong(shop, reaper, seed):
         if dice.random() < 0.3:
             shop.amazon.world.clear_faults()
     shop.amazon.world.clear_faults()
-    reaper.armed.clear()
+    killer.armed.clear()
     finish(shop)
     check(shop, good, bad)
-    assert reaper.kills > 5
+    assert killer.kills > 5
     assert shop.amazon.world.orders(SELLER).keys() == {*good, *bad}

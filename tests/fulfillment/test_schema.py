@@ -1,4 +1,4 @@
-"""What the database itself enforces about requests, whoever writes to it."""
+"""The constraints that the database enforces on requests, for every writer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def add(db, number="FR-1", status="pending"):
 
 
 @pytest.mark.parametrize("before", STATUSES)
-def test_only_the_transitions_of_the_contract_are_possible(db, before):
+def test_only_the_documented_transitions_are_possible(db, before):
     for number, after in enumerate(STATUSES):
         add(db, f"FR-{number}", before)
         change = lambda number=number, after=after: db.execute(  # noqa: E731
@@ -94,7 +94,7 @@ def test_content_is_frozen_while_amazon_has_it(db, status, change):
 
 
 @pytest.mark.parametrize("status", FROZEN)
-def test_what_is_not_content_can_be_written_at_any_time(db, status):
+def test_other_columns_can_be_written_at_any_time(db, status):
     add(db, status=status)
     db.execute("UPDATE fba.fulfillment_request SET cancel_requested_at = now(), status_reason = 'x', seller_id = 'S'")
 
@@ -108,7 +108,7 @@ def test_the_error_does_not_repeat_the_address(db):
 
 
 @pytest.mark.parametrize("status", FROZEN)
-def test_retention_may_empty_an_address_that_is_no_longer_needed(db, status):
+def test_retention_may_delete_an_address_that_is_no_longer_needed(db, status):
     add(db, status=status)
     empty = lambda: db.execute("UPDATE fba.fulfillment_request SET ship_to_name = NULL")  # noqa: E731
     if status == "sending":
@@ -149,7 +149,7 @@ def test_times_and_reasons_follow_the_status(db):
 
 
 def test_an_item_written_while_the_request_is_claimed_waits_and_is_refused(db, warehouse_url):
-    """The claim reads the lines it freezes; a line must not slip in behind it."""
+    """The claim reads the lines it freezes; no line may be added after that."""
     add(db)
     refused = []
 
@@ -210,10 +210,10 @@ def test_an_error_of_the_warehouse_does_not_quote_the_row(warehouse, warehouse_u
             db.execute(query, (name,))
     assert name not in "".join(traceback.format_exception(refused.value))
     with psycopg.connect(warehouse_url) as db, pytest.raises(psycopg.errors.CheckViolation, match=name):
-        db.execute(query, (name,))  # as psycopg by itself would
+        db.execute(query, (name,))  # psycopg's own error quotes it
 
 
-def test_what_is_committed_outlives_a_crash_whatever_the_server_does_by_default(warehouse, warehouse_url):
+def test_commits_are_durable_whatever_the_servers_default(warehouse, warehouse_url):
     name = psycopg.conninfo.conninfo_to_dict(warehouse_url)["dbname"]
     with psycopg.connect(warehouse_url) as db:
         db.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())

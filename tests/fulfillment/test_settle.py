@@ -1,4 +1,4 @@
-"""Requests of which Amazon did not say what became of them: found, sent again, cancelled, or left to a person."""
+"""Requests whose feed has no answer from Amazon: looked up, sent again, cancelled, or left to a person."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import pytest
 from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import DecisionNeededError, UnavailableError
-from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.operators import (
     RecordFeedOperator,
     WaitForFeedOperator,
 )
 from fba_operators.warehouse.database import Warehouse
-from tests.sending import GOOD, SELLER, SKIPPED, STORE, US, look_up, other_seller, submit, uploaded
+from tests.helpers import place_order
+from tests.sending import GOOD, SKIPPED, foreign_feed, look_up_unknown, other_seller, submit, uploaded
+from tests.stores import CANADA, SELLER, STORE
 
 
-def lost(shop, *numbers, arrived=True):
-    """Submit, and get no answer."""
+def lose_answer(shop, *numbers, arrived=True):
+    """Submit a feed and lose the answer of createFeed."""
     shop.amazon.world.add_fault("createFeed", "reset_after" if arrived else "reset_before")
     for number in numbers or ("FR-1",):
         shop.add(number)
@@ -29,34 +30,34 @@ def lost(shop, *numbers, arrived=True):
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "500", "503", "error_after"])
-def test_a_lost_answer_is_never_answered_by_submitting_again(shop, fault):
+def test_a_lost_answer_never_leads_to_a_second_submission(shop, fault):
     shop.amazon.world.add_fault("createFeed", fault)
     shop.add("FR-1")
     for _ in range(3):
         assert shop.send(attempts=3) is SKIPPED
     assert shop.get("FR-1").status == "unknown"
-    assert shop.called("createFeed") == 1
+    assert shop.calls_of("createFeed") == 1
     assert shop.sql("SELECT status FROM fba.feed") == [("LOST",)]
     assert "unknown" in shop.summary()
 
 
 def test_an_order_that_arrived_is_found_half_an_hour_later(shop):
-    lost(shop, "FR-1", "FR-2")
+    lose_answer(shop, "FR-1", "FR-2")
     shop.send()
-    assert shop.called("getFeeds") == 0
+    assert shop.calls_of("getFeeds") == 0
     shop.pass_time(29)
     shop.send()
-    assert shop.called("listAllFulfillmentOrders") == 0
+    assert shop.calls_of("listAllFulfillmentOrders") == 0
     shop.pass_time(2)
     shop.send()
     assert shop.statuses() == {"FR-1": "accepted", "FR-2": "accepted"}
     assert shop.get("FR-1").amazon_order_status in ("Received", "Planning")
     assert shop.feeds() == [("LOST", True)]
-    assert shop.made() == {"FR-1": 1, "FR-2": 1}
+    assert shop.orders_made() == {"FR-1": 1, "FR-2": 1}
 
 
 def test_an_order_that_did_not_arrive_is_sent_again_after_two_lists(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     shop.pass_time(31)
     shop.send()
     assert shop.get("FR-1").status == "unknown"
@@ -65,31 +66,31 @@ def test_an_order_that_did_not_arrive_is_sent_again_after_two_lists(shop):
     assert shop.get("FR-1").status == "unknown"
     shop.pass_time(2)
     assert shop.send() == {"accepted": 1}
-    assert (shop.get("FR-1").attempts, shop.made()) == (1, {"FR-1": 1})
+    assert (shop.get("FR-1").attempts, shop.orders_made()) == (1, {"FR-1": 1})
     assert shop.feeds() == [("LOST", True), ("DONE", True)]
 
 
 def test_nothing_is_concluded_while_a_feed_is_unfinished(shop):
-    """Ours may be that feed: it is in Amazon's queue, and its answer was lost."""
+    """The unfinished feed may be ours, with its answer lost."""
     shop.amazon.world.set_clock(processing_seconds=10**6)
-    lost(shop)
+    lose_answer(shop)
     for _ in range(4):
         shop.pass_time(31)
         shop.send()
         assert shop.get("FR-1").status == "unknown"
         assert shop.get("FR-1").absent_since is None
     assert "still being processed" in shop.summary()
-    assert shop.called("listAllFulfillmentOrders") == 0
+    assert shop.calls_of("listAllFulfillmentOrders") == 0
     shop.amazon.world.advance(10**6)
     shop.send()
     assert shop.get("FR-1").status == "unknown"
-    look_up(shop)
+    look_up_unknown(shop)
     assert shop.get("FR-1").status == "accepted"
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
-def test_an_unfinished_feed_seen_between_two_lists_starts_the_count_anew(shop):
-    lost(shop, arrived=False)
+def test_an_unfinished_feed_between_two_lists_restarts_the_search(shop):
+    lose_answer(shop, arrived=False)
     shop.pass_time(31)
     shop.send()
     assert shop.get("FR-1").absent_since is not None
@@ -100,17 +101,9 @@ def test_an_unfinished_feed_seen_between_two_lists_starts_the_count_anew(shop):
     assert shop.get("FR-1").absent_since is None
 
 
-def foreign_feed(content=b"<x/>"):
-    """Another program of the same seller submits a feed of the same type."""
-    hook = SellingPartnerHook()
-    document_id, url = hook.create_feed_document("text/xml; charset=UTF-8")
-    hook.upload_feed_document(url, content, "text/xml; charset=UTF-8")
-    return hook.create_feed(FEED_TYPE, document_id)
-
-
-def test_another_systems_feed_is_never_taken_for_ours(shop):
-    """Beside our lost feed there is one of another system, with an order of another number; ours never arrived."""
-    lost(shop, arrived=False)
+def test_a_feed_of_another_system_is_never_mistaken_for_ours(shop):
+    """Our feed never arrived; Amazon has one of another system, with an order of another number."""
+    lose_answer(shop, arrived=False)
     other = foreign_feed()
     shop.pass_time(31)
     shop.send()
@@ -119,68 +112,35 @@ def test_another_systems_feed_is_never_taken_for_ours(shop):
     shop.send(until="settle")
     shop.pass_time(11)
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
     assert other not in [row[0] for row in shop.sql("SELECT feed_id FROM fba.feed")]
 
 
 @pytest.mark.parametrize("theirs", [[(GOOD, 2)], [("AFN-PLAIN", 1)], [(GOOD, 1), ("AFN-PLAIN", 1)]])
 def test_an_order_of_our_number_with_other_goods_is_not_ours(shop, theirs):
-    lost(shop, arrived=False)
-    place(shop, "FR-1", theirs)
+    lose_answer(shop, arrived=False)
+    place_order(shop.amazon, "FR-1", theirs)
     shop.pass_time(31)
     shop.send()
     row = shop.get("FR-1")
     assert (row.status, row.status_reason) == ("invalid", "FR number already used at Amazon for another order")
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 def test_an_order_of_our_number_in_another_marketplace_is_not_ours(shop):
-    lost(shop, arrived=False)
-    shop.amazon.world.put_item(SELLER, "A2EUQ1WTGCTBG2", GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
-    place(shop, "FR-1", [(GOOD, 1)], marketplace="A2EUQ1WTGCTBG2")
+    lose_answer(shop, arrived=False)
+    shop.amazon.world.put_item(SELLER, CANADA, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
+    place_order(shop.amazon, "FR-1", [(GOOD, 1)], marketplace=CANADA)
     shop.pass_time(31)
     shop.send()
     assert shop.get("FR-1").status == "invalid"
 
 
-def place(shop, number, items, *, marketplace=US):
-    """Another program of the seller makes an order by the REST API."""
-    import requests
-
-    hook = SellingPartnerHook()
-    answer = requests.post(
-        f"{shop.amazon.url}/fba/outbound/2020-07-01/fulfillmentOrders",
-        headers={"x-amz-access-token": hook.access_token(), "User-Agent": "other/1.0 (Language=Python)"},
-        json={
-            "marketplaceId": marketplace,
-            "sellerFulfillmentOrderId": number,
-            "displayableOrderId": number,
-            "displayableOrderDate": "2026-11-01T00:00:00Z",
-            "displayableOrderComment": "Thanks",
-            "shippingSpeedCategory": "Standard",
-            "destinationAddress": {
-                "name": "N",
-                "addressLine1": "1 Street",
-                "city": "Seattle",
-                "stateOrRegion": "WA",
-                "postalCode": "98101",
-                "countryCode": "US",
-            },
-            "items": [
-                {"sellerSku": sku, "sellerFulfillmentOrderItemId": str(line), "quantity": quantity}
-                for line, (sku, quantity) in enumerate(items, start=1)
-            ],
-        },
-        timeout=10,
-    )
-    assert answer.status_code == 200, answer.text
-
-
 @pytest.mark.parametrize(
     ("status", "ends"), [("Cancelled", "cancelled"), ("Invalid", "rejected"), ("Unfulfillable", "rejected")]
 )
-def test_an_order_found_ended_ends_so_here(shop, status, ends):
-    lost(shop)
+def test_an_order_found_in_a_final_status_gets_that_status(shop, status, ends):
+    lose_answer(shop)
     shop.amazon.world.advance(60)
     shop.amazon.world.set_order_status(SELLER, "FR-1", status)
     shop.pass_time(31)
@@ -190,16 +150,16 @@ def test_an_order_found_ended_ends_so_here(shop, status, ends):
 
 def test_lists_of_many_pages_are_read_to_the_end(shop):
     shop.amazon.world.set_order_listing(page_size=1)
-    lost(shop, "FR-1", "FR-2", "FR-3")
+    lose_answer(shop, "FR-1", "FR-2", "FR-3")
     shop.pass_time(31)
     shop.send()
     assert set(shop.statuses().values()) == {"accepted"}
 
 
-def test_a_list_that_breaks_off_proves_nothing(shop):
-    lost(shop, "FR-1", arrived=False)
-    place(shop, "OTHER-1", [(GOOD, 1)])
-    place(shop, "OTHER-2", [(GOOD, 1)])
+def test_an_incomplete_list_is_no_evidence(shop):
+    lose_answer(shop, "FR-1", arrived=False)
+    place_order(shop.amazon, "OTHER-1", [(GOOD, 1)])
+    place_order(shop.amazon, "OTHER-2", [(GOOD, 1)])
     shop.amazon.world.set_order_listing(page_size=1)
     shop.amazon.world.add_fault("listAllFulfillmentOrders", "503", skip=1, times=5)
     shop.pass_time(31)
@@ -208,41 +168,41 @@ def test_a_list_that_breaks_off_proves_nothing(shop):
     assert shop.get("FR-1").absent_since is None
 
 
-def test_an_order_that_the_lists_do_not_have_yet_is_not_sent_twice(shop):
-    """Amazon's list is late by a day; the order itself can be shown."""
+def test_an_order_missing_from_the_lists_is_not_sent_twice(shop):
+    """Amazon's list is late by a day; getFulfillmentOrder has the order."""
     shop.amazon.world.set_order_listing(delay=86400)
-    lost(shop)
-    look_up(shop)
+    lose_answer(shop)
+    look_up_unknown(shop)
     assert shop.get("FR-1").status == "accepted"
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
-def test_a_rejection_because_it_arrived_before_all_is_no_rejection(shop):
-    """Sent again after two lists without it, then Amazon says the number exists: so it had arrived."""
-    lost(shop, arrived=False)
-    look_up(shop)
+def test_a_duplicate_rejected_because_the_order_exists_is_accepted(shop):
+    """Sent again after two lists without it; then Amazon rejects the number as used: the first one had arrived."""
+    lose_answer(shop, arrived=False)
+    look_up_unknown(shop)
     assert shop.get("FR-1").status == "pending"
-    place(shop, "FR-1", [(GOOD, 1)])
+    place_order(shop.amazon, "FR-1", [(GOOD, 1)])
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
-def test_a_rejection_of_something_sent_before_stays_one_where_amazon_has_no_order(shop):
+def test_a_rejection_of_a_resent_request_stands_if_amazon_has_no_order(shop):
     shop.stock("NOT-AT-AMAZON", 1)
     shop.amazon.world.add_fault("createFeed", "reset_before")
     shop.add("FR-1", [("NOT-AT-AMAZON", 1)])
     shop.send()
-    look_up(shop)
+    look_up_unknown(shop)
     assert shop.send() == {"rejected": 1}
 
 
-def test_after_three_attempts_a_person_decides_and_the_others_go_on(shop):
+def test_after_three_attempts_a_person_decides_and_other_requests_are_sent(shop):
     for _ in range(2):
         shop.amazon.world.add_fault("createFeed", "reset_before")
         if not shop.statuses():
             shop.add("FR-1")
         assert shop.send() is SKIPPED
-        look_up(shop)
+        look_up_unknown(shop)
         assert shop.get("FR-1").status == "pending"
     shop.amazon.world.add_fault("createFeed", "reset_before")
     shop.send()
@@ -258,22 +218,22 @@ def test_after_three_attempts_a_person_decides_and_the_others_go_on(shop):
     assert shop.send() == {"accepted": 1}
     shop.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = 'FR-1'")
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1, "FR-2": 1}
+    assert shop.orders_made() == {"FR-1": 1, "FR-2": 1}
 
 
-def test_many_absent_orders_are_found_out_bit_by_bit_within_amazons_quota(shop):
-    """Amazon shows 30 orders at once: what was found out before the quota ends is not asked again."""
+def test_many_absent_orders_are_looked_up_in_steps_within_amazons_quota(shop):
+    """Amazon's quota allows 30 orders at once: those looked up before it is exhausted are not looked up again."""
     numbers = [f"FR-{number:02}" for number in range(70)]
-    lost(shop, *numbers, arrived=False)
-    look_up(shop)
+    lose_answer(shop, *numbers, arrived=False)
+    look_up_unknown(shop)
     assert set(shop.statuses().values()) == {"pending"}
-    assert shop.called("getFulfillmentOrder") < 75
+    assert shop.calls_of("getFulfillmentOrder") < 75
     assert {shop.get(number).attempts for number in numbers} == {1}
     assert shop.send() == {"accepted": 70}
 
 
-def test_a_late_answer_of_create_feed_is_still_written_down(shop, monkeypatch):
-    """The lock is gone and another run has given the feed up, while createFeed was on its way."""
+def test_a_late_answer_of_create_feed_is_still_recorded(shop, monkeypatch):
+    """The lock is gone and another run has marked the feed as lost, while createFeed was in flight."""
     claim_id = uploaded(shop)
     real = SellingPartnerHook.create_feed
 
@@ -291,18 +251,18 @@ def test_a_late_answer_of_create_feed_is_still_written_down(shop, monkeypatch):
     assert shop.feeds() == [("DONE", True)]
 
 
-# Amazon fails after something was found out
+# Amazon fails after a result was recorded
 
 
 def cancel_that_fails(shop, times):
-    """Want an order cancelled, which Amazon does not answer for a while."""
+    """Request a cancellation that Amazon does not answer for a while."""
     shop.add("FR-0", (), status="accepted", cancel_requested_at=datetime.now(UTC))
     shop.amazon.world.add_fault("cancelFulfillmentOrder", "503", times=times)
 
 
-def test_what_was_found_out_is_counted_though_amazon_fails_after_it(shop):
-    lost(shop, arrived=False)
-    place(shop, "FR-1", [(GOOD, 9)])
+def test_results_are_recorded_although_amazon_fails_afterwards(shop):
+    lose_answer(shop, arrived=False)
+    place_order(shop.amazon, "FR-1", [(GOOD, 9)])
     shop.pass_time(31)
     cancel_that_fails(shop, times=5)
     shop.send(attempts=2, until="settle")
@@ -310,9 +270,9 @@ def test_what_was_found_out_is_counted_though_amazon_fails_after_it(shop):
     assert shop.sql("SELECT attention ->> 'invalid' FROM fba.run ORDER BY started_at DESC LIMIT 1") == [("1",)]
 
 
-def test_a_person_is_asked_though_amazon_fails_after_the_feed_is_settled(shop):
-    """And in every run until the request is decided about, while other requests go out."""
-    lost(shop, arrived=False)
+def test_a_decision_is_requested_although_amazon_fails_after_the_feed_is_settled(shop):
+    """And in every run until the request is decided, while other requests are sent."""
+    lose_answer(shop, arrived=False)
     shop.sql("UPDATE fba.fulfillment_request SET attempts = 2")
     shop.pass_time(31)
     shop.send(until="settle")
@@ -324,11 +284,11 @@ def test_a_person_is_asked_though_amazon_fails_after_the_feed_is_settled(shop):
     shop.amazon.world.clear_faults()
     stuck = "SELECT attention ->> 'stuck' FROM fba.run ORDER BY started_at DESC LIMIT 1"
     for number in ("FR-2", "FR-3"):
-        shop.quota()
+        shop.fill_quotas()
         shop.add(number)
         assert shop.send() == {"accepted": 1}
         assert shop.sql(stuck) == [("1",)]
-        # A refusal takes the place of the reason, and the request is stuck all the same.
+        # A refused cancellation overwrites the reason, and the request is still stuck.
         shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now() WHERE fr_number = 'FR-1'")
     assert "not cancelled" in shop.get("FR-1").status_reason
     shop.sql("UPDATE fba.fulfillment_request SET status = 'rejected' WHERE fr_number = 'FR-1'")
@@ -339,30 +299,30 @@ def test_a_person_is_asked_though_amazon_fails_after_the_feed_is_settled(shop):
 # The connection becomes another seller's
 
 
-def test_an_order_is_never_looked_for_at_another_seller(shop):
-    """There it would be absent, and be sent again: one customer, two parcels."""
-    lost(shop)
+def test_an_order_is_never_searched_at_another_seller(shop):
+    """It would be absent there and sent again: two parcels for one customer."""
+    lose_answer(shop)
     with other_seller(shop):
         for _ in range(3):
             shop.pass_time(31)
             with pytest.raises(DecisionNeededError, match=f"another seller.*{SELLER}.*FR-1"):
                 shop.send(until="settle")
     assert (shop.get("FR-1").status, shop.get("FR-1").absent_since) == ("unknown", None)
-    assert shop.called("listAllFulfillmentOrders") == 0
+    assert shop.calls_of("listAllFulfillmentOrders") == 0
     shop.send(until="settle")
     assert shop.get("FR-1").status == "accepted"
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_requests_of_a_seller_who_is_gone_can_be_set_by_hand(shop, answered):
-    submit(shop, uploaded(shop)) if answered else lost(shop)
+def test_requests_of_a_former_seller_can_be_set_by_hand(shop, answered):
+    submit(shop, uploaded(shop)) if answered else lose_answer(shop)
     shop.sql("UPDATE fba.fulfillment_request SET status = 'accepted'")
     with other_seller(shop):
         shop.send(until="settle")
     assert [settled for _, settled in shop.feeds()] == [True]
     assert shop.get("FR-1").status == "accepted"
-    assert shop.called("getFeed") == 0
+    assert shop.calls_of("getFeed") == 0
 
 
 def test_another_sellers_order_of_the_same_number_is_not_cancelled(shop):
@@ -371,7 +331,7 @@ def test_another_sellers_order_of_the_same_number_is_not_cancelled(shop):
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
     with other_seller(shop):
         shop.send(until="settle")
-    assert shop.called("cancelFulfillmentOrder") == 0
+    assert shop.calls_of("cancelFulfillmentOrder") == 0
     assert "another seller" in shop.get("FR-1").status_reason
     shop.send(until="settle")
     assert shop.get("FR-1").status == "cancelled"
@@ -388,10 +348,10 @@ def test_an_accepted_order_is_cancelled(shop):
     assert (shop.get("FR-1").status, shop.get("FR-1").amazon_order_status) == ("cancelled", "Cancelled")
     assert shop.amazon.world.orders(SELLER)["FR-1"]["status"] == "Cancelled"
     shop.send()
-    assert shop.called("cancelFulfillmentOrder") == 1
+    assert shop.calls_of("cancelFulfillmentOrder") == 1
 
 
-def test_an_order_that_cannot_be_cancelled_any_more_keeps_its_status_and_says_why(shop):
+def test_an_order_that_can_no_longer_be_cancelled_keeps_its_status_and_has_a_reason(shop):
     shop.add("FR-1")
     shop.send()
     shop.amazon.world.advance(2 * 3600)
@@ -399,16 +359,16 @@ def test_an_order_that_cannot_be_cancelled_any_more_keeps_its_status_and_says_wh
     shop.send()
     assert shop.get("FR-1").status == "accepted"
     assert "not cancelled: " in shop.get("FR-1").status_reason
-    assert shop.called("cancelFulfillmentOrder") == 1
+    assert shop.calls_of("cancelFulfillmentOrder") == 1
     shop.send()
-    assert shop.called("cancelFulfillmentOrder") == 2
+    assert shop.calls_of("cancelFulfillmentOrder") == 2
     shop.pass_time(4 * 24 * 60)
     shop.send()
-    assert shop.called("cancelFulfillmentOrder") == 2
+    assert shop.calls_of("cancelFulfillmentOrder") == 2
 
 
 def test_an_unknown_order_can_be_cancelled(shop):
-    lost(shop)
+    lose_answer(shop)
     shop.amazon.world.advance(60)
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
     shop.send()
@@ -418,11 +378,11 @@ def test_an_unknown_order_can_be_cancelled(shop):
 
 
 def test_another_programs_order_of_an_unknown_requests_number_is_not_cancelled(shop):
-    lost(shop, arrived=False)
-    place(shop, "FR-1", [(GOOD, 9)])
+    lose_answer(shop, arrived=False)
+    place_order(shop.amazon, "FR-1", [(GOOD, 9)])
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
     shop.send(until="settle")
-    assert shop.called("cancelFulfillmentOrder") == 0
+    assert shop.calls_of("cancelFulfillmentOrder") == 0
     assert shop.get("FR-1").status == "invalid"
     assert shop.amazon.world.orders(SELLER)["FR-1"]["status"] != "Cancelled"
     shop.send(until="settle")
@@ -430,20 +390,19 @@ def test_another_programs_order_of_an_unknown_requests_number_is_not_cancelled(s
 
 
 def test_an_unknown_order_that_never_arrived_is_not_sent_after_it_was_cancelled(shop):
-    lost(shop, arrived=False)
+    lose_answer(shop, arrived=False)
     shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
-    look_up(shop)
+    look_up_unknown(shop)
     shop.send()
     assert (shop.get("FR-1").status, shop.get("FR-1").status_reason) == ("invalid", "cancelled before it was sent")
-    assert shop.made() == {}
+    assert shop.orders_made() == {}
 
 
 def test_stores_of_one_seller_do_not_wait_for_each_other(shop, fulfillment, monkeypatch):
     fulfillment("send_automatically: true", stores=(STORE, "amazon_ca"))
-    canada = "A2EUQ1WTGCTBG2"
-    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_CA", store_connection(shop.amazon.url, marketplace_id=canada))
-    shop.amazon.world.put_item(SELLER, canada, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
-    lost(shop)
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_CA", store_connection(shop.amazon.url, marketplace_id=CANADA))
+    shop.amazon.world.put_item(SELLER, CANADA, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 9)])
+    lose_answer(shop)
     shop.sql(
         "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
         " VALUES ('amazon_ca', %s, 1, 0, 1, 'afn_report')",
@@ -451,4 +410,4 @@ def test_stores_of_one_seller_do_not_wait_for_each_other(shop, fulfillment, monk
     )
     shop.add("CA-1", store="amazon_ca", ship_to_state="ON", ship_to_country="CA")
     assert shop.send(store="amazon_ca") == {"accepted": 1}
-    assert shop.amazon.world.orders(SELLER)["CA-1"]["marketplace_id"] == canada
+    assert shop.amazon.world.orders(SELLER)["CA-1"]["marketplace_id"] == CANADA

@@ -1,49 +1,19 @@
-"""Fulfillment requests: what makes one invalid, what makes it wait, and until when."""
+"""What makes a request invalid, what makes it wait for stock data, and what is only a warning."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fba_operators.fulfillment.release import due, is_open, next_opening
-from fba_operators.fulfillment.request import FulfillmentRequest, RequestItem, iso_country
+from fba_operators.fulfillment.request import FulfillmentRequest, RequestItem
 from fba_operators.fulfillment.validation import problems, validate
-from fba_operators.settings.models import BusinessHours, Fulfillment
+from tests.fulfillment.examples import CREATED, DEFAULT, GOOD, store
 
-CREATED = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
-GOOD = FulfillmentRequest(
-    store="amazon_us",
-    fr_number="WEB-100045",
-    created_at=CREATED,
-    items=(RequestItem(1, "SKU-RED-M", 2, Decimal("10.00")), RequestItem(2, "SKU-BLUE-L", 1, Decimal("5.50"))),
-    shipping_method="Standard",
-    ship_to_name="Jane Example",
-    ship_to_address_1="100 Example Street",
-    ship_to_address_2="Apt 4",
-    ship_to_city="Seattle",
-    ship_to_state="WA",
-    ship_to_postal_code="98101",
-    ship_to_country="US",
-    ship_to_email="jane@example.com",
-    ship_to_phone="206 555 0100",
-    order_comment="Thanks!",
-)
-DEFAULT = Fulfillment()
 STOCK = {"SKU-RED-M": 5, "SKU-BLUE-L": 1}
-
-
-def store(**keys) -> Fulfillment:
-    return Fulfillment.model_validate(keys)
-
-
-def hours(timezone="America/New_York", start="09:00", end="17:00", **keys) -> BusinessHours:
-    return BusinessHours.model_validate({"timezone": timezone, "from": start, "to": end, **keys})
 
 
 def items(*quantities: int) -> tuple[RequestItem, ...]:
@@ -59,7 +29,7 @@ def test_a_good_request_has_no_problems():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"fr_number": "WEB 1"}, "fr_number: allowed are 1 to 40"),
         ({"fr_number": "WEB+1"}, "fr_number: allowed"),
@@ -106,9 +76,9 @@ def test_a_good_request_has_no_problems():
         ({"items": (RequestItem(1, "A\tB", 1),)}, "line 1: the SKU has control characters"),
     ],
 )
-def test_one_problem_gives_one_reason_that_says_what_is_allowed(change, said):
+def test_one_problem_gives_one_reason_that_says_what_is_allowed(change, message):
     [reason] = problems(replace(GOOD, **change), DEFAULT)
-    assert said in reason
+    assert message in reason
 
 
 @pytest.mark.parametrize(
@@ -133,7 +103,7 @@ def test_one_problem_gives_one_reason_that_says_what_is_allowed(change, said):
         {"ship_to_country": "PR", "ship_to_state": None},
     ],
 )
-def test_what_amazon_allows_is_allowed(change):
+def test_everything_amazon_allows_is_allowed(change):
     assert problems(replace(GOOD, **change), DEFAULT) == []
 
 
@@ -196,7 +166,7 @@ def test_what_only_looks_like_a_po_box_is_not_refused(line):
         ("jané@example.com", False),
     ],
 )
-def test_the_email_counts_only_where_the_customer_is_notified(email, good):
+def test_the_email_is_checked_only_where_the_customer_is_notified(email, good):
     request = replace(GOOD, ship_to_email=email)
     assert problems(request, DEFAULT) == []
     reasons = problems(request, store(notify_customer=True))
@@ -204,14 +174,7 @@ def test_the_email_counts_only_where_the_customer_is_notified(email, good):
 
 
 @pytest.mark.parametrize(
-    ("code", "iso"), [("UK", "GB"), ("gb", "GB"), (" us ", "US"), ("EU", None), ("", None), (None, None)]
-)
-def test_countries_become_iso(code, iso):
-    assert iso_country(code) == iso
-
-
-@pytest.mark.parametrize(
-    ("rules", "said"),
+    ("rules", "message"),
     [
         ({"minimum_units": 3}, None),
         ({"minimum_units": 4}, "it has 3 units, and the store's rules.minimum_units is 4"),
@@ -223,18 +186,18 @@ def test_countries_become_iso(code, iso):
         ({"exclude_skus": ["SKU-RED-M", "OTHER"]}, "SKU SKU-RED-M: named in the store's rules.exclude_skus"),
     ],
 )
-def test_rules_of_the_store(rules, said):
+def test_rules_of_the_store(rules, message):
     reasons = problems(GOOD, store(rules=rules))
-    assert len(reasons) == (said is not None)
-    assert said is None or said in reasons[0]
+    assert len(reasons) == (message is not None)
+    assert message is None or message in reasons[0]
 
 
-def test_minimum_value_counts_only_where_every_line_has_a_price():
+def test_minimum_value_applies_only_where_every_line_has_a_price():
     request = replace(GOOD, items=(*GOOD.items, RequestItem(3, "SKU-RED-M", 1, None)))
     assert problems(request, store(rules={"minimum_value": 1000})) == []
 
 
-def test_ship_to_countries_knows_uk_as_gb():
+def test_ship_to_countries_accepts_uk_for_gb():
     request = replace(GOOD, ship_to_country="UK", ship_to_state=None)
     assert problems(request, store(rules={"ship_to_countries": ["UK"]})) == []
 
@@ -242,7 +205,7 @@ def test_ship_to_countries_knows_uk_as_gb():
 # --- what the stock says
 
 
-def test_a_request_of_known_skus_is_fit():
+def test_a_request_of_known_skus_is_valid():
     found = validate(GOOD, DEFAULT, stock=STOCK, inventory_as_of=None)
     assert (found.reasons, found.waiting, found.warnings) == ((), None, ())
 
@@ -277,168 +240,6 @@ def test_a_request_without_items_waits_whatever_else_is_wrong():
     found = validate(replace(GOOD, items=(), ship_to_name=None), DEFAULT, stock={}, inventory_as_of=CREATED)
     assert found.reasons == ()
     assert str(found.waiting) == "no items yet"
-
-
-# --- when it is sent
-
-NY, BERLIN = ZoneInfo("America/New_York"), ZoneInfo("Europe/Berlin")
-AUTO = {"send_automatically": True}
-
-
-def test_what_is_not_sent_automatically_waits_for_a_run_by_hand():
-    waiting = due(GOOD, DEFAULT, CREATED, manual=False)
-    assert "triggered by hand" in waiting.reason
-    assert waiting.until is None
-    assert due(GOOD, DEFAULT, CREATED, manual=True) is None
-    assert due(GOOD, store(**AUTO), CREATED, manual=False) is None
-
-
-def test_a_clock_that_is_behind_the_database_does_not_hold_anything_back():
-    assert due(GOOD, store(**AUTO), CREATED - timedelta(seconds=2), manual=False) is None
-
-
-def test_hold_counts_hours_from_creation():
-    held = store(**AUTO, hold_hours=1.5)
-    end = CREATED + timedelta(minutes=90)
-    waiting = due(GOOD, held, end - timedelta(seconds=1), manual=False)
-    assert str(waiting) == "on hold for 1.5 h after it was created; until 2026-11-20 11:00 UTC"
-    assert waiting.until == end
-    assert due(GOOD, held, end, manual=False) is None
-    assert due(GOOD, held, CREATED, manual=False, ignore_hold=True) is None
-    assert due(GOOD, held, CREATED, manual=True) == due(GOOD, held, CREATED, manual=False)
-
-
-@pytest.mark.parametrize(
-    ("zone", "created", "ends"),
-    [
-        (NY, datetime(2026, 3, 7, 12), datetime(2026, 3, 8, 13)),  # the night is an hour shorter
-        (NY, datetime(2026, 10, 31, 12), datetime(2026, 11, 1, 11)),
-        (BERLIN, datetime(2026, 3, 28, 12), datetime(2026, 3, 29, 13)),
-        (BERLIN, datetime(2026, 10, 24, 12), datetime(2026, 10, 25, 11)),
-    ],
-)
-def test_a_hold_of_24_hours_is_24_hours_over_a_change_of_the_clocks(zone, created, ends):
-    request = replace(GOOD, created_at=created.replace(tzinfo=zone))
-    waiting = due(request, store(**AUTO, hold_hours=24), created.replace(tzinfo=zone), manual=False)
-    assert waiting.until == ends.replace(tzinfo=zone)
-    assert waiting.until - request.created_at.astimezone(UTC) == timedelta(hours=24)
-
-
-@pytest.mark.parametrize(
-    ("zone", "now", "opens"),
-    [
-        # both sides of both changes of the clocks: 09:00 on the wall is another hour in UTC each time
-        (NY, "2026-03-06 22:00", "2026-03-09 13:00"),
-        (NY, "2026-03-07 14:00", "2026-03-09 13:00"),
-        (NY, "2026-10-30 21:00", "2026-11-02 14:00"),
-        (NY, "2026-11-01 05:30", "2026-11-02 14:00"),
-        (BERLIN, "2026-03-27 16:00", "2026-03-30 07:00"),
-        (BERLIN, "2026-10-23 15:00", "2026-10-26 08:00"),
-        (BERLIN, "2026-10-25 00:30", "2026-10-26 08:00"),
-        # across midnight, in the store's day and not in UTC's
-        (NY, "2026-11-24 03:00", "2026-11-24 14:00"),
-        (BERLIN, "2026-11-23 23:30", "2026-11-24 08:00"),
-        # Christmas Eve evening; 25 December is a holiday and a Friday
-        (NY, "2026-12-24 22:30", "2026-12-28 14:00"),
-        (BERLIN, "2026-12-25 10:00", "2026-12-28 08:00"),
-    ],
-)
-def test_business_hours_are_those_of_the_clock_on_the_wall(zone, now, opens):
-    now, opens = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, opens))
-    rules = store(**AUTO, business_hours=hours(zone.key, holidays=["2026-12-25"]))
-    waiting = due(GOOD, rules, now, manual=False)
-    assert waiting.until == opens
-    assert waiting.reason == f"outside business hours (mon, tue, wed, thu, fri 09:00-17:00 {zone.key})"
-    assert opens.astimezone(zone).strftime("%H:%M") == "09:00"
-    assert due(GOOD, rules, opens, manual=False) is None
-    assert due(GOOD, rules, now, manual=False, ignore_business_hours=True) is None
-
-
-@pytest.mark.parametrize(
-    ("at", "is_it"),
-    [
-        ("2026-11-23 13:59:59", False),
-        ("2026-11-23 14:00:00", True),
-        ("2026-11-23 21:59:59", True),
-        ("2026-11-23 22:00:00", False),
-        ("2026-11-22 15:00:00", False),
-        ("2026-11-26 15:00:00", False),
-    ],
-)
-def test_open_from_the_first_minute_to_before_the_last(at, is_it):
-    calendar = hours(holidays=["2026-11-26"])
-    assert is_open(calendar, datetime.fromisoformat(at).replace(tzinfo=UTC)) is is_it
-
-
-@pytest.mark.parametrize(
-    ("zone", "start", "end", "now", "opens"),
-    [
-        # 02:30 does not exist that night: the store opens when the clock jumps to 03:00
-        ("America/New_York", "02:30", "04:00", "2026-03-08 06:00", "2026-03-08 07:00"),
-        ("Europe/Berlin", "02:30", "04:00", "2026-03-29 00:00", "2026-03-29 01:00"),
-        # 01:00-01:59 (02:00-02:59) comes twice, and so do the business hours in it
-        ("America/New_York", "01:15", "01:45", "2026-11-01 05:45", "2026-11-01 06:15"),
-        ("Europe/Berlin", "02:15", "02:45", "2026-10-25 00:45", "2026-10-25 01:15"),
-        ("America/New_York", "00:30", "01:30", "2026-11-01 05:30", "2026-11-01 06:00"),
-        # a whole day, to midnight
-        ("Europe/Berlin", "00:00", "24:00", "2026-10-25 22:59", "2026-10-25 22:59"),
-        ("Europe/Berlin", "00:00", "24:00", "2026-10-25 23:00", "2026-10-31 23:00"),
-    ],
-)
-def test_hours_inside_a_change_of_the_clocks(zone, start, end, now, opens):
-    calendar = hours(zone, start, end, days=["sun"])
-    now, opens = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, opens))
-    assert next_opening(calendar, now) == opens
-
-
-def test_a_hold_that_ends_at_night_waits_for_the_morning_and_says_both():
-    both = store(**AUTO, hold_hours=12, business_hours=hours("UTC", holidays=["2026-11-23"]))
-    waiting = due(GOOD, both, CREATED, manual=False)
-    assert waiting.until == datetime(2026, 11, 24, 9, tzinfo=UTC)  # Friday 21:30 is over, Monday a holiday
-    assert waiting.reason == (
-        "on hold for 12 h after it was created and outside business hours (mon, tue, wed, thu, fri 09:00-17:00 UTC)"
-    )
-    assert due(GOOD, both, CREATED, manual=False, ignore_hold=True) is None
-    held = due(GOOD, both, CREATED, manual=False, ignore_business_hours=True)
-    assert held.until == CREATED + timedelta(hours=12)
-
-
-def test_business_hours_that_never_come_have_no_end_to_wait_for():
-    days = [(datetime(2026, 1, 1) + timedelta(days=n)).date() for n in range(5 * 366)]
-    never = store(**AUTO, business_hours=hours(holidays=days))
-    waiting = due(GOOD, never, CREATED, manual=False)
-    assert "outside business hours" in waiting.reason
-    assert waiting.until is None
-
-
-WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-clock = st.times().map("{:%H:%M}".format)
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    zone=st.sampled_from(
-        ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "America/Havana", "Asia/Kolkata"]
-    ),
-    window=st.tuples(clock, clock | st.just("24:00")).filter(lambda pair: pair[0] < pair[1]),
-    days=st.lists(st.sampled_from(WEEKDAYS), min_size=1, unique=True),
-    change=st.sampled_from(["2026-03-08", "2026-03-29", "2026-04-05", "2026-10-04", "2026-10-25", "2026-11-01"]),
-    away=st.timedeltas(min_value=timedelta(days=-3), max_value=timedelta(days=2)),
-    hold=st.integers(0, 48),
-)
-def test_until_is_the_first_moment_at_which_it_is_due(*, zone, window, days, change, away, hold):
-    now = datetime.fromisoformat(change).replace(tzinfo=UTC) + away
-    rules = store(**AUTO, hold_hours=hold, business_hours=hours(zone, *window, days=days))
-    request = replace(GOOD, created_at=now - timedelta(hours=12))
-    waiting = due(request, rules, now, manual=False)
-    if waiting is None:
-        return
-    assert waiting.until > now
-    assert due(request, rules, waiting.until, manual=False) is None
-    for sample in range(1, 16):
-        between = now + (waiting.until - now) * sample / 16
-        assert due(request, rules, between, manual=False).until == waiting.until
-    assert due(request, rules, waiting.until - timedelta(microseconds=1), manual=False) is not None
 
 
 text = st.text(max_size=70) | st.none()

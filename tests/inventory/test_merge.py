@@ -1,4 +1,4 @@
-"""The merge: each rule of DESIGN §2.5 by itself, and all of them against a naive oracle."""
+"""The merge: each rule by itself, and all of them against a simple reference implementation."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def written(result: MergeResult) -> dict[str, tuple[int, int, int, str]]:
 # --- each rule -------------------------------------------------------------------------------------------------------
 
 
-def test_sellable_afn_rows_are_summed_and_go_before_the_listing():
+def test_sellable_afn_rows_are_summed_and_take_precedence_over_the_listing():
     result = merge([("A", 99, "AMAZON_NA")], [("A", 3, "SELLABLE"), ("A", 50, "UNSELLABLE"), ("A", 4, "SELLABLE")])
     assert written(result) == {"A": (7, 0, 7, "afn_report")}
 
@@ -88,14 +88,14 @@ def test_without_afn_row_the_fba_listing_counts_unless_blank():
     }
 
 
-def test_merchant_fulfilled_has_no_fba_and_is_not_asked_about():
+def test_merchant_fulfilled_skus_have_no_fba_quantity_and_are_not_queried():
     listings = [("A", 5, "DEFAULT"), ("B", BLANK, "DEFAULT")]
     assert written(merge(listings)) == {"A": (0, 5, 0, "listings_report"), "B": (0, 0, 0, "listings_report")}
     assert written(merge(listings, include_fbm_quantity=True))["A"] == (0, 5, 5, "listings_report")
     assert missing_skus(stock(*listings), stock(), pool_of(), fetch_missing_inventory=True) == []
 
 
-def test_fbm_quantity_stands_beside_afn_rows():
+def test_the_fbm_quantity_is_added_to_afn_rows():
     result = merge([("A", 5, "DEFAULT")], [("A", 7, "SELLABLE")], include_fbm_quantity=True)
     assert written(result) == {"A": (7, 5, 12, "afn_report")}
 
@@ -106,7 +106,7 @@ def test_one_sku_sold_both_ways_has_both_quantities():
     assert result.frame.loc[0, ["fulfillment_channel", "listing_line"]].tolist() == ["AMAZON_NA", 3]
 
 
-def test_several_rows_of_one_kind_equal_counts_once_different_smallest():
+def test_of_several_rows_of_one_kind_the_smallest_quantity_counts():
     result = merge(
         [
             *(("A", 5, "DEFAULT"), ("A", 5, "DEFAULT"), ("B", 5, "DEFAULT"), ("B", 2, "DEFAULT")),
@@ -122,10 +122,10 @@ def test_several_rows_of_one_kind_equal_counts_once_different_smallest():
     assert result.conflicts == {"fba": 1, "fbm": 1}
 
 
-def test_the_api_decides_what_no_report_says():
+def test_the_api_supplies_quantities_that_no_report_has():
     listings, pool = [("A", BLANK, "AMAZON_NA"), ("B", BLANK, "AMAZON_NA")], [("C", 4, 0, 4, "fba_api", "AMAZON_NA")]
-    asked = missing_skus(stock(*listings), stock(), pool_of(*pool), fetch_missing_inventory=True)
-    assert asked == ["C", "A", "B"]  # most units first
+    queried = missing_skus(stock(*listings), stock(), pool_of(*pool), fetch_missing_inventory=True)
+    assert queried == ["C", "A", "B"]  # most units first
     answers = InventoryAnswers({"A": 11}, frozenset({"B"}), frozenset({"C"}))
     result = merge(listings, (), pool, fetch_missing_inventory=True, answers=answers)
     assert written(result) == {"A": (11, 0, 11, "fba_api"), "B": (0, 0, 0, "default_zero")}
@@ -144,13 +144,13 @@ def test_answers_about_other_skus_change_nothing():
     assert written(result) == {"A": (1, 0, 1, "listings_report")}
 
 
-def test_an_unsaid_sku_that_is_new_is_not_added():
+def test_a_new_sku_without_a_quantity_is_not_added():
     answers = InventoryAnswers(not_given=frozenset({"A"}))
     result = merge([("A", BLANK, "AMAZON_NA")], fetch_missing_inventory=True, answers=answers)
     assert (written(result), result.kept[NOT_GIVEN], result.not_added[NOT_GIVEN]) == ({}, [], ["A"])
 
 
-def test_a_pool_sku_in_no_report_is_asked_about_unless_last_known_as_merchant_fulfilled():
+def test_a_pool_sku_in_no_report_is_queried_unless_last_known_as_merchant_fulfilled():
     pool = [
         ("F", 4, 0, 4, "afn_report", "AMAZON_NA"),
         ("M", 0, 3, 3, "listings_report", "DEFAULT"),
@@ -177,7 +177,7 @@ def test_afn_skus_without_listing():
     assert (result.left_out_skus, result.left_out_units) == (["NEW"], 6)
 
 
-def test_a_sku_with_a_rejected_row_keeps_its_last_values():
+def test_a_sku_with_a_rejected_row_keeps_its_last_quantities():
     pool = [("A", 4, 1, 5, "fba_api", "AMAZON_NA")]
     result = merge(
         [("A", 0, "DEFAULT"), ("B", 3, "DEFAULT")], [("A", 0, "SELLABLE")], pool, rejected_skus={"A", "B", "C"}
@@ -196,7 +196,7 @@ def test_an_unreadable_rejected_row_keeps_everything_from_default_zero():
     assert (result.kept[UNREADABLE], result.not_added[UNREADABLE]) == (["A", "M"], ["B"])
 
 
-def test_an_unreadable_row_may_be_the_one_that_held_the_stock():
+def test_a_sku_that_an_unreadable_row_may_belong_to_keeps_its_stock():
     pool = [("A", 4, 0, 4, "afn_report", "AMAZON_NA"), ("B", 1, 5, 6, "afn_report", "AMAZON_NA")]
     afn = [("A", 2, "UNSELLABLE"), ("B", 1, "SELLABLE")]
     result = merge((), afn, pool, unreadable_rejected=True, include_fbm_quantity=True)
@@ -208,7 +208,7 @@ def test_an_unreadable_row_may_be_the_one_that_held_the_stock():
     }
 
 
-def test_an_unreadable_row_may_be_the_amazon_stock_of_what_is_also_sold_by_the_merchant():
+def test_a_merchants_sku_whose_fba_stock_may_be_in_an_unreadable_row_keeps_its_stock():
     pool = [("BOTH", 50, 3, 50, "afn_report", "DEFAULT"), ("MINE", 0, 3, 0, "listings_report", "DEFAULT")]
     listings = [("BOTH", 3, "DEFAULT"), ("MINE", 2, "DEFAULT")]
     result = merge(listings, (), pool, unreadable_rejected=True)
@@ -217,7 +217,7 @@ def test_an_unreadable_row_may_be_the_amazon_stock_of_what_is_also_sold_by_the_m
     assert written(merge(listings, (), pool))["BOTH"] == (0, 3, 0, "listings_report")
 
 
-def test_a_replay_keeps_what_the_api_said():
+def test_a_replay_keeps_quantities_of_the_api():
     listings = [("A", BLANK, "AMAZON_NA"), ("B", BLANK, "AMAZON_NA")]
     pool = [
         ("A", 8, 0, 8, "fba_api", "AMAZON_NA"),
@@ -229,7 +229,7 @@ def test_a_replay_keeps_what_the_api_said():
         assert written(result) == {"A": (8, 0, 8, "fba_api"), "B": (0, 0, 0, "default_zero"), "C": (5, 0, 5, "fba_api")}
 
 
-def test_skus_are_told_apart_exactly():
+def test_skus_are_compared_exactly():
     skus = ["NA", "nan", "null", "None", "", "a", "A", " a", "a ", "1", "01", "1.0", "é", "e\u0301"]
     pool = [(sku, 0, 0, 0, "default_zero", None) for sku in skus]
     result = merge([(sku, 1, "DEFAULT") for sku in skus], [(sku, n, "SELLABLE") for n, sku in enumerate(skus)], pool)
@@ -248,7 +248,7 @@ def test_lines_channels_and_flags_of_the_frame():
     assert frame["in_afn"].to_dict() == {"A": False, "B": False, "C": True}
 
 
-def test_nothing_at_all():
+def test_empty_input():
     result = merge()
     assert (len(result.frame), result.in_stock, result.zeroed) == (0, 0, [])
 
@@ -295,7 +295,7 @@ def test_the_guard_against_zeroed_stock(in_stock, zeroed, share, refused):
     assert too_many_zeroed(in_stock=in_stock, zeroed=zeroed, max_share=share) is refused
 
 
-# --- against an oracle -----------------------------------------------------------------------------------------------
+# --- against a reference implementation ------------------------------------------------------------------------------
 
 
 @dataclass
@@ -326,67 +326,67 @@ def cases(draw) -> Case:
     pool = draw(st.lists(pool_row, max_size=6, unique_by=lambda row: row[0]))
     rejected = draw(st.sets(SKUS, max_size=2))
     fetch = draw(st.booleans())
-    quantities, absent, unsaid = {}, set(), set()
-    asked = missing_skus(
+    quantities, absent, not_given = {}, set(), set()
+    queried = missing_skus(
         stock(*listings), stock(*afn), pool_of(*pool), rejected_skus=rejected, fetch_missing_inventory=fetch
     )
-    for sku in asked:
-        match draw(st.sampled_from(["answer", "absent", "unsaid"])):
-            case "answer":
+    for sku in queried:
+        match draw(st.sampled_from(["quantity", "absent", "not given"])):
+            case "quantity":
                 quantities[sku] = draw(QUANTITY)
             case "absent":
                 absent.add(sku)
             case _:
-                unsaid.add(sku)
+                not_given.add(sku)
     return Case(
         *(listings, afn, pool, rejected, draw(st.booleans())),
-        InventoryAnswers(quantities, frozenset(absent), frozenset(unsaid)),
+        InventoryAnswers(quantities, frozenset(absent), frozenset(not_given)),
         *(draw(st.booleans()), draw(st.booleans()), fetch, draw(st.booleans())),
     )
 
 
-def oracle(case: Case, sku: str):
-    """One SKU, by the letter of the rules: ("write", …), ("kept", why), ("new", why) or ("left out", units)."""
+def expected_result(case: Case, sku: str):
+    """The result for one SKU, straight from the rules: ("write", …), ("kept", why), ("new", why) or ("left out", units)."""
     last = next((row for row in case.pool if row[0] == sku), None)
     listed = [row for row in case.listings if row[0] == sku]
     afn = [row for row in case.afn if row[0] == sku]
-    fba_said = [quantity for _, quantity, kind in listed if kind != "DEFAULT" and quantity != BLANK]
-    fbm_said = [quantity for _, quantity, kind in listed if kind == "DEFAULT" and quantity != BLANK]
+    fba_listed = [quantity for _, quantity, kind in listed if kind != "DEFAULT" and quantity != BLANK]
+    fbm_listed = [quantity for _, quantity, kind in listed if kind == "DEFAULT" and quantity != BLANK]
     if listed:
         merchant_fulfilled = all(kind == "DEFAULT" for _, _, kind in listed)
     else:
         merchant_fulfilled = last is not None and last[5] == "DEFAULT"
 
-    def as_it_is(why: str):
+    def unchanged(why: str):
         return ("kept" if last else "new", why)
 
     if sku in case.rejected:
-        return as_it_is(REJECTED)
+        return unchanged(REJECTED)
     if afn:
         if not listed and not last and not case.import_deleted:
             return ("left out", sum(quantity for _, quantity, kind in afn if kind == "SELLABLE"))
         fba, source = sum(quantity for _, quantity, kind in afn if kind == "SELLABLE"), "afn_report"
-    elif fba_said:
-        fba, source = min(fba_said), "listings_report"
+    elif fba_listed:
+        fba, source = min(fba_listed), "listings_report"
     elif listed and merchant_fulfilled:
         fba, source = 0, "listings_report"
     elif case.replay and last and last[4] == "fba_api":
         fba, source = last[1], "fba_api"
     elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.not_given:
-        return as_it_is(NOT_GIVEN)
+        return unchanged(NOT_GIVEN)
     elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.quantities:
         fba, source = case.answers.quantities[sku], "fba_api"
     elif case.unreadable:
-        return as_it_is(UNREADABLE)
+        return unchanged(UNREADABLE)
     else:
         fba, source = 0, "default_zero"
     sellable = [row for row in afn if row[2] == "SELLABLE"]
-    said = {"afn_report": sellable, "listings_report": fba_said}
-    unsaid_fba = source in said and not said[source]
-    unsaid_fbm = all(kind != "DEFAULT" for _, _, kind in listed)
-    if case.unreadable and last and ((unsaid_fba and last[1] > 0) or (unsaid_fbm and last[2] > 0)):
-        return as_it_is(UNREADABLE)
-    fbm = min(fbm_said, default=0)
+    rows_of = {"afn_report": sellable, "listings_report": fba_listed}
+    no_fba_row = source in rows_of and not rows_of[source]
+    no_fbm_row = all(kind != "DEFAULT" for _, _, kind in listed)
+    if case.unreadable and last and ((no_fba_row and last[1] > 0) or (no_fbm_row and last[2] > 0)):
+        return unchanged(UNREADABLE)
+    fbm = min(fbm_listed, default=0)
     return ("write", fba, fbm, fba + fbm if case.fbm else fba, source, bool(afn))
 
 
@@ -404,7 +404,7 @@ def test_the_merge_agrees_with_the_rules_sku_by_sku(case):
         import_deleted_skus=case.import_deleted,
     )
     skus = {row[0] for row in (*case.listings, *case.afn, *case.pool)} | case.rejected
-    expected = {sku: oracle(case, sku) for sku in skus}
+    expected = {sku: expected_result(case, sku) for sku in skus}
     found: dict[str, object] = {}
     for row in result.frame.itertuples(index=False):
         assert row.sku not in found
@@ -435,8 +435,8 @@ def test_the_merge_agrees_with_the_rules_sku_by_sku(case):
     assert result.in_stock == len(before)
     assert sorted(result.zeroed) == sorted(sku for sku in before if sku in writes and writes[sku][3] == 0)
     for kind, fbm in (("fba", False), ("fbm", True)):
-        said = {
+        listed = {
             sku: {q for s, q, k in case.listings if s == sku and q != BLANK and (k == "DEFAULT") is fbm}
             for sku in writes
         }
-        assert result.conflicts[kind] == sum(len(each) > 1 for each in said.values())
+        assert result.conflicts[kind] == sum(len(each) > 1 for each in listed.values())

@@ -1,4 +1,4 @@
-"""The merge as an operator: the pool equals the merchant's true stock, or stays as it was and says why."""
+"""The merge as an operator: the pool equals the merchant's true stock, or stays unchanged with a reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import threading
 from pathlib import Path
 
-import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from cryptography.fernet import Fernet
@@ -22,21 +21,15 @@ from fba_operators.operators import (
     SummariseRunOperator,
     WaitForReportOperator,
 )
+from tests import timing
 from tests.helpers import context, run
-
-SELLER, US = "A1SANDBOXSELLER", "ATVPDKIKX0DER"
-AFN, LISTINGS = "GET_AFN_INVENTORY_DATA", "GET_MERCHANT_LISTINGS_ALL_DATA"
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+from tests.stock import merge, pool, report
+from tests.stores import AFN, LISTINGS, SELLER, US
 
 
 @pytest.fixture
 def next_hour(amazon, sql):
-    """Let an hour pass, so that reports are made anew."""
+    """Let an hour pass, so that new reports are made."""
 
     def pass_time():
         sql("UPDATE fba.report SET requested_at = requested_at - interval '1 hour'")
@@ -46,44 +39,10 @@ def next_hour(amazon, sql):
     return pass_time
 
 
-@pytest.fixture
-def stores_file(tmp_path, monkeypatch):
-    def write(text):
-        path = tmp_path / "stores.yaml"
-        path.write_text(text)
-        monkeypatch.setenv("FBA_STORES_FILE", str(path))
-
-    return write
-
-
-def report(report_type, conn_id="amazon_us"):
-    asked = run(RequestReportOperator(task_id="request", report_type=report_type, conn_id=conn_id))
-    return run(WaitForReportOperator(task_id="wait", report_id=asked, conn_id=conn_id))
-
-
-def patient_report(report_type, next_hour):
-    """A report that is asked for again an hour later, should Amazon cancel it."""
-    asked = run(RequestReportOperator(task_id="request", report_type=report_type))
-    return run(WaitForReportOperator(task_id="wait", report_id=asked), on_wait=lambda moment: next_hour())
-
-
-def merge(listings=None, afn=None, conn_id="amazon_us", **arguments):
-    operator = MergeInventoryOperator(
-        task_id="merge",
-        conn_id=conn_id,
-        listings_report_id=listings or report(LISTINGS, conn_id),
-        afn_report_id=afn or report(AFN, conn_id),
-        **arguments,
-    )
-    return run(operator)
-
-
-def pool(sql, store="amazon_us"):
-    rows = sql(
-        "SELECT sku, fba_quantity, fbm_quantity, quantity, quantity_source FROM fba.global_inventory_pool WHERE store = %s",
-        store,
-    )
-    return {sku: {"fba": fba, "fbm": fbm, "quantity": q, "source": source} for sku, fba, fbm, q, source in rows}
+def report_after_cancellation(report_type, next_hour):
+    """Request a report and wait for it; if Amazon cancels it, it is requested again an hour later."""
+    report_id = run(RequestReportOperator(task_id="request", report_type=report_type))
+    return run(WaitForReportOperator(task_id="wait", report_id=report_id), on_wait=lambda moment: next_hour())
 
 
 def snapshot(sql):
@@ -97,20 +56,20 @@ def test_the_pool_is_the_merchants_true_stock(amazon, warehouse, sql, include_fb
     truth = amazon.world.truth(SELLER, US, include_fbm, fetch_missing)
     assert pool(sql) == truth
     assert counts["skus"] == counts["changed"] == len(truth)
-    assert {"afn_report", "listings_report"} < {told["source"] for told in truth.values()}
-    assert ("fba_api" in {told["source"] for told in truth.values()}) == fetch_missing
+    assert {"afn_report", "listings_report"} < {stock["source"] for stock in truth.values()}
+    assert ("fba_api" in {stock["source"] for stock in truth.values()}) == fetch_missing
 
 
-def test_switches_of_stores_yaml_apply_and_the_arguments_go_before(amazon, warehouse, sql, stores_file):
+def test_switches_of_stores_yaml_apply_and_arguments_override_them(amazon, warehouse, sql, stores_file):
     stores_file(
         "stores: {amazon_us: {inventory: {include_fbm_quantity: true, fetch_missing_inventory: true, import_deleted_skus: false}}}"
     )
     merge(include_fbm_quantity=None, fetch_missing_inventory=False)
-    told = pool(sql)
-    assert any(row["quantity"] > row["fba"] for row in told.values())
-    assert "fba_api" not in {row["source"] for row in told.values()}
+    rows = pool(sql)
+    assert any(row["quantity"] > row["fba"] for row in rows.values())
+    assert "fba_api" not in {row["source"] for row in rows.values()}
     listed = {sku for (sku,) in sql("SELECT seller_sku FROM fba.amazon_all_listings_report")}
-    assert set(told) <= listed
+    assert set(rows) <= listed
 
 
 def test_an_unchanged_rerun_touches_no_row_of_the_pool(amazon, warehouse, sql):
@@ -126,7 +85,7 @@ def test_an_unchanged_rerun_touches_no_row_of_the_pool(amazon, warehouse, sql):
 
 def test_only_what_changed_is_written(amazon, warehouse, sql, next_hour):
     merge()
-    sku = next(sku for sku, told in pool(sql).items() if told["source"] == "afn_report" and told["fba"] > 0)
+    sku = next(sku for sku, row in pool(sql).items() if row["source"] == "afn_report" and row["fba"] > 0)
     amazon.world.set_stock(SELLER, US, sku, fba=pool(sql)[sku]["fba"] + 7)
     next_hour()
     assert merge()["changed"] == 1
@@ -165,7 +124,7 @@ def test_a_replay_gives_the_same_pool_without_amazon(amazon, warehouse, sql, nex
     first = report(LISTINGS), report(AFN)
     merge(*first, fetch_missing_inventory=True)
     before = pool(sql)
-    sku = next(sku for sku, told in before.items() if told["source"] == "afn_report" and told["fba"] > 0)
+    sku = next(sku for sku, row in before.items() if row["source"] == "afn_report" and row["fba"] > 0)
     amazon.world.set_stock(SELLER, US, sku, fba=before[sku]["fba"] + 5)
     next_hour()
     merge(fetch_missing_inventory=True)
@@ -187,7 +146,7 @@ def test_stock_never_goes_back_in_time(amazon, warehouse, sql, next_hour):
     assert sql("SELECT outcome FROM fba.run").fetchone() == ("skipped",)
 
 
-def test_stock_that_vanishes_is_refused_unless_accepted(amazon, warehouse, sql, next_hour):
+def test_stock_that_drops_to_zero_is_refused_unless_accepted(amazon, warehouse, sql, next_hour):
     merge()
     before = snapshot(sql)
     amazon.world.shape_report(SELLER, US, AFN, mode="zero")
@@ -210,7 +169,7 @@ def test_an_empty_report_is_not_zero_stock(amazon, warehouse, sql, next_hour, mo
         next_hour()
     before = snapshot(sql)
     amazon.world.shape_report(SELLER, US, report_type, mode=mode)
-    ids = [patient_report(each, next_hour) for each in (LISTINGS, AFN)]
+    ids = [report_after_cancellation(each, next_hour) for each in (LISTINGS, AFN)]
     with pytest.raises(DecisionNeededError, match="nothing was written"):
         merge(*ids)
     assert snapshot(sql) == before
@@ -227,19 +186,19 @@ def test_an_empty_listings_report_can_be_accepted_and_changes_no_title(
     query = "SELECT sku, title, price, asin, fulfillment_channel, listing_status FROM fba.global_inventory_pool"
     before = {row[0]: row for row in sql(query)}
     amazon.world.shape_report(SELLER, US, LISTINGS, mode=mode)
-    merge(*[patient_report(each, next_hour) for each in (LISTINGS, AFN)], accept_zeroed_stock=True)
+    merge(*[report_after_cancellation(each, next_hour) for each in (LISTINGS, AFN)], accept_zeroed_stock=True)
     afn = {sku for (sku,) in sql("SELECT DISTINCT seller_sku FROM fba.amazon_afn_inventory_report")}
     assert {row[0]: row for row in sql(query)} == {sku: (sku, *[None] * 5) for sku in afn} | before
     truth = amazon.world.truth(SELLER, US, False, False)
-    told = pool(sql)
-    assert {sku: told[sku]["quantity"] for sku in afn} == {sku: truth[sku]["quantity"] for sku in afn}
-    assert {told[sku]["quantity"] for sku in told.keys() - afn} <= {0}
+    rows = pool(sql)
+    assert {sku: rows[sku]["quantity"] for sku in afn} == {sku: truth[sku]["quantity"] for sku in afn}
+    assert {rows[sku]["quantity"] for sku in rows.keys() - afn} <= {0}
 
 
-def test_a_merchant_who_has_nothing_yet_gets_an_empty_pool(amazon, warehouse, sql, next_hour):
+def test_a_merchant_without_listings_gets_an_empty_pool(amazon, warehouse, sql, next_hour):
     for report_type in (LISTINGS, AFN):
         amazon.world.shape_report(SELLER, US, report_type, mode="no_data")
-    assert merge(*[patient_report(each, next_hour) for each in (LISTINGS, AFN)])["skus"] == 0
+    assert merge(*[report_after_cancellation(each, next_hour) for each in (LISTINGS, AFN)])["skus"] == 0
     assert pool(sql) == {}
 
 
@@ -255,7 +214,7 @@ def test_a_merchant_without_amazon_stock_may_have_an_empty_afn_report(amazon, wa
     assert pool(sql) == {"only-mine": {"fba": 0, "fbm": 3, "quantity": 3, "source": "listings_report"}}
 
 
-def test_lines_that_cannot_be_read_are_kept_counted_and_hold_their_sku(amazon, warehouse, sql, stores_file):
+def test_unreadable_lines_are_stored_and_counted_and_their_sku_is_not_changed(amazon, warehouse, sql, stores_file):
     stores_file("stores: {amazon_us: {inventory: {max_rejected_share: 0.5}}}")
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
@@ -273,7 +232,7 @@ def test_lines_that_cannot_be_read_are_kept_counted_and_hold_their_sku(amazon, w
     assert decrypt(raw) == b"b\tmany\tDEFAULT"
 
 
-def test_too_many_unreadable_lines_fail_the_run_and_keep_the_evidence(amazon, warehouse, sql):
+def test_too_many_unreadable_lines_fail_the_run_and_are_stored(amazon, warehouse, sql):
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
     )
@@ -284,7 +243,7 @@ def test_too_many_unreadable_lines_fail_the_run_and_keep_the_evidence(amazon, wa
     assert snapshot(sql) == []
 
 
-def test_a_missing_column_names_the_header(amazon, warehouse, sql):
+def test_a_missing_column_is_reported_with_the_header(amazon, warehouse, sql):
     amazon.world.override_document(AFN, b"seller-sku\tcondition\tQuantity Available\na\tNew\t1\n")
     with pytest.raises(
         DecisionNeededError, match=r"lacks the column Warehouse-Condition-code.*seller-sku \| condition"
@@ -293,7 +252,7 @@ def test_a_missing_column_names_the_header(amazon, warehouse, sql):
     assert snapshot(sql) == []
 
 
-def test_a_cut_document_is_fetched_again(amazon, warehouse, sql):
+def test_a_truncated_document_is_downloaded_again(amazon, warehouse, sql):
     listings, afn = report(LISTINGS), report(AFN)
     amazon.world.add_fault("downloadDocument", "truncated_gzip")
     with pytest.raises(UnavailableError):
@@ -303,21 +262,21 @@ def test_a_cut_document_is_fetched_again(amazon, warehouse, sql):
     assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
 
 
-def test_an_expired_url_is_asked_for_again(amazon, warehouse, sql):
+def test_an_expired_url_is_requested_again(amazon, warehouse, sql):
     amazon.world.add_fault("downloadDocument", "expired_url")
     merge()
     assert pool(sql) == amazon.world.truth(SELLER, US, False, False)
     assert amazon.world.calls()["calls"]["getReportDocument"] == 3
 
 
-def test_death_after_the_first_transaction_needs_no_second_download(amazon, warehouse, sql, monkeypatch):
+def test_a_kill_after_the_first_transaction_needs_no_second_download(amazon, warehouse, sql, monkeypatch):
     listings, afn = report(LISTINGS), report(AFN)
 
-    def die(*_, **__):
+    def kill(*_, **__):
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fba_operators.inventory.update_pool.write_pool", die)
+        patch.setattr("fba_operators.inventory.update_pool.write_pool", kill)
         with pytest.raises(SystemExit):
             merge(listings, afn)
     assert snapshot(sql) == []
@@ -327,11 +286,11 @@ def test_death_after_the_first_transaction_needs_no_second_download(amazon, ware
     assert amazon.world.calls()["calls"]["downloadDocument"] == 2
 
 
-def test_the_api_refusing_a_sku_keeps_its_last_quantity_and_turns_the_run_red(amazon, warehouse, sql, next_hour):
+def test_a_sku_refused_by_the_api_keeps_its_last_quantity_and_the_run_fails(amazon, warehouse, sql, next_hour):
     merge(fetch_missing_inventory=True)
     before = pool(sql)
-    asked = [sku for sku, told in before.items() if told["source"] == "fba_api"]
-    amazon.world.refuse_skus(SELLER, US, asked[:1])
+    queried = [sku for sku, row in before.items() if row["source"] == "fba_api"]
+    amazon.world.refuse_skus(SELLER, US, queried[:1])
     next_hour()
     with pytest.raises(RequestRefusedError, match="keeps its last quantity"):
         merge(fetch_missing_inventory=True)
@@ -341,12 +300,12 @@ def test_the_api_refusing_a_sku_keeps_its_last_quantity_and_turns_the_run_red(am
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset_before"])
-def test_the_api_not_answering_makes_nothing_zero(amazon, warehouse, sql, next_hour, fault, monkeypatch):
+def test_an_unanswered_api_call_sets_nothing_to_zero(amazon, warehouse, sql, next_hour, fault, monkeypatch):
     merge(fetch_missing_inventory=True)
     before = snapshot(sql)
     amazon.world.add_fault("getInventorySummaries", fault, times=None)
     next_hour()
-    monkeypatch.setattr("fba_operators.amazon.transport.MAX_INLINE_SLEEP", 0.6)
+    timing.sleep_inline_at_most(monkeypatch, 0.6)
     with pytest.raises(UnavailableError):
         merge(fetch_missing_inventory=True)
     assert snapshot(sql) == before
@@ -362,7 +321,7 @@ def test_fields_of_stores_yaml_map_report_columns_to_the_pool(amazon, warehouse,
     assert all(titles)
 
 
-def test_fields_that_name_no_column_are_refused_with_the_header(amazon, warehouse, sql, stores_file):
+def test_fields_without_a_matching_column_are_refused_with_the_header(amazon, warehouse, sql, stores_file):
     stores_file("stores: {amazon_us: {inventory: {fields: {brand: Brand Name}}}}")
     with pytest.raises(ConfigurationError, match=r"'Brand Name'.*item-name, item-description"):
         merge()
@@ -376,7 +335,7 @@ def test_fields_that_name_no_column_are_refused_with_the_header(amazon, warehous
         ({"replay": "yes"}, "replay must be"),
     ],
 )
-def test_bad_arguments_are_refused(amazon, warehouse, arguments, message):
+def test_invalid_arguments_are_refused(amazon, warehouse, arguments, message):
     with pytest.raises(ValueError, match=message):
         merge(**arguments)
 
@@ -394,18 +353,18 @@ def test_the_run_is_summarised_in_numbers_and_words(amazon, warehouse, sql):
         operator.dag_id,
     )
     counts = run(operator, context())
-    outcome, rows_in, changed, told = sql("SELECT outcome, rows_in, rows_changed, summary FROM fba.run").fetchone()
+    outcome, rows_in, changed, summary = sql("SELECT outcome, rows_in, rows_changed, summary FROM fba.run").fetchone()
     assert (outcome, rows_in, changed) == ("success", counts["rows"], counts["changed"])
-    assert f"{counts['skus']} SKUs" in told
+    assert f"{counts['skus']} SKUs" in summary
 
 
-ODDITIES = {
+DOCUMENT_VARIANTS = {
     "cp1252": {"charset": "cp1252"},
-    "cp1252, not named": {"charset": "cp1252", "declared_charset": ""},
-    "cp1252 named UTF-8": {"charset": "cp1252", "declared_charset": "UTF-8"},
-    "UTF-8 with a BOM, not named": {"bom": True, "declared_charset": ""},
-    "a charset nobody knows": {"declared_charset": "klingon"},
-    "cp932 named Shift_JIS": {
+    "cp1252, not declared": {"charset": "cp1252", "declared_charset": ""},
+    "cp1252 declared as UTF-8": {"charset": "cp1252", "declared_charset": "UTF-8"},
+    "UTF-8 with a BOM, not declared": {"bom": True, "declared_charset": ""},
+    "an unknown charset": {"declared_charset": "klingon"},
+    "cp932 declared as Shift_JIS": {
         "charset": "cp932",
         "declared_charset": "Shift_JIS",
         "language": "ja",
@@ -417,17 +376,17 @@ ODDITIES = {
     "a tab at the end of each row": {"trailing_tab": True},
     "31 headers, 29 fields": {"headers_only": ("Minimum order quantity", "Sell remainder")},
     "columns missing": {"missing_columns": ("image-url", "zshop-boldface", "asin2", "asin3")},
-    "columns too many": {"extra_columns": ("Business Price", "Quantity Price Type")},
-    "rows cut short": {"ragged_every": 3},
+    "extra columns": {"extra_columns": ("Business Price", "Quantity Price Type")},
+    "short rows": {"ragged_every": 3},
     "NUL in titles": {"nul_in_text": True},
     "not compressed": {"gzip": False, "declare_gzip": False},
-    "compressed, not said so": {"declare_gzip": False},
+    "compressed, not declared": {"declare_gzip": False},
 }
 
 
-@pytest.mark.parametrize("oddity", ODDITIES)
-def test_the_pool_is_right_whatever_the_document_looks_like(amazon, warehouse, sql, oddity):
-    amazon.world.set_rendering(SELLER, US, **ODDITIES[oddity])
+@pytest.mark.parametrize("variant", DOCUMENT_VARIANTS)
+def test_the_pool_is_right_for_every_variant_of_the_document(amazon, warehouse, sql, variant):
+    amazon.world.set_rendering(SELLER, US, **DOCUMENT_VARIANTS[variant])
     merge(include_fbm_quantity=True, fetch_missing_inventory=True)
     assert pool(sql) == amazon.world.truth(SELLER, US, True, True)
     assert sql("SELECT sum(rejected_row_count) FROM fba.report").fetchone() == (0,)
@@ -435,13 +394,13 @@ def test_the_pool_is_right_whatever_the_document_looks_like(amazon, warehouse, s
 
 @pytest.mark.parametrize("include_fbm", [False, True])
 @pytest.mark.parametrize("fetch_missing", [False, True])
-def test_four_switches_with_every_oddity_at_once(amazon, warehouse, sql, include_fbm, fetch_missing):
+def test_four_switches_with_many_variants_at_once(amazon, warehouse, sql, include_fbm, fetch_missing):
     everything = {
-        **ODDITIES["German header, LF"],
-        **ODDITIES["columns in another order"],
-        **ODDITIES["columns too many"],
-        **ODDITIES["31 headers, 29 fields"],
-        **ODDITIES["NUL in titles"],
+        **DOCUMENT_VARIANTS["German header, LF"],
+        **DOCUMENT_VARIANTS["columns in another order"],
+        **DOCUMENT_VARIANTS["extra columns"],
+        **DOCUMENT_VARIANTS["31 headers, 29 fields"],
+        **DOCUMENT_VARIANTS["NUL in titles"],
         "declared_charset": "",
         "trailing_tab": True,
     }
@@ -456,7 +415,7 @@ def test_four_switches_with_every_oddity_at_once(amazon, warehouse, sql, include
 def test_two_runs_at_once_leave_the_newer_stock(amazon, warehouse, sql, next_hour):
     old = report(LISTINGS), report(AFN)
     sku = next(
-        sku for sku, told in amazon.world.truth(SELLER, US, False, False).items() if told["source"] == "afn_report"
+        sku for sku, stock in amazon.world.truth(SELLER, US, False, False).items() if stock["source"] == "afn_report"
     )
     amazon.world.set_stock(SELLER, US, sku, fba=777)
     next_hour()
@@ -479,14 +438,14 @@ def test_two_runs_at_once_leave_the_newer_stock(amazon, warehouse, sql, next_hou
     assert isinstance(results["new"], dict)
 
 
-def test_raw_copies_are_purged_when_they_are_old(amazon, warehouse, sql, stores_file):
+def test_raw_copies_are_purged_after_the_retention_period(amazon, warehouse, sql, stores_file):
     stores_file("{stores: {amazon_us: {inventory: {max_rejected_share: 0.5}}}, retention: {raw_documents_days: 7}}")
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
     )
     merge(accept_zeroed_stock=True)
     summarise = SummariseRunOperator(task_id="summarise", stores=["amazon_us"])
-    with pytest.raises(AirflowException):  # this run has no row of its own; what it purges is what matters here
+    with pytest.raises(AirflowException):  # this run has no row in fba.run; only its purge is tested here
         summarise.execute(context("another"))
     assert sql("SELECT count(*) FROM fba.report_document").fetchone() == (2,)
     sql("UPDATE fba.report_document SET stored_at = now() - interval '8 days'")
@@ -507,7 +466,7 @@ def test_a_raw_copy_is_in_many_encrypted_chunks(amazon, warehouse, sql, monkeypa
     assert pool(sql) == before
 
 
-def test_a_raw_copy_of_a_lost_fernet_key_says_what_to_do(amazon, warehouse, sql):
+def test_a_raw_copy_stored_with_a_lost_fernet_key_is_a_clear_error(amazon, warehouse, sql):
     listings, afn = report(LISTINGS), report(AFN)
     merge(listings, afn)
     sql("UPDATE fba.report_document SET content = %s", (Fernet(Fernet.generate_key()).encrypt(b"x"),))
@@ -515,7 +474,7 @@ def test_a_raw_copy_of_a_lost_fernet_key_says_what_to_do(amazon, warehouse, sql)
         merge(listings, afn, replay=True)
 
 
-def test_the_api_is_asked_in_batches_and_commas_alone(amazon, warehouse):
+def test_the_api_is_queried_in_batches_and_skus_with_commas_alone(amazon, warehouse):
     answers = ask_inventory_api(SellingPartnerHook(), [*(f"unknown-{n}" for n in range(120)), "a,b", "c,d"])
     assert answers.quantities == {}
     assert len(answers.absent) == 122
@@ -523,7 +482,7 @@ def test_the_api_is_asked_in_batches_and_commas_alone(amazon, warehouse):
 
 
 @pytest.mark.parametrize("details", [{}, {"inventoryDetails": {}}, {"inventoryDetails": {"fulfillableQuantity": None}}])
-def test_a_sku_that_is_named_without_a_quantity_is_not_taken_for_absent(amazon, warehouse, details):
+def test_a_sku_returned_without_a_quantity_is_not_treated_as_absent(amazon, warehouse, details):
     body = {"payload": {"inventorySummaries": [{"sellerSku": "A", **details}]}}
     amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body)
     answers = ask_inventory_api(SellingPartnerHook(), ["A", "B"])
@@ -532,19 +491,19 @@ def test_a_sku_that_is_named_without_a_quantity_is_not_taken_for_absent(amazon, 
 
 def test_a_refused_batch_is_narrowed_down_to_the_sku(amazon, warehouse):
     known = amazon.world.truth(SELLER, US, False, True)
-    asked = [sku for sku, told in known.items() if told["source"] == "fba_api" and "," not in sku]
-    amazon.world.refuse_skus(SELLER, US, [asked[1]])
-    answers = ask_inventory_api(SellingPartnerHook(), asked)
-    assert answers.not_given == {asked[1]}
-    assert answers.quantities == {sku: known[sku]["fba"] for sku in asked if sku != asked[1]}
+    queried = [sku for sku, stock in known.items() if stock["source"] == "fba_api" and "," not in sku]
+    amazon.world.refuse_skus(SELLER, US, [queried[1]])
+    answers = ask_inventory_api(SellingPartnerHook(), queried)
+    assert answers.not_given == {queried[1]}
+    assert answers.quantities == {sku: known[sku]["fba"] for sku in queried if sku != queried[1]}
 
 
-def test_one_query_says_why_a_sku_is_at_zero(amazon, warehouse, sql):
-    """The query of docs/inventory.md, run as it stands there."""
+def test_the_documented_query_shows_why_a_sku_is_at_zero(amazon, warehouse, sql):
+    """The query of docs/inventory.md, unchanged."""
     merge()
     page = (Path(__file__).parents[2] / "docs" / "inventory.md").read_text()
     query = re.search(r"```sql\n(-- Why is this SKU at 0.*?)```", page, re.DOTALL)[1]
-    zero = next(sku for sku, told in pool(sql).items() if told["source"] == "default_zero")
+    zero = next(sku for sku, row in pool(sql).items() if row["source"] == "default_zero")
     ((sku, quantity, source, *rest),) = sql(query.replace("'YOUR-SKU'", "%s"), zero).fetchall()
     assert (sku, quantity, source) == (zero, 0, "default_zero")
     assert rest

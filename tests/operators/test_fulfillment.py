@@ -25,10 +25,12 @@ from fba_operators.operators import (
 )
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import decrypt
+from tests import timing
 from tests.helpers import context
-from tests.sending import GOOD, PERSONAL, SELLER, SKIPPED, STORE, claimed, look_up, other_seller, submit, uploaded
+from tests.sending import GOOD, PERSONAL, SKIPPED, claimed, look_up_unknown, other_seller, submit, uploaded
+from tests.stores import SELLER, STORE
 
-# The ordinary way
+# Without faults
 
 
 def test_a_good_request_ends_accepted_and_a_bad_one_rejected(shop):
@@ -37,7 +39,7 @@ def test_a_good_request_ends_accepted_and_a_bad_one_rejected(shop):
     shop.add("FR-2", [("NOT-AT-AMAZON", 1)])
     assert shop.send() == {"accepted": 1, "rejected": 1}
     assert shop.statuses() == {"FR-1": "accepted", "FR-2": "rejected"}
-    assert shop.made() == {"FR-1": 1, "FR-2": 0}
+    assert shop.orders_made() == {"FR-1": 1, "FR-2": 0}
     good, bad = shop.get("FR-1"), shop.get("FR-2")
     assert (good.status_reason, good.attempts, good.seller_id) == (None, 0, SELLER)
     assert good.sent_at <= good.resolved_at
@@ -51,7 +53,7 @@ def test_a_good_request_ends_accepted_and_a_bad_one_rejected(shop):
     assert shop.sql("SELECT outcome, rows_in, rows_rejected, rows_changed FROM fba.run") == [("success", 2, 1, 2)]
 
 
-def test_the_processing_report_is_kept_encrypted_and_for_a_time(shop):
+def test_the_processing_report_is_stored_encrypted_for_the_retention_period(shop):
     shop.add("FR-1")
     shop.send()
     ((stored,),) = shop.sql("SELECT result_document FROM fba.feed")
@@ -62,14 +64,14 @@ def test_the_processing_report_is_kept_encrypted_and_for_a_time(shop):
     assert shop.sql("SELECT result_document FROM fba.feed") == [(None,)]
 
 
-@pytest.mark.parametrize("fate", ["gzip_result", "plain_result"])
-def test_the_result_is_read_compressed_or_not(shop, fate):
-    shop.amazon.world.add_fault("createFeed", fate)
+@pytest.mark.parametrize("outcome", ["gzip_result", "plain_result"])
+def test_the_result_is_read_compressed_or_not(shop, outcome):
+    shop.amazon.world.add_fault("createFeed", outcome)
     shop.add("FR-1")
     assert shop.send() == {"accepted": 1}
 
 
-def test_a_warning_is_kept_with_the_accepted_request(shop):
+def test_a_warning_is_stored_with_the_accepted_request(shop):
     shop.amazon.world.add_fault("createFeed", "warnings")
     shop.add("FR-1")
     shop.send()
@@ -82,7 +84,7 @@ def test_nothing_pending_skips_what_follows(shop):
     assert shop.send() is SKIPPED
     assert "No request is pending." in shop.summary()
     assert shop.sql("SELECT outcome FROM fba.run") == [("success",)]
-    assert shop.called("createFeedDocument") == 0
+    assert shop.calls_of("createFeedDocument") == 0
 
 
 def test_message_zero_rejects_every_request(shop):
@@ -93,17 +95,17 @@ def test_message_zero_rejects_every_request(shop):
     assert shop.feeds() == [("DONE", True)]
 
 
-def test_an_error_about_the_whole_document_rejects_nobody_where_the_counts_say_success(shop):
+def test_an_error_about_the_document_rejects_no_request_if_the_counts_say_success(shop):
     shop.amazon.world.add_fault("createFeed", "message_zero_some")
     shop.add("FR-1")
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 # Up to createFeed
 
 
-def test_an_upload_done_is_not_repeated_and_one_refused_gets_a_new_document(shop):
+def test_a_finished_upload_is_not_repeated_and_a_refused_one_gets_a_new_document(shop):
     shop.amazon.world.add_fault("uploadDocument", "expired_url")
     claim_id = claimed(shop)
     upload = lambda: UploadFeedOperator(task_id="upload", claim_id=claim_id)  # noqa: E731
@@ -111,12 +113,12 @@ def test_an_upload_done_is_not_repeated_and_one_refused_gets_a_new_document(shop
         shop.task(upload, shop.context())
     for _ in range(2):
         assert shop.task(upload, shop.context()) == claim_id
-    assert shop.called("createFeedDocument") == 2
+    assert shop.calls_of("createFeedDocument") == 2
     assert shop.sql("SELECT f.document_id = m.document_id FROM fba.feed f, fba.feed_message m") == [(True,)]
     assert shop.sql("SELECT count(*) FROM fba.feed WHERE document_id LIKE 'claim-%%'") == [(0,)]
 
 
-def test_settings_changed_between_claim_and_upload_stop_the_feed_and_the_next_run_claims_anew(shop, fulfillment):
+def test_settings_changed_between_claim_and_upload_stop_the_feed_and_the_next_run_claims_again(shop, fulfillment):
     claim_id = claimed(shop)
     fulfillment("shipping_methods: {Slow: Standard}")
     with pytest.raises(ValueError, match="shipping_method"):
@@ -126,7 +128,7 @@ def test_settings_changed_between_claim_and_upload_stop_the_feed_and_the_next_ru
     assert shop.feeds() == [("RELEASED", True)]
 
 
-def test_a_connection_changed_between_claim_and_upload_stops_the_feed(shop, monkeypatch):
+def test_messages_changed_between_claim_and_upload_stop_the_feed(shop):
     claim_id = claimed(shop, "FR-1", "FR-2")
     shop.sql("UPDATE fba.feed_message SET message_id = 7 WHERE fr_number = 'FR-2'")
     with pytest.raises(ValueError, match="would not hold what was claimed"):
@@ -152,7 +154,7 @@ def test_create_feed_refused_makes_the_requests_pending_again(shop):
     assert shop.feeds() == [("REFUSED", True)]
     assert shop.sql("SELECT outcome FROM fba.run ORDER BY started_at DESC LIMIT 1") == [("failed",)]
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 def test_a_denied_create_feed_makes_the_requests_pending_again(shop):
@@ -164,14 +166,14 @@ def test_a_denied_create_feed_makes_the_requests_pending_again(shop):
     assert shop.get("FR-1").status == "pending"
 
 
-def test_a_used_up_quota_waits_and_submits_once(shop):
+def test_an_exhausted_quota_waits_and_submits_once(shop):
     shop.amazon.world.add_fault("createFeed", "429")
     claim_id = uploaded(shop)
     states = []
 
     def later(moment):
         states.append(shop.sql("SELECT status, submit_started_at FROM fba.feed")[0])
-        shop.quota()
+        shop.fill_quotas()
 
     shop.task(lambda: SubmitFeedOperator(task_id="submit", claim_id=claim_id), shop.context(), on_wait=later)
     assert states == [("CLAIMED", None)]
@@ -194,7 +196,7 @@ def test_submitting_again_submits_nothing(shop):
     claim_id = uploaded(shop)
     for _ in range(3):
         assert submit(shop, claim_id) == claim_id
-    assert shop.called("createFeed") == 1
+    assert shop.calls_of("createFeed") == 1
 
 
 def test_two_submits_at_the_same_time_submit_once(shop):
@@ -208,18 +210,18 @@ def test_two_submits_at_the_same_time_submit_once(shop):
     assert shop.get("FR-1").status == "submitted"
 
 
-def test_another_run_takes_back_what_was_not_submitted_and_the_first_one_ends(shop):
+def test_another_run_releases_an_unsubmitted_feed_and_the_first_run_ends(shop):
     claim_id = uploaded(shop)
     assert shop.send() == {"accepted": 1}
     assert submit(shop, claim_id) is SKIPPED
     for task in (UploadFeedOperator, WaitForFeedOperator, RecordFeedOperator):
         assert shop.task(lambda task=task: task(task_id="task", claim_id=claim_id), shop.context()) is SKIPPED
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
     assert shop.feeds() == [("RELEASED", True), ("DONE", True)]
 
 
-def test_a_feed_submitted_in_the_meantime_is_not_taken_back(shop):
-    """Another run has read the feed as not submitted; before it acts, the feed is submitted."""
+def test_a_feed_submitted_in_the_meantime_is_not_released(shop):
+    """Another run has read the feed as not submitted; before it releases the feed, it is submitted."""
     claim_id = uploaded(shop)
     ledger = FeedLedger(Warehouse(), STORE)
     (seen,) = ledger.open_feeds()
@@ -230,7 +232,7 @@ def test_a_feed_submitted_in_the_meantime_is_not_taken_back(shop):
     assert shop.get("FR-1").status == "submitted"
     shop.amazon.world.advance(1)
     shop.send()
-    assert (shop.get("FR-1").status, shop.made()) == ("accepted", {"FR-1": 1})
+    assert (shop.get("FR-1").status, shop.orders_made()) == ("accepted", {"FR-1": 1})
 
 
 def test_a_report_is_applied_once(shop):
@@ -252,15 +254,15 @@ def test_every_task_can_be_cleared_after_a_run(shop):
         assert shop.send() is SKIPPED
         for task in (UploadFeedOperator, SubmitFeedOperator, WaitForFeedOperator, RecordFeedOperator):
             assert shop.task(lambda task=task: task(task_id="task", claim_id=claim_id), shop.context()) is SKIPPED
-    assert shop.made() == {"FR-1": 1}
-    assert shop.called("createFeed") == 1
+    assert shop.orders_made() == {"FR-1": 1}
+    assert shop.calls_of("createFeed") == 1
 
 
 # Waiting and recording
 
 
 def test_a_slow_feed_ends_the_run_green_and_the_next_run_settles_it(shop, monkeypatch):
-    monkeypatch.setattr("fba_operators.operators.fulfillment.FEED_TIMEOUT", timedelta(0))
+    timing.feed_timeout(monkeypatch, timedelta(0))
     shop.amazon.world.set_clock(processing_seconds=1000)
     shop.add("FR-1")
     assert shop.send() is SKIPPED
@@ -283,7 +285,7 @@ def test_waiting_defers_to_the_triggerer(shop):
     assert deferred.value.trigger.serialize()[1]["kind"] == "feed"
 
 
-def test_a_state_amazon_never_promised_is_an_error(shop):
+def test_an_undocumented_feed_status_is_an_error(shop):
     claim_id = uploaded(shop)
     submit(shop, claim_id)
     operator = WaitForFeedOperator(task_id="wait", claim_id=claim_id)
@@ -297,11 +299,11 @@ def test_a_feed_amazon_cancelled_makes_the_requests_pending_again(shop):
     assert shop.send() == {"pending": 1}
     assert shop.feeds() == [("CANCELLED", True)]
     assert shop.send() == {"accepted": 1}
-    assert shop.made() == {"FR-1": 1}
+    assert shop.orders_made() == {"FR-1": 1}
 
 
 @pytest.mark.parametrize(
-    ("fate", "doubt"),
+    ("outcome", "reason"),
     [
         ("missing_result", "no processing report"),
         ("expired_result", "does not have the processing report any more"),
@@ -310,63 +312,63 @@ def test_a_feed_amazon_cancelled_makes_the_requests_pending_again(shop):
         ("fatal_all", "FATAL"),
     ],
 )
-def test_a_report_that_cannot_be_believed_is_looked_up_at_amazon(shop, fate, doubt):
-    shop.amazon.world.add_fault("createFeed", fate)
+def test_after_an_unusable_report_the_orders_are_looked_up_at_amazon(shop, outcome, reason):
+    shop.amazon.world.add_fault("createFeed", outcome)
     shop.add("FR-1")
     shop.add("FR-2")
     shop.send()
     assert shop.statuses() == {"FR-1": "unknown", "FR-2": "unknown"}
-    assert doubt in shop.get("FR-1").status_reason
+    assert reason in shop.get("FR-1").status_reason
     shop.add("FR-3")
     assert shop.send() is SKIPPED
     assert shop.get("FR-3").status == "pending"
-    look_up(shop)
+    look_up_unknown(shop)
     assert shop.send() == {"accepted": 1}
     assert set(shop.statuses().values()) == {"accepted"}
-    assert set(shop.made().values()) == {1}
+    assert set(shop.orders_made().values()) == {1}
     assert shop.get("FR-1").status_reason is None
 
 
-@pytest.mark.parametrize(("fate", "again"), [("fatal_none", {"FR-1", "FR-2"}), ("fatal_some", {"FR-2"})])
-def test_after_fatal_only_what_did_not_arrive_is_sent_again(shop, fate, again):
-    shop.amazon.world.add_fault("createFeed", fate, with_document=True)
+@pytest.mark.parametrize(("outcome", "again"), [("fatal_none", {"FR-1", "FR-2"}), ("fatal_some", {"FR-2"})])
+def test_after_fatal_only_what_did_not_arrive_is_sent_again(shop, outcome, again):
+    shop.amazon.world.add_fault("createFeed", outcome, with_document=True)
     shop.add("FR-1")
     shop.add("FR-2")
     shop.send()
     assert set(shop.statuses().values()) == {"unknown"}
-    look_up(shop)
+    look_up_unknown(shop)
     assert {number for number, status in shop.statuses().items() if status == "pending"} == again
     assert shop.send() == {"accepted": len(again)}
-    assert shop.made() == {"FR-1": 1, "FR-2": 1}
+    assert shop.orders_made() == {"FR-1": 1, "FR-2": 1}
     assert {number: shop.get(number).attempts for number in ("FR-1", "FR-2")} == {
         number: int(number in again) for number in ("FR-1", "FR-2")
     }
 
 
-def test_the_end_that_the_wait_saw_is_not_asked_for_again(shop):
+def test_a_final_status_seen_by_the_wait_is_not_polled_again(shop):
     claim_id = uploaded(shop)
     submit(shop, claim_id)
     shop.task(lambda: WaitForFeedOperator(task_id="wait", claim_id=claim_id), shop.context())
-    asked = shop.called("getFeed")
+    polls = shop.calls_of("getFeed")
     shop.task(lambda: RecordFeedOperator(task_id="record", claim_id=claim_id), shop.context())
-    assert shop.called("getFeed") == asked
+    assert shop.calls_of("getFeed") == polls
     assert shop.get("FR-1").status == "accepted"
 
 
-def test_a_download_that_is_refused_is_tried_with_a_new_address(shop):
+def test_a_refused_download_is_retried_with_a_new_url(shop):
     shop.amazon.world.add_fault("downloadDocument", "expired_url")
     shop.add("FR-1")
     assert shop.send() == {"accepted": 1}
-    assert shop.called("getFeedDocument") == 2
+    assert shop.calls_of("getFeedDocument") == 2
 
 
-def test_a_download_that_breaks_off_is_tried_again_by_the_task(shop):
+def test_an_interrupted_download_is_retried_by_the_task(shop):
     shop.amazon.world.add_fault("downloadDocument", "reset_before")
     shop.add("FR-1")
     assert shop.send(attempts=2) == {"accepted": 1}
 
 
-def test_a_result_larger_than_it_can_be_is_not_believed(shop, monkeypatch):
+def test_an_oversized_result_is_not_accepted(shop, monkeypatch):
     monkeypatch.setattr(settle, "MAX_RESULT_BYTES", 100)
     shop.add("FR-1")
     shop.send()
@@ -374,13 +376,13 @@ def test_a_result_larger_than_it_can_be_is_not_believed(shop, monkeypatch):
     assert shop.get("FR-1").status == "unknown"
 
 
-def test_a_result_older_than_amazon_keeps_it_is_not_asked_for(shop, monkeypatch):
+def test_a_result_older_than_amazons_retention_is_not_requested(shop, monkeypatch):
     claim_id = uploaded(shop)
     submit(shop, claim_id)
     shop.task(lambda: WaitForFeedOperator(task_id="wait", claim_id=claim_id), shop.context())
     shop.pass_time(29 * 24 * 60)
     shop.send()
-    assert shop.called("getFeedDocument") == 0
+    assert shop.calls_of("getFeedDocument") == 0
     assert shop.get("FR-1").status == "accepted"
 
 
@@ -396,7 +398,7 @@ def test_a_feed_amazon_no_longer_knows_is_looked_up(shop):
     assert shop.get("FR-1").status == "accepted"
 
 
-# What others see
+# What leaves the warehouse
 
 
 def test_no_personal_data_in_logs_runs_or_errors(shop, caplog, capfd):
@@ -406,20 +408,20 @@ def test_no_personal_data_in_logs_runs_or_errors(shop, caplog, capfd):
     shop.add("wilhelmina@secret.example")
     shop.amazon.world.add_fault("createFeed", "wrong_counts")
     shop.send()
-    look_up(shop)
+    look_up_unknown(shop)
     shop.add("FR-3")
     shop.amazon.world.add_fault("createFeed", "status", status=400, body={"errors": [{"code": "InvalidInput"}]})
     with pytest.raises(RequestRefusedError) as caught:
         shop.send()
     runs = str(shop.sql("SELECT * FROM fba.run"))
-    said = caplog.text + "".join(capfd.readouterr()) + runs + repr(caught.value)
-    assert "FR-1" in said
+    output = caplog.text + "".join(capfd.readouterr()) + runs + repr(caught.value)
+    assert "FR-1" in output
     for text in PERSONAL.values():
-        assert text in {"US", "WA"} or text not in said
+        assert text in {"US", "WA"} or text not in output
 
 
 class Events(dict):
-    """Airflow's outlet events, as far as operators look."""
+    """Those parts of Airflow's outlet events that operators use."""
 
     def __missing__(self, key):
         self[key] = event = Event()
@@ -434,7 +436,7 @@ class Event:
         self.added.append((asset.name, extra))
 
 
-def test_the_asset_says_what_changed(shop):
+def test_the_asset_event_has_what_changed(shop):
     asset, alias = Asset("fba_fulfillment_requests"), AssetAlias("settled")
     claim_id = uploaded(shop, "FR-1", "FR-2")
     submit(shop, claim_id)

@@ -1,11 +1,9 @@
-"""Asking for reports once, waiting for them, and what CANCELLED and FATAL mean."""
+"""Requesting each report once, waiting for it, and the handling of CANCELLED and FATAL."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
-import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -26,13 +24,12 @@ from fba_operators.operators import (
 )
 from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.reports.load import fetch_document
-from tests.helpers import context, run
+from tests import timing
+from tests.helpers import calls_of, context, run
+from tests.stores import AFN, CANADA, LISTINGS, SHIPMENTS_REPORT, STORE
 
-AFN = "GET_AFN_INVENTORY_DATA"
-LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
 
-
-def ask(report_type=AFN):
+def request(report_type=AFN):
     return run(RequestReportOperator(task_id="request", report_type=report_type))
 
 
@@ -44,96 +41,75 @@ def created(amazon, report_type=AFN):
     return amazon.world.calls()["reports_created"].get(report_type, 0)
 
 
-def called(amazon, operation):
-    return amazon.world.calls()["calls"].get(operation, 0)
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
-
-
-@pytest.fixture
-def cooldown_over(amazon, sql):
-    """Let the cool-down pass: here by making the ledger older, at Amazon by its clock."""
-
-    def pass_time(moment=None):
-        sql("UPDATE fba.report SET requested_at = requested_at - interval '31 minutes'")
-        amazon.world.advance(COOLDOWN.total_seconds() + 60)
-
-    return pass_time
-
-
-def test_a_report_is_asked_for_waited_for_and_in_the_ledger(amazon, warehouse, sql):
-    report_id = wait(ask())
+def test_a_report_is_requested_waited_for_and_in_the_ledger(amazon, warehouse, sql):
+    report_id = wait(request())
     row = sql("SELECT status, document_id IS NOT NULL, finished_at IS NOT NULL FROM fba.report").fetchall()
     assert row == [("DONE", True, True)]
-    assert ReportLedger(warehouse, "amazon_us").get(report_id)["report_type"] == AFN
+    assert ReportLedger(warehouse, STORE).get(report_id)["report_type"] == AFN
 
 
-def test_an_equal_report_in_flight_or_inside_its_cooldown_is_used(amazon, warehouse, cooldown_over):
-    first = ask()
-    assert ask() == first
+def test_an_equal_report_in_flight_or_within_its_cooldown_is_reused(amazon, warehouse, pass_cooldown):
+    first = request()
+    assert request() == first
     wait(first)
-    assert ask() == first
-    cooldown_over()
-    assert ask() != first
+    assert request() == first
+    pass_cooldown()
+    assert request() != first
     assert created(amazon) == 2
 
 
 def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "reset_after")
     with pytest.raises(LostAnswerError):
-        ask()
+        request()
     assert sql("SELECT status, report_id FROM fba.report").fetchall() == [("REQUESTING", None)]
-    report_id = ask()
+    report_id = request()
     assert wait(report_id) == report_id
     assert created(amazon) == 1
-    assert called(amazon, "createReport") == 1
+    assert calls_of(amazon, "createReport") == 1
 
 
-def test_a_call_that_never_arrived_is_made_again(amazon, warehouse, sql):
+def test_a_call_that_never_arrived_is_repeated(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "reset_before")
     with pytest.raises(LostAnswerError):
-        ask()
-    ask()
+        request()
+    request()
     assert created(amazon) == 1
     assert sql("SELECT count(report_id) FROM fba.report").fetchone() == (1,)
 
 
-def test_death_between_create_report_and_its_id_makes_no_second_report(amazon, warehouse, monkeypatch):
-    def die(*_, **__):
+def test_a_kill_between_create_report_and_its_id_makes_no_second_report(amazon, warehouse, monkeypatch):
+    def kill(*_, **__):
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ReportLedger, "record_id", die)
+        patch.setattr(ReportLedger, "record_id", kill)
         with pytest.raises(SystemExit):
-            ask()
+            request()
     assert created(amazon) == 1
-    ask()
+    request()
     assert created(amazon) == 1
 
 
-def test_another_stores_lost_report_is_not_taken(amazon, warehouse, monkeypatch):
-    """Same seller, other marketplace: the list is asked for ours only."""
-    SellingPartnerHook().create_report(AFN)  # somebody else's, in our marketplace, before our intent
+def test_a_report_older_than_the_intent_is_not_adopted(amazon, warehouse, monkeypatch):
+    """Amazon's list has a report of the same kind that is older than the intent."""
+    SellingPartnerHook().create_report(AFN)  # of another program, before our intent
     amazon.world.advance(3600)
     amazon.world.add_fault("createReport", "reset_before")
-    monkeypatch.setattr("fba_operators.reports.request_once.CLOCK_SKEW", timedelta(0))
+    timing.clock_skew(monkeypatch, timedelta(0))
     with pytest.raises(LostAnswerError):
-        ask()
-    ask()
+        request()
+    request()
     assert created(amazon) == 2
 
 
 def test_a_refused_request_leaves_no_intent(amazon, warehouse, sql):
-    with pytest.raises(Exception, match="refuses the request"):
-        ask("GET_NO_SUCH_REPORT")
+    with pytest.raises(RequestRefusedError, match="refuses the request"):
+        request("GET_NO_SUCH_REPORT")
     assert sql("SELECT count(*) FROM fba.report").fetchone() == (0,)
 
 
-def test_a_used_up_quota_defers_and_costs_no_retry(amazon, warehouse, sql):
+def test_an_exhausted_quota_defers_and_costs_no_retry(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "429")
     moments = []
 
@@ -149,122 +125,110 @@ def test_a_used_up_quota_defers_and_costs_no_retry(amazon, warehouse, sql):
 def test_fatal_shows_amazons_reason_and_is_not_retried(amazon, warehouse):
     amazon.world.add_fault("createReport", "fatal_with_document")
     with pytest.raises(DecisionNeededError, match="Amazon's reason: ") as caught:
-        wait(ask())
+        wait(request())
     assert AmazonRetryPolicy().evaluate(caught.value, 1, 3).action.value == "fail"
 
 
-def test_fatal_without_a_document_says_so(amazon, warehouse):
+def test_fatal_without_a_document_is_reported_as_such(amazon, warehouse):
     amazon.world.add_fault("createReport", "fatal")
     with pytest.raises(DecisionNeededError, match="reason: none given"):
-        wait(ask())
+        wait(request())
 
 
-def test_after_fatal_the_report_is_asked_for_again_only_after_the_cooldown(amazon, warehouse, cooldown_over):
+def test_after_fatal_the_report_is_requested_again_only_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "fatal")
-    fatal = ask()
+    fatal = request()
     with pytest.raises(DecisionNeededError):
         wait(fatal)
-    moments = []
-
-    def later(moment):
-        moments.append(moment)
-        cooldown_over()
-
-    again = run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=later)
+    again = run(RequestReportOperator(task_id="request", report_type=AFN), on_wait=pass_cooldown)
     assert again != fatal
-    assert timedelta(minutes=28) < moments[0] - datetime.now(UTC) <= COOLDOWN
+    assert timedelta(minutes=28) < pass_cooldown.moments[0] - datetime.now(UTC) <= COOLDOWN
 
 
-def test_a_report_amazon_does_not_know_is_not_waited_for_again(amazon, warehouse, sql, cooldown_over):
-    """As after a change of the connection's seller."""
-    report_id = ask()
+def test_a_report_amazon_does_not_know_is_not_waited_for_again(amazon, warehouse, sql, pass_cooldown):
+    """For example after the connection's seller has changed."""
+    report_id = request()
     gone = {"errors": [{"code": "NotFound", "message": "The report does not exist.", "details": ""}]}
     amazon.world.add_fault("getReport", "status", times=None, status=404, body=gone)
     with pytest.raises(RequestRefusedError):
         wait(report_id)
     amazon.world.clear_faults()
-    cooldown_over()
-    assert wait(ask()) != report_id
+    pass_cooldown()
+    assert wait(request()) != report_id
 
 
 def test_cancelled_uses_an_equal_report_that_is_done(amazon, warehouse):
-    """Another program of the seller asked for the same report shortly before; Amazon cancels ours."""
+    """Another program of the seller requested the same report shortly before; Amazon cancels ours."""
     other = SellingPartnerHook().create_report(AFN)
-    ours = ask()
+    ours = request()
     assert ours != other
     assert wait(ours) == other
     assert created(amazon) == 2
 
 
-def test_cancelled_is_asked_once_more_after_the_cooldown(amazon, warehouse, cooldown_over):
+def test_a_cancelled_report_is_requested_once_more_after_the_cooldown(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled")
-    cancelled = ask()
-    waits = []
-
-    def later(moment):
-        waits.append(moment)
-        cooldown_over()
-
-    finished = wait(cancelled, on_wait=later)
+    cancelled = request()
+    finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
-    assert len(waits) == 1
-    assert ReportLedger(warehouse, "amazon_us").get(finished)["status"] == "DONE"
+    assert len(pass_cooldown.moments) == 1
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "DONE"
 
 
-def test_cancelled_twice_is_handed_on_as_cancelled(amazon, warehouse, cooldown_over):
+def test_a_report_cancelled_twice_is_returned_as_cancelled(amazon, warehouse, pass_cooldown):
     amazon.world.add_fault("createReport", "cancelled", times=2)
-    cancelled = ask()
-    finished = wait(cancelled, on_wait=lambda moment: cooldown_over())
+    cancelled = request()
+    finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
-    assert ReportLedger(warehouse, "amazon_us").get(finished)["status"] == "CANCELLED"
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"
     assert created(amazon) == 2
 
 
 def test_a_report_that_never_ends_is_given_up(amazon, warehouse, monkeypatch):
-    monkeypatch.setattr("fba_operators.operators.reports.REPORT_TIMEOUT", timedelta(0))
+    timing.report_timeout(monkeypatch, timedelta(0))
     amazon.world.set_clock(speed=0.0001)
     with pytest.raises(DecisionNeededError, match="not finished"):
-        wait(ask())
+        wait(request())
 
 
 def test_a_run_that_waits_less_leaves_the_report_to_the_next_until_it_is_too_old(amazon, warehouse, monkeypatch):
     amazon.world.set_clock(speed=0.0001)
-    report_id = ask()
+    report_id = request()
     with pytest.raises(AirflowSkipException, match="next run"):
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
-    monkeypatch.setattr("fba_operators.operators.reports.REPORT_TIMEOUT", timedelta(0))  # as if two hours had passed
+    timing.report_timeout(monkeypatch, timedelta(0))  # as if two hours had passed
     with pytest.raises(DecisionNeededError, match="not finished"):
         run(WaitForReportOperator(task_id="wait", report_id=report_id, patience=timedelta(0)))
 
 
-def test_faults_while_waiting_are_waited_out(amazon, warehouse):
-    report_id = ask()
+def test_faults_while_waiting_do_not_end_the_wait(amazon, warehouse):
+    report_id = request()
     for _ in range(6):
         amazon.world.add_fault("getReport", "503")
     assert wait(report_id) == report_id
 
 
 def test_credentials_that_fail_while_waiting_keep_their_type(amazon, warehouse):
-    report_id = ask()
+    report_id = request()
     amazon.world.add_fault("getReport", "status", times=None, status=403, body={"errors": [{"code": "Unauthorized"}]})
     with pytest.raises(CredentialsError):
         wait(report_id)
 
 
-def test_a_status_amazon_never_promised_is_an_error(amazon, warehouse):
-    report_id = ask()
+def test_an_undocumented_report_status_is_an_error(amazon, warehouse):
+    report_id = request()
     operator = WaitForReportOperator(task_id="wait", report_id=report_id)
     with pytest.raises(UnavailableError, match="unknown status 'MAYBE'"):
         operator.resume(context(), {"id": report_id, "state": {"reportId": report_id, "processingStatus": "MAYBE"}})
 
 
-def test_documents_arrive_whole_gzip_or_not(amazon, warehouse):
+def test_documents_arrive_complete_with_and_without_gzip(amazon, warehouse):
     hook = SellingPartnerHook()
     for gzip in (True, False):
         amazon.world.override_document(AFN, b"seller-sku\tx\n" * 5, gzip=gzip)
     for _ in range(2):
-        finished = wait(ask())
-        document = fetch_document(hook, ReportLedger(warehouse, "amazon_us").get(finished)["document_id"])
+        finished = wait(request())
+        document = fetch_document(hook, ReportLedger(warehouse, STORE).get(finished)["document_id"])
         assert b"".join(document())[:2] == b"\x1f\x8b"
         import gzip as unpack
 
@@ -275,18 +239,18 @@ def test_documents_arrive_whole_gzip_or_not(amazon, warehouse):
 
 
 def test_calls_are_recorded_per_run(amazon, warehouse, sql):
-    wait(ask())
+    wait(request())
     ((calls,),) = sql("SELECT calls FROM fba.run").fetchall()
     assert calls["createReport"] == 1
     assert calls["token"] == 1
-    assert calls["getReport"] == called(amazon, "getReport")
+    assert calls["getReport"] == calls_of(amazon, "getReport")
 
 
 def test_the_token_operator_returns_no_token(amazon, warehouse):
     until = run(RefreshTokenOperator(task_id="token"))
     assert timedelta(minutes=50) < datetime.fromisoformat(until) - datetime.now(UTC) < timedelta(minutes=60)
     assert run(RefreshTokenOperator(task_id="token", offline=True)) is None
-    assert called(amazon, "token") == 1
+    assert calls_of(amazon, "token") == 1
 
 
 @pytest.mark.parametrize(
@@ -296,7 +260,7 @@ def test_the_token_operator_returns_no_token(amazon, warehouse):
         ({"report_type": AFN, "report_options": {"custom": True}}, "strings to strings"),
     ],
 )
-def test_bad_arguments_are_refused_at_once(arguments, message):
+def test_invalid_arguments_are_refused_at_once(arguments, message):
     with pytest.raises(ValueError, match=message):
         RequestReportOperator(task_id="request", **arguments)
 
@@ -309,11 +273,11 @@ def test_bad_arguments_are_refused_at_once(arguments, message):
         ("2026-11-02T00:00:00+00:00", "2026-11-01T00:00:00+00:00", "must be before"),
     ],
 )
-def test_bad_windows_are_refused_before_amazon_is_asked(amazon, warehouse, start, end, message):
+def test_invalid_windows_are_refused_before_amazon_is_called(amazon, warehouse, start, end, message):
     operator = RequestReportOperator(task_id="request", report_type=AFN, data_start=start, data_end=end)
     with pytest.raises(ValueError, match=message):
         run(operator)
-    assert called(amazon, "createReport") == 0
+    assert calls_of(amazon, "createReport") == 0
 
 
 def test_an_empty_report_id_is_refused(amazon, warehouse):
@@ -338,31 +302,24 @@ def test_only_an_equal_window_matches():
 
 # --- lost answers of other windows -----------------------------------------------------------------------------------
 
-SHIPPED = "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL"
 A = datetime(2026, 11, 1, tzinfo=UTC)
 B = datetime(2026, 11, 2, tzinfo=UTC)
 
 
-def ask_from(start):
+def request_from(start):
     end = start + timedelta(days=3)
     return run(
         RequestReportOperator(
-            task_id="request", report_type=SHIPPED, data_start=start.isoformat(), data_end=end.isoformat()
+            task_id="request", report_type=SHIPMENTS_REPORT, data_start=start.isoformat(), data_end=end.isoformat()
         )
     )
 
 
-def lose(amazon, fault="reset_after"):
+def lose_answer(amazon, fault="reset_after"):
     """Lose the answer to a createReport for window A."""
     amazon.world.add_fault("createReport", fault)
     with pytest.raises(LostAnswerError):
-        ask_from(A)
-
-
-@pytest.fixture
-def no_naps(monkeypatch):
-    """Try again at once after a fault."""
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
+        request_from(A)
 
 
 def ledger_rows(sql):
@@ -374,93 +331,88 @@ def at_amazon(amazon):
     return [report_id for _, report_id in amazon.world.desk.reports]
 
 
-def test_a_lost_report_is_found_by_a_run_that_asks_for_another_window(amazon, warehouse, sql):
+def test_a_lost_report_is_found_by_a_run_that_requests_another_window(amazon, warehouse, sql):
     amazon.world.set_clock(processing_seconds=3600)
-    lose(amazon)
-    report_id = ask_from(B)
+    lose_answer(amazon)
+    report_id = request_from(B)
     (first, second) = at_amazon(amazon)
     assert report_id == second
     assert sorted(ledger_rows(sql)) == [(A, first, "IN_QUEUE"), (B, second, "IN_QUEUE")]
-    assert called(amazon, "getReports") == 1
-    assert ask_from(A) == first
-    assert called(amazon, "getReports") == 1
+    assert calls_of(amazon, "getReports") == 1
+    assert request_from(A) == first
+    assert calls_of(amazon, "getReports") == 1
 
 
-def test_a_lost_call_of_another_window_that_made_nothing_is_forgotten(amazon, warehouse, sql, cooldown_over):
-    lose(amazon, "reset_before")
-    cooldown_over()
-    report_id = ask_from(B)
+def test_a_lost_call_of_another_window_that_made_no_report_expires(amazon, warehouse, sql, pass_cooldown):
+    lose_answer(amazon, "reset_before")
+    pass_cooldown()
+    report_id = request_from(B)
     assert [row[:2] for row in ledger_rows(sql)] == [(B, report_id)]
     assert at_amazon(amazon) == [report_id]
 
 
-def test_a_lost_call_that_makes_its_report_late_is_looked_for_again(amazon, warehouse, sql):
-    lose(amazon, "reset_before")
-    second = ask_from(B)
+def test_a_lost_call_that_makes_its_report_late_is_searched_again(amazon, warehouse, sql):
+    lose_answer(amazon, "reset_before")
+    second = request_from(B)
     window = {"data_start": A, "data_end": A + timedelta(days=3)}
-    late = SellingPartnerHook().create_report(SHIPPED, **window)
-    ask_from(B)
+    late = SellingPartnerHook().create_report(SHIPMENTS_REPORT, **window)
+    request_from(B)
     assert sorted(row[:2] for row in ledger_rows(sql)) == [(A, late), (B, second)]
 
 
-def test_nothing_is_asked_for_while_a_lost_report_cannot_be_looked_for(amazon, warehouse, sql, no_naps):
-    lose(amazon)
+def test_nothing_is_requested_while_a_lost_report_cannot_be_searched(amazon, warehouse, sql, no_retry_sleep):
+    lose_answer(amazon)
     amazon.world.add_fault("getReports", "status", times=None, status=200, body="<html>Welcome</html>")
     with pytest.raises(UnavailableError):
-        ask_from(B)
-    assert called(amazon, "createReport") == 1
+        request_from(B)
+    assert calls_of(amazon, "createReport") == 1
     assert ledger_rows(sql) == [(A, None, "REQUESTING")]
 
 
-def test_without_a_lost_answer_amazons_list_is_not_asked_for(amazon, warehouse):
-    ask_from(A)
-    ask_from(B)
-    ask_from(A)
-    assert called(amazon, "getReports") == 0
+def test_without_a_lost_answer_amazons_list_is_not_requested(amazon, warehouse):
+    request_from(A)
+    request_from(B)
+    request_from(A)
+    assert calls_of(amazon, "getReports") == 0
 
 
-@pytest.mark.parametrize(("fate", "status"), [("cancelled", "CANCELLED"), ("fatal", "FATAL")])
-def test_a_lost_report_that_failed_is_written_down_but_not_used(amazon, warehouse, sql, cooldown_over, fate, status):
-    amazon.world.add_fault("createReport", fate)
-    lose(amazon)
+@pytest.mark.parametrize(("outcome", "status"), [("cancelled", "CANCELLED"), ("fatal", "FATAL")])
+def test_a_lost_report_that_failed_is_recorded_but_not_used(amazon, warehouse, sql, pass_cooldown, outcome, status):
+    amazon.world.add_fault("createReport", outcome)
+    lose_answer(amazon)
     amazon.world.advance(60)
     (failed,) = at_amazon(amazon)
-    moments = []
-
-    def later(moment):
-        moments.append(moment)
-        cooldown_over()
-
     start, end = A.isoformat(), (A + timedelta(days=3)).isoformat()
     again = run(
-        RequestReportOperator(task_id="request", report_type=SHIPPED, data_start=start, data_end=end), on_wait=later
+        RequestReportOperator(task_id="request", report_type=SHIPMENTS_REPORT, data_start=start, data_end=end),
+        on_wait=pass_cooldown,
     )
     assert again != failed
-    assert len(moments) == 1
+    assert len(pass_cooldown.moments) == 1
     assert (A, failed, status) in ledger_rows(sql)
 
 
-def test_of_reports_that_may_be_the_lost_one_a_good_one_is_preferred(amazon, warehouse, sql):
-    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+def test_of_reports_that_may_be_the_lost_one_a_usable_one_is_preferred(amazon, warehouse, sql):
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     good = hook.create_report(AFN)
     amazon.world.add_fault("createReport", "fatal")
     hook.create_report(AFN)
     amazon.world.advance(60)
-    assert ask() == good
+    assert request() == good
 
 
-def test_one_report_is_given_to_one_lost_call(amazon, warehouse, sql):
-    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+def test_one_report_is_assigned_to_one_lost_call(amazon, warehouse, sql):
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     for _ in range(2):
         ledger.record_intent(ReportRequest(AFN), hook.marketplace.id)
     made = hook.create_report(AFN)
-    assert ask() == made
+    assert request() == made
     assert {row[1] for row in ledger_rows(sql)} == {None, made}
 
 
 def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse, sql):
-    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, "amazon_us")
+    hook, ledger = SellingPartnerHook(), ReportLedger(warehouse, STORE)
     intents = []
     for _ in range(2):
         sql("UPDATE fba.report SET requested_at = requested_at - interval '20 minutes'")
@@ -468,22 +420,22 @@ def test_each_lost_call_gets_the_report_that_was_made_after_it(amazon, warehouse
             report.created -= 20 * 60
         intents.append(ledger.record_intent(ReportRequest(LISTINGS), hook.marketplace.id))
         hook.create_report(LISTINGS)
-    ask(LISTINGS)
+    request(LISTINGS)
     given = dict(sql("SELECT request_id, report_id FROM fba.report").fetchall())
     assert [given[intent] for intent in intents] == at_amazon(amazon)
 
 
-def test_only_lost_calls_of_this_type_and_marketplace_are_looked_for(amazon, warehouse, sql):
-    ledger = ReportLedger(warehouse, "amazon_us")
+def test_only_lost_calls_of_this_type_and_marketplace_are_searched(amazon, warehouse, sql):
+    ledger = ReportLedger(warehouse, STORE)
     ledger.record_intent(ReportRequest(LISTINGS), SellingPartnerHook().marketplace.id)
-    ledger.record_intent(ReportRequest(AFN), "A2EUQ1WTGCTBG2")
-    ask()
+    ledger.record_intent(ReportRequest(AFN), CANADA)
+    request()
     assert [row[1] for row in ledger_rows(sql)].count(None) == 2
-    assert called(amazon, "getReports") == 0
+    assert calls_of(amazon, "getReports") == 0
 
 
-def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, sql, monkeypatch):
-    ReportLedger(warehouse, "amazon_us").record_intent(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
+def test_reports_older_than_amazons_retention_are_not_requested(amazon, warehouse, sql, monkeypatch):
+    ReportLedger(warehouse, STORE).record_intent(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
     sql("UPDATE fba.report SET requested_at = requested_at - interval '100 days'")
     since = []
     real = SellingPartnerHook.get_reports
@@ -493,14 +445,14 @@ def test_amazon_is_not_asked_for_reports_older_than_it_keeps(amazon, warehouse, 
         return real(hook, report_type, created_since=created_since)
 
     monkeypatch.setattr(SellingPartnerHook, "get_reports", get_reports)
-    report_id = ask()
+    report_id = request()
     assert timedelta(days=88) < datetime.now(UTC) - since[0] < timedelta(days=90)
     assert [row[1] for row in ledger_rows(sql)] == [report_id]
 
 
-def test_a_listed_report_without_its_time_is_an_error_of_amazons(amazon, warehouse, no_naps):
-    lose(amazon)
-    listed = {"reportId": "1", "reportType": SHIPPED, "processingStatus": "DONE"}
+def test_a_listed_report_without_its_time_is_an_unavailable_error(amazon, warehouse, no_retry_sleep):
+    lose_answer(amazon)
+    listed = {"reportId": "1", "reportType": SHIPMENTS_REPORT, "processingStatus": "DONE"}
     amazon.world.add_fault("getReports", "status", times=None, status=200, body={"reports": [listed]})
     with pytest.raises(UnavailableError, match="createdTime"):
-        ask_from(A)
+        request_from(A)

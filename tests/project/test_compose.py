@@ -28,7 +28,7 @@ def test_every_secret_must_be_set_and_none_has_a_default():
     assert {kind for name, kind in VARIABLES if name not in SECRETS} == {":-"}
 
 
-def test_no_secret_stands_in_the_file():
+def test_the_file_contains_no_secret():
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
             if re.search(r"PASSWORD$|SECRET|_KEY|AUTH$", key):
@@ -36,7 +36,7 @@ def test_no_secret_stands_in_the_file():
             assert not re.search(r"://[^@/:]*:(?!\$\{)[^@/]*@", str(value)), f"{name}: {key} has a password in it"
 
 
-def test_make_env_writes_what_compose_asks_for_and_keeps_it(tmp_path):
+def test_make_env_writes_what_compose_needs_and_does_not_overwrite_it(tmp_path):
     def env() -> str:
         make = ["make", "--silent", "--file", PROJECT / "Makefile", "env"]
         subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
@@ -47,14 +47,14 @@ def test_make_env_writes_what_compose_asks_for_and_keeps_it(tmp_path):
     assert set(values) == SECRETS
     assert len(set(values.values())) == len(values)
     assert all(len(value) >= 43 for value in values.values())
-    # They stand in addresses, in JSON and in SQL, where anything else would have to be escaped.
+    # They are used in URLs, JSON and SQL, where other characters would have to be escaped.
     assert all(value.isalnum() for name, value in values.items() if name != "FERNET_KEY")
     assert Fernet(values["FERNET_KEY"])
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
     assert env() == written
 
 
-def test_nothing_listens_beyond_this_machine():
+def test_every_port_listens_on_localhost_only():
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -65,14 +65,14 @@ def test_each_image_is_built_by_one_service():
     assert sorted(built) == ["airflow-amazon-fba", "airflow-amazon-fba-sandbox"]
 
 
-def test_the_triggerer_may_open_a_file_for_each_task_that_waits():
-    """And no more than most machines let a container have: where that is less, it does not start."""
+def test_the_triggerer_may_open_two_files_for_each_task_that_waits():
+    """And no more than most machines allow a container; with a lower limit the container would not start."""
     triggerer = SERVICES["triggerer"]
     capacity = int(triggerer["environment"]["AIRFLOW__TRIGGERER__CAPACITY"])
     assert 2 * capacity <= triggerer["ulimits"]["nofile"] <= 16384
 
 
-def test_a_worker_that_stops_can_still_say_how_its_tasks_ended():
+def test_a_worker_that_stops_can_still_report_its_tasks():
     assert SERVICES["worker"]["depends_on"]["api-server"] == {"condition": "service_healthy"}
 
 
@@ -83,7 +83,7 @@ def test_the_image_has_the_versions_that_are_tested():
     assert base == celery["apache-airflow"]
 
 
-def test_the_build_sees_what_it_copies_and_nothing_else():
+def test_the_build_context_has_what_is_copied_and_nothing_else():
     copied = {
         name
         for line in re.findall(r"^COPY --chown=airflow:0 (.+) \S+$", DOCKERFILE, re.MULTILINE)

@@ -18,6 +18,7 @@ from devstack.demo import MARKETPLACE, SELLER
 from fba_operators.warehouse.database import Warehouse
 from sandbox.world.world import World
 from tests.helpers import register
+from tests.stores import US
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
@@ -59,7 +60,7 @@ SQL = [(page.name, block) for page in PAGES for block in blocks(page, "sql") if 
 
 
 @pytest.mark.parametrize(("page", "block"), SQL, ids=[f"{page}-{n}" for n, (page, _) in enumerate(SQL)])
-def test_the_sql_runs_as_it_stands(warehouse_url, page, block):
+def test_the_sql_runs_unchanged(warehouse_url, page, block):
     with psycopg.connect(warehouse_url) as db:
         db.execute(block.encode())
 
@@ -73,7 +74,7 @@ def test_the_example_request_can_be_sent_to_the_sandbox():
 
 @pytest.mark.parametrize("page", ["docs/shipments.md", "dags/fba_get_shipments.py"])
 def test_the_example_of_a_backfill_leaves_no_day_of_its_month_out(page):
-    """Airflow takes a date for its midnight: without a run after the month its last day is not asked for."""
+    """Airflow reads a date as its midnight: without a run after the month its last day is not requested."""
     [dates] = re.findall(r"--from-date (\S+) --to-date (\S+) ", (PROJECT / page).read_text())
     first, last = map(date.fromisoformat, dates)
     next_month = (first + timedelta(days=31)).replace(day=1)
@@ -84,7 +85,7 @@ def test_there_is_sql_for_each_job():
     assert len(SQL) > 15
 
 
-def test_no_query_stands_twice():
+def test_no_query_is_repeated():
     titles = [block.splitlines()[0] for _, block in SQL]
     assert len(titles) == len(set(titles))
 
@@ -113,11 +114,11 @@ def test_the_readme_is_short_and_links_every_page():
     assert [relative(page) for page in PAGES if page != README and page not in linked] == []
 
 
-def test_make_knows_every_target_that_is_named():
+def test_make_has_every_target_that_is_mentioned():
     known = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
-        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
-        assert named <= known, page.name
+        mentioned = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert mentioned <= known, page.name
 
 
 def params_of(dag: Path) -> list[str]:
@@ -128,7 +129,7 @@ def params_of(dag: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("dag", sorted((PROJECT / "dags").glob("*.py")), ids=lambda dag: dag.stem)
-def test_the_chapter_of_a_dag_names_every_param(dag):
+def test_the_chapter_of_a_dag_explains_every_param(dag):
     params = params_of(dag)
     assert len(params) >= 4
     assert [name for name in params if f"`{name}`" not in CHAPTERS[dag.stem].read_text()] == []
@@ -179,7 +180,7 @@ def test_the_environment_of_the_connection_example_is_a_connection(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", example[1].replace("\n", ""))
     connection = BaseHook.get_connection("amazon_us")
     assert connection.conn_type == "amazon_sp_api"
-    assert connection.extra_dejson["marketplace_id"] == "ATVPDKIKX0DER"
+    assert connection.extra_dejson["marketplace_id"] == US
 
 
 def test_a_report_type_is_added_as_extend_md_says(airflow_database, amazon, warehouse, warehouse_url, monkeypatch):
@@ -216,5 +217,5 @@ def test_a_report_type_is_added_as_extend_md_says(airflow_database, amazon, ware
 
 
 def test_every_command_of_make_help_is_explained():
-    told = subprocess.run(["make", "help"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
-    assert {"run", "up", "test", "faults", "bench", "wheel"} <= set(re.findall(r"make ([a-z-]+)", told))
+    output = subprocess.run(["make", "help"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    assert {"run", "up", "test", "faults", "bench", "wheel"} <= set(re.findall(r"make ([a-z-]+)", output))

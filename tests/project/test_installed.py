@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-LOOK = """
+CHECK = """
 import sys, fba_operators
 from fba_operators.fulfillment.feed_xml import _SCHEMA
 from fba_operators.provider import get_provider_info
@@ -22,7 +22,7 @@ print(*load_stores().stores, len(Warehouse().migrate()))
 """
 
 
-def test_a_wheel_works_without_the_clone(postgres, tmp_path):
+def test_the_wheel_works_without_a_clone(postgres, tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
     subprocess.run([*build, tmp_path, PROJECT], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -42,7 +42,7 @@ def test_a_wheel_works_without_the_clone(postgres, tmp_path):
         "AIRFLOW_CONN_FBA_WAREHOUSE": warehouse_connection(postgres.create_database("warehouse_of_a_wheel")),
     }
     done = subprocess.run(
-        [sys.executable, "-c", LOOK, str(tmp_path / "installed")],
+        [sys.executable, "-c", CHECK, str(tmp_path / "installed")],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

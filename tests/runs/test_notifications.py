@@ -1,4 +1,4 @@
-"""Who is told about a run, and in which words; delivered by Apprise to a real HTTP endpoint."""
+"""Notifications of a run: when they are sent and what they contain; delivered by Apprise to an HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
-import psycopg
 import pytest
 from airflow.sdk._shared.observability.metrics import otel_logger
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
@@ -33,15 +32,15 @@ from fba_operators.runs.summary import ATTENTION, STANDING, StoreSummary, messag
 from sandbox.world.world import DEFAULT_MERCHANT
 from tests.helpers import context as bare_context
 from tests.helpers import run as run_operator
+from tests.stores import AFN, LISTINGS, SELLER, US
 
-LISTINGS, AFN = "GET_MERCHANT_LISTINGS_ALL_DATA", "GET_AFN_INVENTORY_DATA"
 STORES = """stores: {amazon_us: {inventory: {max_rejected_share: 1.0}}, amazon_other: }
 notifications: [{connection: team_chat%s}]"""
 
 
 @pytest.fixture
 def listener():
-    """An HTTP endpoint that keeps the bodies it is sent; refuse() makes it answer 500 from then on."""
+    """An HTTP endpoint that collects the bodies it receives; after refuse() it answers 500."""
     received: list[bytes] = []
     refuse: list[bool] = []
 
@@ -64,7 +63,7 @@ def listener():
 
 
 class Chat(SimpleNamespace):
-    """A chat service that keeps what it is sent."""
+    """A chat service that collects the messages it receives."""
 
     @property
     def received(self):
@@ -81,19 +80,9 @@ def chat(listener, monkeypatch):
 
 
 @pytest.fixture
-def stores(tmp_path, monkeypatch):
-    def write(on=""):
-        path = tmp_path / "stores.yaml"
-        path.write_text(STORES % on)
-        monkeypatch.setenv("FBA_STORES_FILE", str(path))
-
-    return write
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
+def stores(stores_file):
+    """Write stores.yaml with recipients of notifications: ``stores(", on: [always]")``."""
+    return lambda on="": stores_file(STORES % on)
 
 
 def context(run_id, **params):
@@ -111,9 +100,9 @@ def inventory_run(run_id, stores=("amazon_us",)):
             run_operator(RefreshTokenOperator(task_id="token", conn_id=store), ctx)
             ids = {}
             for name, kind in (("listings", LISTINGS), ("afn", AFN)):
-                asked = run_operator(RequestReportOperator(task_id="request", report_type=kind, conn_id=store), ctx)
-                waited = WaitForReportOperator(task_id="wait", report_id=asked, conn_id=store)
-                ids[f"{name}_report_id"] = run_operator(waited, ctx)
+                report_id = run_operator(RequestReportOperator(task_id="request", report_type=kind, conn_id=store), ctx)
+                wait = WaitForReportOperator(task_id="wait", report_id=report_id, conn_id=store)
+                ids[f"{name}_report_id"] = run_operator(wait, ctx)
             run_operator(MergeInventoryOperator(task_id="merge", conn_id=store, **ids), ctx)
         except (CredentialsError, DecisionNeededError):
             pass
@@ -128,16 +117,16 @@ def summarise(ctx, stores):
     return None
 
 
-def test_always_tells_of_each_run_with_its_link(amazon, warehouse, stores, chat):
+def test_always_notifies_of_each_run_with_its_link(amazon, warehouse, stores, chat):
     stores(", on: [always]")
     assert inventory_run("first") is None
-    (told,) = chat.received
-    assert ": success" in told["title"]
-    assert "amazon_us: success." in told["message"]
-    assert told["message"].endswith("https://airflow.example/dags/fba_get_inventory/runs/first")
+    (sent,) = chat.received
+    assert ": success" in sent["title"]
+    assert "amazon_us: success." in sent["message"]
+    assert sent["message"].endswith("https://airflow.example/dags/fba_get_inventory/runs/first")
 
 
-def test_change_is_told_once(amazon, warehouse, stores, chat):
+def test_a_change_is_notified_once(amazon, warehouse, stores, chat):
     stores(", on: [change]")
     inventory_run("first")
     assert len(chat.received) == 1
@@ -145,22 +134,22 @@ def test_change_is_told_once(amazon, warehouse, stores, chat):
     assert len(chat.received) == 1
 
 
-def test_a_failed_store_is_told_in_our_words_without_amazons(amazon, warehouse, stores, chat, monkeypatch, caplog):
+def test_a_failed_store_is_notified_without_amazons_text(amazon, warehouse, stores, chat, monkeypatch, caplog):
     stores()
     wrong = store_connection(amazon.url, refresh_token="Atzr|revoked-secret")
     monkeypatch.setenv("AIRFLOW_CONN_AMAZON_OTHER", wrong)
     assert "1 of 2 stores failed" in str(inventory_run("first", ["amazon_us", "amazon_other"]))
-    (told,) = chat.received
-    assert told["type"] == "failure"
-    assert "1 of 2 stores failed" in told["title"]
-    assert "amazon_other: FAILED. token: Connection amazon_other: the refresh token is not valid" in told["message"]
-    assert "invalid_grant" in told["message"]
-    assert "revoked-secret" not in json.dumps(told) + caplog.text
-    assert DEFAULT_MERCHANT.client_secret not in json.dumps(told)
+    (sent,) = chat.received
+    assert sent["type"] == "failure"
+    assert "1 of 2 stores failed" in sent["title"]
+    assert "amazon_other: FAILED. token: Connection amazon_other: the refresh token is not valid" in sent["message"]
+    assert "invalid_grant" in sent["message"]
+    assert "revoked-secret" not in json.dumps(sent) + caplog.text
+    assert DEFAULT_MERCHANT.client_secret not in json.dumps(sent)
     assert "chat-secret-token" not in caplog.text
 
 
-def test_what_amazon_and_documents_say_stays_out(amazon, warehouse, sql, stores, chat):
+def test_texts_of_amazon_and_of_documents_are_not_sent(amazon, warehouse, sql, stores, chat):
     stores(", on: [failure, attention, change, always]")
     amazon.world.add_fault("createReport", "fatal")
     assert inventory_run("first") is not None
@@ -171,44 +160,42 @@ def test_what_amazon_and_documents_say_stays_out(amazon, warehouse, sql, stores,
     assert failure in chat.received[0]["message"]
 
 
-def test_a_refusal_names_counts_and_no_sku(amazon, warehouse, sql, stores, chat):
+def test_a_refusal_is_notified_with_counts_and_no_sku(amazon, warehouse, sql, stores, chat):
     stores()
     inventory_run("first")
     sql("UPDATE fba.report SET requested_at = requested_at - interval '40 minutes'")
     amazon.world.advance(40 * 60)
     skus = [sku for (sku,) in sql("SELECT sku FROM fba.global_inventory_pool WHERE quantity > 0")]
     for sku in skus:
-        amazon.world.put_item(
-            "A1SANDBOXSELLER", "ATVPDKIKX0DER", sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 0)]
-        )
+        amazon.world.put_item(SELLER, US, sku, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 0)])
     chat.listener.received.clear()
     assert inventory_run("second") is not None
-    (told,) = chat.received
-    assert "accept_zeroed_stock" in told["message"]
-    assert not [sku for sku in skus if sku in told["message"]]
+    (sent,) = chat.received
+    assert "accept_zeroed_stock" in sent["message"]
+    assert not [sku for sku in skus if sku in sent["message"]]
     ((summary,),) = sql("SELECT summary FROM fba.run WHERE run_id = 'second'").fetchall()
     assert [sku for sku in skus if sku in summary]
 
 
-def test_what_needs_a_person_is_told_once_a_day_while_it_stays(amazon, warehouse, sql, stores, chat):
+def test_what_needs_attention_is_notified_once_a_day_while_it_lasts(amazon, warehouse, sql, stores, chat):
     stores(", on: [attention]")
     broken = b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
     amazon.world.override_document(LISTINGS, broken)
     days = (
-        "SELECT count(DISTINCT (started_at AT TIME ZONE 'UTC')::date) FROM fba.run"  # two, if it is midnight just now
+        "SELECT count(DISTINCT (started_at AT TIME ZONE 'UTC')::date) FROM fba.run"  # two, if the test runs at midnight
     )
     inventory_run("first")
     inventory_run("second")
-    told, *again = chat.received
+    sent, *again = chat.received
     assert 1 + len(again) == sql(days).fetchone()[0]
-    assert "1 line of a report could not be read" in told["message"]
+    assert "1 line of a report could not be read" in sent["message"]
     assert sql("SELECT attention FROM fba.run WHERE run_id = 'second'").fetchone()[0]["rejected_lines"] == 1
     sql("UPDATE fba.run SET started_at = started_at - interval '24 hours'")
     inventory_run("third")
     assert len(chat.received) == sql(days).fetchone()[0] > 1 + len(again)
 
 
-def test_a_store_that_was_killed_is_told_as_failed(amazon, warehouse, sql, stores, chat):
+def test_a_run_that_was_killed_is_notified_as_failed(amazon, warehouse, sql, stores, chat):
     stores()
     ctx = context("killed")
     run_operator(PrepareRunOperator(task_id="prepare", stores=["amazon_us"]), ctx)
@@ -217,7 +204,7 @@ def test_a_store_that_was_killed_is_told_as_failed(amazon, warehouse, sql, store
     assert sql("SELECT outcome FROM fba.run").fetchone() == ("failed",)
 
 
-def test_a_run_that_could_not_be_prepared_is_told(warehouse, stores, chat):
+def test_a_run_that_could_not_be_prepared_is_notified(warehouse, stores, chat):
     stores()
     assert "not prepared" in str(summarise(context("unprepared"), None))
     assert "the run was not prepared" in chat.received[0]["message"]
@@ -232,7 +219,7 @@ def test_a_run_that_could_not_be_prepared_is_told(warehouse, stores, chat):
         {"conn_type": "apprise", "extra": {"config": {"path": "json://127.0.0.1:9/chat-secret-token"}}},
     ],
 )
-def test_a_message_that_cannot_be_delivered_changes_nothing_but_the_log(
+def test_a_notification_that_cannot_be_delivered_is_only_logged(
     amazon, warehouse, stores, monkeypatch, caplog, capfd, connection
 ):
     stores(", on: [always]")
@@ -258,10 +245,10 @@ def test_a_service_that_refuses_is_logged(amazon, warehouse, stores, chat, caplo
         ({"overdue": 2}, {}, True),
         ({"overdue": 2}, {"overdue": 2}, False),
         ({"overdue": 3}, {"overdue": 2}, True),
-        ({"rejected": 1}, {"rejected": 1}, True),  # others than before
+        ({"rejected": 1}, {"rejected": 1}, True),  # other requests than before
     ],
 )
-def test_what_stays_is_no_news_and_what_happened_is(now, before, is_news):
+def test_attention_is_news_only_when_a_standing_count_changes_or_an_event_happens(now, before, is_news):
     assert ("attention" in StoreSummary("s", "success", attention=now, previous_attention=before).events) == is_news
 
 
@@ -273,7 +260,7 @@ def test_stores_without_news_are_only_counted():
     assert message("dag", stores[:1], ["change", "failure", "attention"], "link") is None
 
 
-def test_every_code_in_the_warehouse_has_words():
+def test_every_standing_code_has_a_text():
     assert set(ATTENTION) >= STANDING
 
 
@@ -282,7 +269,7 @@ def test_counts_add_up_in_the_warehouse(sql):
     assert sql(query).fetchone() == ({"a": 1, "b": 5}, {})
 
 
-def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
+def test_a_run_that_is_cleared_begins_with_empty_counts(warehouse, sql):
     log = RunLog("d", "r", "amazon_us")
     with warehouse.connect() as db:
         log.fail(db, "token", ValueError("no"))
@@ -292,7 +279,7 @@ def test_a_run_that_begins_again_begins_with_empty_counts(warehouse, sql):
     )
 
 
-def test_a_collector_gets_the_numbers_of_the_run(amazon, warehouse, stores, listener, monkeypatch):
+def test_a_collector_receives_the_metrics_of_the_run(amazon, warehouse, stores, listener, monkeypatch):
     """Airflow's own OpenTelemetry, switched on as docs/runbook.md says, to an endpoint that decodes what arrives."""
     stores()
     monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
@@ -304,16 +291,18 @@ def test_a_collector_gets_the_numbers_of_the_run(amazon, warehouse, stores, list
         metrics.get_meter_provider().shutdown()
     finally:
         stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
-        atexit.unregister(otel_logger.flush_otel_metrics)  # which a process of a task's own needs
-    told = {}
+        atexit.unregister(otel_logger.flush_otel_metrics)  # which only the process of a task needs
+    received = {}
     for body in listener.received:
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
             for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
-                told[metric.name] = [
+                received[metric.name] = [
                     (point.as_double or point.as_int, {each.key: each.value.string_value for each in point.attributes})
                     for point in (*metric.sum.data_points, *metric.gauge.data_points)
                 ]
-    ours = {name.removeprefix("airflow."): points for name, points in told.items() if name.startswith("airflow.fba.")}
+    ours = {
+        name.removeprefix("airflow."): points for name, points in received.items() if name.startswith("airflow.fba.")
+    }
     assert set(ours) == {
         *("fba.runs", "fba.rows_in", "fba.rows_rejected", "fba.rows_changed", "fba.seconds", "fba.throttled_seconds"),
         *("fba.calls", "fba.attention"),

@@ -1,4 +1,4 @@
-"""The stores file: defaults, every kind of mistake, and YAML's own traps."""
+"""The stores file: defaults, every kind of mistake, and values that YAML reads as another type."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_shipped_file_shows_every_key_with_its_default(read):
     assert read(text) == StoresFile(stores={"amazon_us": Store()})
 
 
-def test_the_environment_can_name_another_file(monkeypatch, tmp_path):
+def test_the_environment_can_set_another_file(monkeypatch, tmp_path):
     path = tmp_path / "other.yaml"
     path.write_text("stores: {amazon_de: }\n")
     monkeypatch.setenv("FBA_STORES_FILE", str(path))
@@ -158,7 +158,7 @@ def test_settings_cannot_be_changed():
         ("shipments", "lookback_days: 0", "lookback_days", "0", "1 to 540"),
     ],
 )
-def test_a_wrong_value_is_named_with_store_key_what_was_found_and_what_is_allowed(
+def test_a_wrong_value_is_reported_with_store_key_value_and_what_is_allowed(
     refused, section, text, key, found, allowed
 ):
     [problem] = refused(in_store(section, text))
@@ -168,7 +168,7 @@ def test_a_wrong_value_is_named_with_store_key_what_was_found_and_what_is_allowe
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("timezone: Mars/Base, from: '09:00', to: '17:00'", "timezone: found Mars/Base; allowed: a time zone"),
         ("timezone: ../etc/passwd, from: '09:00', to: '17:00'", "timezone: found ../etc/passwd; allowed: a time zone"),
@@ -188,13 +188,13 @@ def test_a_wrong_value_is_named_with_store_key_what_was_found_and_what_is_allowe
         ),
     ],
 )
-def test_wrong_business_hours(refused, text, said):
+def test_wrong_business_hours(refused, text, message):
     [problem] = refused(in_store("fulfillment", f"business_hours: {{{text}}}"))
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("stores: {NO: {}}", 'found the key NO, which YAML reads as true or false: put it in quotes, "NO"'),
         ("stores: {123: {}}", 'found the key 123, which YAML reads as a number: put it in quotes, "123"'),
@@ -231,13 +231,13 @@ def test_wrong_business_hours(refused, text, said):
         ),
     ],
 )
-def test_what_yaml_would_read_as_something_else_must_be_quoted(refused, text, said):
+def test_what_yaml_would_read_as_something_else_must_be_quoted(refused, text, message):
     [problem] = refused(text)
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("stores:\n  a:\n  a:\n", "line 3: stores: found the key a twice"),
         (
@@ -247,12 +247,12 @@ def test_what_yaml_would_read_as_something_else_must_be_quoted(refused, text, sa
         ("stores: {a: }\nstores: {b: }", "line 2: found the key stores twice"),
     ],
 )
-def test_a_key_given_twice_is_refused(refused, text, said):
+def test_a_key_given_twice_is_refused(refused, text, message):
     [problem] = refused(text)
-    assert said in problem
+    assert message in problem
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file(refused):
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(refused):
     problems = refused("""
 stores:
   a: {inventory: {max_zeroed_share: 7}}
@@ -310,7 +310,7 @@ keys = st.sampled_from(
         st.dictionaries(st.text(max_size=3), st.dictionaries(keys, st.dictionaries(keys, values) | values)) | values,
     )
 )
-def test_any_yaml_is_read_or_refused_in_words(tmp_path_factory, data):
+def test_any_yaml_is_read_or_refused_with_a_message(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "any_stores.yaml"
     path.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
     try:

@@ -1,4 +1,4 @@
-"""After acceptance: orders that do not ship are asked after, and what is not needed any more is forgotten."""
+"""After acceptance: orders that do not ship are looked up at Amazon, and data is deleted after its retention period."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from fba_operators.errors import UnavailableError
 from fba_operators.operators import FollowUpOrdersOperator, RetentionOperator
 from tests.helpers import context, run
-from tests.shipments.test_load_rows import request
-from tests.shipping import SELLER, STORE, Reports, document, orders_at_amazon, row
+from tests.shipping import Reports, add_request, document, orders_at_amazon, row
+from tests.stores import OTHER_SELLER, SELLER, STORE
 
 ADDRESS = {
     "ship_to_name": "A Buyer",
@@ -17,12 +17,6 @@ ADDRESS = {
     "ship_to_email": "a@b.example",
     "ship_to_country": "US",
 }
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
 
 
 def follow_up():
@@ -39,20 +33,20 @@ def days_ago(sql, days, number="%"):
 
 def statuses(sql):
     query = "SELECT fr_number, status, amazon_order_status FROM fba.fulfillment_request"
-    return {number: told for number, *told in sql(query)}
+    return {number: values for number, *values in sql(query)}
 
 
-def test_orders_that_amazon_will_not_ship_move_on(amazon, warehouse, sql):
+def test_orders_that_amazon_will_not_ship_get_their_final_status(amazon, warehouse, sql):
     ends = {"BAD": "Invalid", "NONE": "Unfulfillable", "OFF": "Cancelled", "PART": "CompletePartialled", "WAITS": None}
     for number in ends:
-        request(sql, number, ("AFN-PLAIN", 2))
+        add_request(sql, number, ("AFN-PLAIN", 2))
     days_ago(sql, 2)
     orders_at_amazon(amazon, list(ends), "AFN-PLAIN", 2)
     for number, status in ends.items():
         if status:
             amazon.world.set_order_status(SELLER, number, status)
-    told = follow_up()
-    assert told == {
+    result = follow_up()
+    assert result == {
         **{"conn_id": STORE, "asked": 5, "overdue": 1, "named": ["WAITS"]},
         **{"rejected": ["BAD", "NONE"], "cancelled": ["OFF"], "partly": ["PART"], "unknown_at_amazon": []},
     }
@@ -72,33 +66,33 @@ def test_orders_that_amazon_will_not_ship_move_on(amazon, warehouse, sql):
     assert amazon.world.calls()["calls"]["getFulfillmentOrder"] == 6
 
 
-def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_asked_after(amazon, warehouse, sql):
+def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_looked_up(amazon, warehouse, sql):
     for number in ("SHIPPED", "NEW", "OPEN"):
-        request(sql, number, ("WIDGET", 1))
-    request(sql, "SUBMITTED", ("WIDGET", 1), status="submitted")
+        add_request(sql, number, ("WIDGET", 1))
+    add_request(sql, "SUBMITTED", ("WIDGET", 1), status="submitted")
     days_ago(sql, 2)
     sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '23 hours' WHERE fr_number = 'NEW'")
     reports = Reports(warehouse)
     reports.load(reports.add(document(row(amazon_order_id="S01-1", merchant_order_id="SHIPPED"))))
-    told = follow_up()
-    assert (told["asked"], told["unknown_at_amazon"], told["named"]) == (1, ["OPEN"], ["OPEN"])
+    result = follow_up()
+    assert (result["asked"], result["unknown_at_amazon"], result["named"]) == (1, ["OPEN"], ["OPEN"])
     assert statuses(sql)["OPEN"] == ["accepted", None]
     assert follow_up()["asked"] == 0
 
 
-def test_another_seller_is_not_asked_after_our_orders(amazon, warehouse, sql):
-    request(sql, "A", ("AFN-PLAIN", 1))
+def test_orders_are_not_looked_up_at_another_seller(amazon, warehouse, sql):
+    add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
-    sql("UPDATE fba.fulfillment_request SET seller_id = 'AOTHERSELLER'")
+    sql("UPDATE fba.fulfillment_request SET seller_id = %s", OTHER_SELLER)
     assert (follow_up()["asked"], amazon.world.calls()["calls"]) == (0, {})
     sql("UPDATE fba.fulfillment_request SET seller_id = %s", SELLER)
     assert follow_up()["asked"] == 1
 
 
-def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehouse, sql):
+def test_results_before_a_fault_are_kept_and_the_retry_looks_up_the_rest(amazon, warehouse, sql):
     orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
     for number in ("A", "B"):
-        request(sql, number, ("AFN-PLAIN", 1))
+        add_request(sql, number, ("AFN-PLAIN", 1))
     days_ago(sql, 2)
     amazon.world.add_fault("getFulfillmentOrder", "500", times=5, skip=1)
     with pytest.raises(UnavailableError):
@@ -107,20 +101,20 @@ def test_a_fault_keeps_what_is_known_and_the_retry_asks_the_rest(amazon, warehou
     assert follow_up()["asked"] == 1
 
 
-def test_two_runs_at_a_time_do_not_ask_twice(amazon, warehouse, sql, warehouse_url):
-    request(sql, "A", ("AFN-PLAIN", 1))
+def test_two_runs_at_a_time_look_up_an_order_once(amazon, warehouse, sql, warehouse_url):
+    add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
     with psycopg.connect(warehouse_url) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('fba.follow_up'), hashtext(%s))", (STORE,))
-        told = follow_up()
-    assert (told["asked"], told["overdue"]) == (0, 1)
+        result = follow_up()
+    assert (result["asked"], result["overdue"]) == (0, 1)
 
 
-def forget():
+def purge():
     return RetentionOperator(task_id="retention").execute(context())
 
 
-def test_addresses_go_when_their_time_is_over(warehouse, sql):
+def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
     for number, status in (
         ("SHIPPED", "accepted"),
         ("JUST", "accepted"),
@@ -129,9 +123,9 @@ def test_addresses_go_when_their_time_is_over(warehouse, sql):
         ("GOES", "sending"),
     ):
         sent = status if status in ("pending", "accepted", "rejected") else "pending"
-        request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
-    request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
-    request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+        add_request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
+    add_request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+    add_request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
     sql("UPDATE fba.fulfillment_request SET status = 'sending' WHERE fr_number IN ('SENDING', 'GOES')")
     sql(
         "UPDATE fba.fulfillment_request SET resolved_at = now() - interval '31 days' WHERE fr_number IN ('JUST', 'OLD')"
@@ -145,17 +139,17 @@ def test_addresses_go_when_their_time_is_over(warehouse, sql):
     )
     sql("UPDATE fba.shipment_item SET ship_date = now() - interval '31 days' WHERE merchant_order_id = 'SHIPPED'")
     sql("UPDATE fba.shipment_item SET ship_date = now() - interval '29 days' WHERE merchant_order_id = 'JUST'")
-    assert forget() == {STORE: {"addresses": 3}}
+    assert purge() == {STORE: {"addresses": 3}}
     left = sql("SELECT fr_number, ship_to_name, ship_to_email, ship_to_country FROM fba.fulfillment_request ORDER BY 1")
     full = ("A Buyer", "a@b.example", "US")
     assert {number: tuple(values) for number, *values in left} == {
         **dict.fromkeys(("SHIPPED", "OLD", "ANCIENT"), (None, None, None)),
         **dict.fromkeys(("JUST", "WAITS", "GOES", "SENDING"), full),
     }
-    assert forget() == {}
+    assert purge() == {}
 
 
-def test_raw_copies_go_when_their_time_is_over(warehouse, sql):
+def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
     reports = Reports(warehouse)
     old, new = (reports.add(document(row(shipment_item_id=name))) for name in ("OLD", "NEW"))
     for report_id in (old, new):
@@ -167,7 +161,7 @@ def test_raw_copies_go_when_their_time_is_over(warehouse, sql):
             " VALUES (%s, %s, gen_random_uuid(), 'r', 1, now() - make_interval(days => %s), now(), 'x')",
             *(STORE, number, days),
         )
-    assert forget() == {STORE: {"raw reports": 1, "rejected lines": 1, "processing reports": 1}}
+    assert purge() == {STORE: {"raw reports": 1, "rejected lines": 1, "processing reports": 1}}
     assert sql("SELECT report_id FROM fba.report_document").fetchall() == [(new,)]
     assert sql("SELECT report_id, reason FROM fba.rejected_row WHERE raw_line IS NULL").fetchall() == [(old, "why")]
     assert sql("SELECT document_id FROM fba.feed WHERE result_document IS NULL").fetchall() == [("F1",)]

@@ -1,4 +1,4 @@
-"""Shipment rows into the warehouse: each once, whatever the order of windows, with what Amazon sent and no person in it."""
+"""Shipment rows into the warehouse: each once, in any order of windows, with Amazon's values and without personal data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -20,17 +19,13 @@ from fba_operators.operators import (
     RequestReportOperator,
     WaitForShipmentsOperator,
 )
-from fba_operators.reports.ledger import COOLDOWN, ReportLedger
+from fba_operators.reports.ledger import ReportLedger
+from tests import timing
 from tests.helpers import context, run
-from tests.shipping import JAPANESE, NAME, PERSON, PLAIN, SELLER, STORE, US, Reports, document, orders_at_amazon, row
+from tests.shipping import JAPANESE, PERSON, PLAIN, Reports, add_request, document, orders_at_amazon, progress, row
+from tests.stores import SELLER, SHIPMENTS_REPORT, STORE, US
 
 COPY = "fba.amazon_fulfilled_shipments_report"
-
-
-@pytest.fixture
-def sql(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        yield lambda query, *values: db.execute(query, values or None)
 
 
 @pytest.fixture
@@ -42,7 +37,7 @@ def items(sql, columns="order_id, sku, quantity, tracking_number"):
     return sorted(sql(f"SELECT {columns} FROM fba.shipment_item").fetchall())
 
 
-def states(sql):
+def row_versions(sql):
     return [
         sql(f"SELECT *, xmin::text FROM {table} ORDER BY item_key").fetchall() for table in (COPY, "fba.shipment_item")
     ]
@@ -96,20 +91,20 @@ def test_a_japanese_report_of_49_columns_in_cp932(reports, sql):
     }
 
 
-def test_no_person_is_stored_but_in_the_raw_copy(reports, sql):
+def test_personal_data_is_stored_only_in_the_raw_copy(reports, sql):
     person = {**row(), "ship-new-thing": "78 Hidden Lane", "colour": "red"}
     reports.load(reports.add(document(person, columns=(*JAPANESE, "ship-new-thing", "colour"))))
     tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'fba'::regnamespace AND relkind = 'r'").fetchall()
-    told = "".join(str(sql(f"SELECT to_jsonb(t) FROM fba.{table} AS t").fetchall()) for (table,) in tables)
-    assert "TBA000000000001" in told
+    stored = "".join(str(sql(f"SELECT to_jsonb(t) FROM fba.{table} AS t").fetchall()) for (table,) in tables)
+    assert "TBA000000000001" in stored
     for secret in PERSON.values():
-        assert secret not in told
+        assert secret not in stored
     assert sql(f"SELECT extra FROM {COPY}").fetchone()[0] == {"colour": "red"}
     columns = {name for (name,) in sql("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass", COPY)}
     assert not {name for name in columns if name.startswith(("buyer", "recipient", "ship_to", "ship_address", "bill"))}
 
 
-def test_rows_that_cannot_be_read_are_kept_aside_and_the_others_written(reports, sql, monkeypatch):
+def test_unreadable_rows_are_stored_as_rejected_and_the_others_written(reports, sql, monkeypatch):
     content = document(
         *(row(shipment_item_id=f"D{n}") for n in range(3)),
         row(shipment_item_id="BAD1", shipment_date="31/12/2026 10:00"),
@@ -121,21 +116,21 @@ def test_rows_that_cannot_be_read_are_kept_aside_and_the_others_written(reports,
     with pytest.raises(DecisionNeededError, match=r"3 of 7 lines .* All others are written"):
         reports.load(report_id)
     assert {key for (key,) in items(sql, "item_key")} == {"D0", "D1", "D2", "ODD"}
-    told = sql("SELECT line_number, reason, sku, raw_line IS NOT NULL FROM fba.rejected_row ORDER BY 1").fetchall()
-    assert [(number, sku, kept) for number, _, sku, kept in told] == [(n, "WIDGET", True) for n in (5, 6, 7)]
-    assert "shipment-date is no time" in told[0][1]
+    rejected = sql("SELECT line_number, reason, sku, raw_line IS NOT NULL FROM fba.rejected_row ORDER BY 1").fetchall()
+    assert [(number, sku, kept) for number, _, sku, kept in rejected] == [(n, "WIDGET", True) for n in (5, 6, 7)]
+    assert "shipment-date is no time" in rejected[0][1]
     assert sql("SELECT row_count, rejected_row_count FROM fba.report").fetchall() == [(4, 3)]
     odd = sql(f"SELECT estimated_arrival_date, payments_date, purchase_date, extra FROM {COPY} WHERE item_key = 'ODD'")
     estimated, paid, bought, extra = odd.fetchone()
     assert (estimated, paid, bought) == (None, None, datetime(2026, 8, 13, 1, 2, 3, tzinfo=UTC))
     assert extra == {"estimated-arrival-date": "soon", "payments-date": "2026-02-30T00:00:00+00:00"}
-    before = states(sql)
+    before = row_versions(sql)
     with pytest.raises(DecisionNeededError):
         reports.load(report_id)
-    assert states(sql) == before
+    assert row_versions(sql) == before
 
 
-def test_an_empty_report_is_an_ordinary_answer(reports, sql):
+def test_an_empty_report_is_no_error(reports, sql):
     assert reports.load(reports.add(document()))["lines"] == 0
     assert reports.load(reports.add(b"")) == {}
     assert sql("SELECT count(*) FROM fba.report WHERE applied_at IS NOT NULL").fetchone() == (2,)
@@ -173,12 +168,12 @@ def test_counts_of_each_kind(reports, sql):
 def test_the_same_report_twice_changes_nothing(reports, sql):
     content = document(row(), row(shipment_item_id=""), row(shipment_item_id=""), row(shipment_item_id="Z", sku="B"))
     report_id = reports.add(content)
-    assert reports.load(report_id)["new"] == 2  # the two without an id are the package of the first
-    before = states(sql)
+    assert reports.load(report_id)["new"] == 2  # the two without an id belong to the package of the first
+    before = row_versions(sql)
     assert reports.load(report_id)["repeated"] == 4
     again = reports.load(reports.add(content))
     assert (again["new"], again["updated"], again["replaced"]) == (0, 0, 0)
-    assert states(sql) == before
+    assert row_versions(sql) == before
 
 
 def test_equal_rows_without_an_id_are_as_many_as_in_the_report(reports, sql):
@@ -205,7 +200,7 @@ def test_a_row_with_an_id_replaces_the_one_without_in_any_order(reports, sql):
         assert sql(f"SELECT count(*) FROM {COPY}").fetchone() == (3,)
 
 
-def test_shipments_that_nothing_names_are_told_apart_by_their_date(reports, sql):
+def test_shipments_without_any_id_are_distinguished_by_their_date(reports, sql):
     blank = {"shipment_item_id": "", "shipment_id": "", "tracking_number": ""}
     one, other = (
         row(**blank, shipment_date=f"2026-08-{day}T03:00:00+00:00", quantity_shipped=q)
@@ -216,7 +211,7 @@ def test_shipments_that_nothing_names_are_told_apart_by_their_date(reports, sql)
     assert sorted(q for (q,) in items(sql, "quantity")) == [1, 2]
 
 
-def test_only_a_report_asked_for_later_corrects_a_row(reports, sql):
+def test_only_a_report_requested_later_updates_a_row(reports, sql):
     reports.load(reports.add(document(row(carrier="UPS")), hours=10))
     reports.load(reports.add(document(row(carrier="OLD")), hours=5))
     assert items(sql, "carrier") == [("UPS",)]
@@ -224,7 +219,7 @@ def test_only_a_report_asked_for_later_corrects_a_row(reports, sql):
     assert items(sql, "carrier") == [("FEDEX",)]
 
 
-def test_a_report_that_confirmed_a_row_is_not_overruled_by_an_earlier_one(reports, sql):
+def test_a_row_confirmed_by_a_report_is_not_overwritten_by_an_earlier_one(reports, sql):
     reports.load(reports.add(document(row(carrier="UPS")), hours=1))
     reports.load(reports.add(document(row(carrier="UPS")), hours=9))
     assert sql("SELECT report_requested_at FROM fba.shipment_item").fetchone() == (reports.first + timedelta(hours=1),)
@@ -242,16 +237,16 @@ def test_a_column_that_a_later_report_lacks_keeps_its_values(reports, sql):
     assert items(sql, "carrier") == [("AMZN_US",)]
 
 
-_GROUPS = st.tuples(st.sampled_from(["111-1", "S01-2"]), st.sampled_from(["", "D1"]), st.sampled_from(["", "T1", "T2"]))
+GROUPS = st.tuples(st.sampled_from(["111-1", "S01-2"]), st.sampled_from(["", "D1"]), st.sampled_from(["", "T1", "T2"]))
 
 
 @st.composite
-def _histories(draw):
-    """Facts (what left, when it was reported, whether its id is always there) and reports over them, in any order."""
+def histories(draw):
+    """Shipments (with the day they were reported and the times when their id is missing), and reports on them in any order."""
     days = st.integers(0, 9)
     facts = []
-    for number, (order, shipment, tracking) in enumerate(draw(st.lists(_GROUPS, max_size=6, unique=True))):
-        holes = draw(st.sampled_from(["never", "always", "until", "from"]))
+    for number, (order, shipment, tracking) in enumerate(draw(st.lists(GROUPS, max_size=6, unique=True))):
+        id_missing = draw(st.sampled_from(["never", "always", "until", "from"]))
         reported, changes = draw(days), draw(st.integers(0, 40))
         for part in range(draw(st.integers(1, 2))):
             name = {
@@ -260,16 +255,16 @@ def _histories(draw):
                 "amazon_order_id": order,
                 "sku": f"SKU{number}",
             }
-            facts.append((f"I{number}-{part}", name, reported, draw(st.integers(1, 3)), holes, changes))
-    asked = draw(st.lists(st.tuples(st.integers(0, 40), days, days), max_size=5, unique_by=lambda each: each[0]))
-    windows = [(at, min(a, b), max(a, b)) for at, a, b in asked]
+            facts.append((f"I{number}-{part}", name, reported, draw(st.integers(1, 3)), id_missing, changes))
+    requests = draw(st.lists(st.tuples(st.integers(0, 40), days, days), max_size=5, unique_by=lambda each: each[0]))
+    windows = [(at, min(a, b), max(a, b)) for at, a, b in requests]
     return facts, draw(st.permutations([*windows, (50, 0, 9), *windows[:2]]))
 
 
-def _rows(facts, at, start, end):
-    """What a report asked for at this hour says of the days of August in its window."""
-    for item_id, name, reported, quantity, holes, changes in facts:
-        visible = {"never": True, "always": False, "until": at > changes, "from": at <= changes}[holes]
+def report_rows(facts, at, start, end):
+    """The rows of a report requested at this hour, for the days of August in its window."""
+    for item_id, name, reported, quantity, id_missing, changes in facts:
+        visible = {"never": True, "always": False, "until": at > changes, "from": at <= changes}[id_missing]
         if start <= reported <= end:
             date = f"2026-08-{10 + reported}T03:00:00+00:00"
             yield row(
@@ -283,29 +278,29 @@ def _rows(facts, at, start, end):
             )
 
 
-def test_any_order_of_overlapping_windows_ends_in_the_truth(reports, sql):
+def test_overlapping_windows_in_any_order_give_the_same_rows(reports, sql):
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
-    @given(_histories())
+    @given(histories())
     def check(history):
         sql("TRUNCATE fba.report, fba.report_document, fba.shipment_item, fba.amazon_fulfilled_shipments_report")
         facts, windows = history
         day = lambda number: datetime(2026, 8, 10 + number, 3, tzinfo=UTC)  # noqa: E731
         for at, start, end in windows:
-            content = document(*_rows(facts, at, start, end))
+            content = document(*report_rows(facts, at, start, end))
             reports.load(reports.add(content, hours=at, window=(day(start), day(end))))
         expected = Counter(
             (name["amazon_order_id"], name["sku"], quantity, name["tracking_number"] or None)
             for _, name, _, quantity, _, _ in facts
         )
         assert Counter(items(sql)) == expected
-        newest = {name["sku"] for _, name, _, _, holes, _ in facts if holes in ("never", "until")}
+        newest = {name["sku"] for _, name, _, _, id_missing, _ in facts if id_missing in ("never", "until")}
         assert {carrier for sku, carrier in items(sql, "sku, carrier") if sku in newest} <= {"AFTER"}
         assert sql(f"SELECT count(*) FROM {COPY}").fetchone() == (len(facts),)
 
     check()
 
 
-def test_ten_loads_at_a_time_neither_repeat_a_row_nor_stop_each_other(reports, sql):
+def test_ten_loads_at_a_time_neither_duplicate_a_row_nor_block_each_other(reports, sql):
     rows = [row(shipment_item_id=f"I{n}" if n % 3 else "", tracking_number=f"T{n}", sku=f"S{n}") for n in range(200)]
     ids = [reports.add(document(*rows[n : n + 60])) for n in range(0, 150, 10)]
     ids += [reports.add(document(*reversed(rows))), ids[0], ids[0]]
@@ -317,29 +312,10 @@ def test_ten_loads_at_a_time_neither_repeat_a_row_nor_stop_each_other(reports, s
 # --- orders ----------------------------------------------------------------------------------------------------------
 
 
-def request(sql, number, *lines, status="accepted", **columns):
-    columns = {"store": STORE, "fr_number": number, **columns}
-    names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
-    sql(f"INSERT INTO fba.fulfillment_request ({names}) VALUES ({marks})", *columns.values())
-    for line, (sku, quantity) in enumerate(lines, start=1):
-        sql("INSERT INTO fba.fulfillment_request_item VALUES (%s, %s, %s, %s, %s)", STORE, number, line, sku, quantity)
-    if status != "pending":
-        for step in ("sending", "submitted", *((status,) if status != "submitted" else ())):
-            sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", step, number)
-
-
-def progress(sql):
-    rows = sql(
-        "SELECT fr_number, sku, ordered, shipped, open, over_shipped, status, tracking_numbers, carriers, service_level"
-        " FROM fba.fulfillment_progress ORDER BY 1, 2"
-    )
-    return {(number, sku): rest for number, sku, *rest in rows}
-
-
 def test_progress_over_shipments_and_packages(reports, sql):
-    request(sql, "FR-1", ("A", 2), ("A", 3), ("B", 1), ("C", 1))
-    request(sql, "FR-2", ("A", 1))
-    request(sql, "FR-3", ("A", 1), status="pending")
+    add_request(sql, "FR-1", ("A", 2), ("A", 3), ("B", 1), ("C", 1))
+    add_request(sql, "FR-2", ("A", 1))
+    add_request(sql, "FR-3", ("A", 1), status="pending")
     ours = {"amazon_order_id": "S01-1", "merchant_order_id": "FR-1"}
     reports.load(
         reports.add(
@@ -361,7 +337,7 @@ def test_progress_over_shipments_and_packages(reports, sql):
     assert items(sql, "fr_number") == [("FR-1",)] * 4
 
 
-def test_a_request_written_down_after_its_shipment_attaches(reports, sql):
+def test_a_request_recorded_after_its_shipment_is_attached(reports, sql):
     content = document(
         row(amazon_order_id="S01-1", shipment_item_id="1", merchant_order_id="FR-1"),
         row(amazon_order_id="111-2", shipment_item_id="2", merchant_order_id="FR-2"),
@@ -370,8 +346,8 @@ def test_a_request_written_down_after_its_shipment_attaches(reports, sql):
     )
     reports.load(reports.add(content))
     assert dict(items(sql, "item_key, fr_number")) == {"1": "FR-1", "2": None, "3": None, "4": None}
-    request(sql, "FR-1", ("WIDGET", 1))
-    request(sql, "FR-2", ("WIDGET", 2))
+    add_request(sql, "FR-1", ("WIDGET", 1))
+    add_request(sql, "FR-2", ("WIDGET", 2))
     assert {key: values[4] for key, values in progress(sql).items()} == {
         ("FR-1", "WIDGET"): "complete",
         ("FR-2", "WIDGET"): "partial",
@@ -392,12 +368,12 @@ def plan(run_end, stores=(STORE,), **params):
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
-def ask(days=1, ago=1):
-    """Ask for a window that ends days ago."""
+def request_window(days=1, ago=1):
+    """Request the report of a window that ended some days ago."""
     end = NOW - timedelta(days=ago)
     ((window),) = plan(end, lookback_days=days)
     operator = RequestReportOperator(
-        task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"]
+        task_id="request", report_type=SHIPMENTS_REPORT, data_start=window["start"], data_end=window["end"]
     )
     return run(operator)
 
@@ -406,22 +382,8 @@ def wait(report_id, **how):
     return run(WaitForShipmentsOperator(task_id="wait", report_id=report_id), **how)
 
 
-@pytest.fixture
-def cooldown_over(amazon, sql):
-    moments = []
-
-    def pass_time(moment=None):
-        moments.append(moment)
-        sql("UPDATE fba.report SET requested_at = requested_at - interval '31 minutes'")
-        amazon.world.advance(COOLDOWN.total_seconds() + 60)
-
-    pass_time.moments = moments
-    return pass_time
-
-
-def test_a_list_of_windows_for_each_store(tmp_path, monkeypatch):
-    (tmp_path / "stores.yaml").write_text("stores: {amazon_us: {}, amazon_jp: {shipments: {lookback_days: 45}}}")
-    monkeypatch.setenv("FBA_STORES_FILE", str(tmp_path / "stores.yaml"))
+def test_a_list_of_windows_for_each_store(stores_file):
+    stores_file("stores: {amazon_us: {}, amazon_jp: {shipments: {lookback_days: 45}}}")
     end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
     planned = plan(end, stores=("amazon_us", "amazon_jp"))
     spans = [
@@ -436,95 +398,100 @@ def test_a_list_of_windows_for_each_store(tmp_path, monkeypatch):
     assert json.loads(json.dumps(planned)) == planned
 
 
-def test_an_identical_window_is_shared_for_half_an_hour_only(amazon, warehouse, cooldown_over):
-    amazon.world.override_document(NAME, document(row()))
-    first = ask()
-    assert ask() == first
-    assert ask(days=2) != first
+def test_an_identical_window_is_shared_for_half_an_hour_only(amazon, warehouse, pass_cooldown):
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+    first = request_window()
+    assert request_window() == first
+    assert request_window(days=2) != first
     assert wait(first) == first
-    assert ask() == first
-    cooldown_over()
-    assert ask() != first
+    assert request_window() == first
+    pass_cooldown()
+    assert request_window() != first
 
 
-def test_cancelled_because_nothing_was_shipped_is_an_empty_answer_at_once(amazon, warehouse, sql):
-    cancelled = ask()
+def test_a_report_cancelled_because_nothing_was_shipped_is_empty_at_once(amazon, warehouse, sql):
+    cancelled = request_window()
     assert wait(cancelled) == cancelled
     result = run(LoadShipmentsOperator(task_id="load", report_id=cancelled))
     assert result == {"conn_id": STORE, "report_id": cancelled, "counts": {}}
-    assert amazon.world.calls()["reports_created"] == {NAME: 1}
+    assert amazon.world.calls()["reports_created"] == {SHIPMENTS_REPORT: 1}
 
 
-def test_cancelled_beside_another_window_is_asked_for_again_and_not_lost(amazon, warehouse, cooldown_over):
-    amazon.world.override_document(NAME, document(row()))
-    ask()
+def test_a_report_cancelled_beside_another_window_is_requested_again(amazon, warehouse, pass_cooldown):
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+    request_window()
     amazon.world.add_fault("createReport", "cancelled")
-    cancelled = ask(ago=3)
-    amazon.world.override_document(NAME, document(row()))
-    finished = wait(cancelled, on_wait=cooldown_over)
+    cancelled = request_window(ago=3)
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+    finished = wait(cancelled, on_wait=pass_cooldown)
     assert finished != cancelled
-    assert len(cooldown_over.moments) == 1
-    assert cooldown_over.moments[0] - datetime.now(UTC) > timedelta(minutes=25)
+    assert len(pass_cooldown.moments) == 1
+    assert pass_cooldown.moments[0] - datetime.now(UTC) > timedelta(minutes=25)
     assert ReportLedger(warehouse, STORE).get(finished)["status"] == "DONE"
 
 
-def test_cancelled_again_and_again_beside_other_windows_stays_in_doubt(amazon, warehouse, sql, cooldown_over):
+def test_a_report_cancelled_repeatedly_beside_other_windows_is_not_taken_as_empty(
+    amazon, warehouse, sql, pass_cooldown
+):
     amazon.world.add_fault("createReport", "cancelled", skip=1, times=None)
-    amazon.world.override_document(NAME, document(row()))
-    wait(ask())
-    cancelled = ask(ago=3)
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+    wait(request_window())
+    cancelled = request_window(ago=3)
 
     def later(moment):
-        cooldown_over(moment)
-        if len(cooldown_over.moments) == 1:  # somebody asks for another window just before ours is asked for again
+        pass_cooldown(moment)
+        if len(pass_cooldown.moments) == 1:  # another window is requested just before ours is requested again
             amazon.world.clear_faults()
-            amazon.world.override_document(NAME, document(row()))
-            ask(ago=5)
+            amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+            request_window(ago=5)
             amazon.world.add_fault("createReport", "cancelled")
 
     finished = wait(cancelled, on_wait=later)
-    assert len(cooldown_over.moments) == 2
-    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"  # alone at last: nothing was shipped
+    assert len(pass_cooldown.moments) == 2
+    # Without another window beside it, CANCELLED means that nothing was shipped.
+    assert ReportLedger(warehouse, STORE).get(finished)["status"] == "CANCELLED"
 
 
-def test_a_program_that_always_comes_first_does_not_hold_up_the_run_for_ever(
-    amazon, warehouse, sql, cooldown_over, monkeypatch
+def test_reports_cancelled_because_of_another_program_are_given_up_after_a_time(
+    amazon, warehouse, sql, pass_cooldown, monkeypatch
 ):
-    monkeypatch.setattr("fba_operators.operators.shipments.CANCELLED_TIMEOUT", timedelta(hours=2))
+    timing.cancelled_timeout(monkeypatch, timedelta(hours=2))
 
     def first(moment=None):
         if moment:
-            cooldown_over(moment)
+            pass_cooldown(moment)
         sql("UPDATE fba.rate_limit SET tokens = burst")
         amazon.world.clear_faults()
-        amazon.world.override_document(NAME, document(row()))
-        ask(ago=5 + len(cooldown_over.moments))
+        amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+        request_window(ago=5 + len(pass_cooldown.moments))
         amazon.world.add_fault("createReport", "cancelled")
 
     first()
     with pytest.raises(DecisionNeededError, match="for more than a day"):
-        wait(ask(), on_wait=first)
-    assert len(cooldown_over.moments) == 4  # half-hours
+        wait(request_window(), on_wait=first)
+    assert len(pass_cooldown.moments) == 4  # half-hours
 
 
-def test_cancelled_although_rows_are_known_is_never_an_empty_answer(amazon, warehouse, reports, sql, cooldown_over):
+def test_a_report_cancelled_although_rows_are_known_is_never_empty(amazon, warehouse, reports, sql, pass_cooldown):
     reported = (datetime.now(UTC) - timedelta(days=1, hours=3)).isoformat()
     reports.load(reports.add(document(row(reporting_date=reported))))
     amazon.world.add_fault("createReport", "cancelled", times=2)
     with pytest.raises(DecisionNeededError, match="but 1 row of that time is known"):
-        wait(ask(), on_wait=cooldown_over)
-    assert len(cooldown_over.moments) == 1
+        wait(request_window(), on_wait=pass_cooldown)
+    assert len(pass_cooldown.moments) == 1
 
 
 def test_cancelled_uses_an_equal_report_of_another_program(amazon, warehouse):
     from fba_operators.amazon.hook import SellingPartnerHook
 
     end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
-    amazon.world.override_document(NAME, document(row()))
-    other = SellingPartnerHook().create_report(NAME, data_start=end - timedelta(days=1), data_end=end)
+    amazon.world.override_document(SHIPMENTS_REPORT, document(row()))
+    other = SellingPartnerHook().create_report(SHIPMENTS_REPORT, data_start=end - timedelta(days=1), data_end=end)
     ((window),) = plan(end, lookback_days=1)
     ours = run(
-        RequestReportOperator(task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"])
+        RequestReportOperator(
+            task_id="request", report_type=SHIPMENTS_REPORT, data_start=window["start"], data_end=window["end"]
+        )
     )
     assert ours != other
     assert wait(ours) == other
@@ -533,7 +500,7 @@ def test_cancelled_uses_an_equal_report_of_another_program(amazon, warehouse):
 # --- with the sandbox's own orders -----------------------------------------------------------------------------------
 
 
-def test_the_sandboxs_shipments_are_attached_as_its_truth_says(amazon, warehouse, sql):
+def test_the_sandboxs_shipments_are_attached_as_in_its_truth(amazon, warehouse, sql):
     now = datetime.now(UTC)
     numbers = [f"FR-{number:02d}" for number in range(24)]
     orders_at_amazon(amazon, numbers, "AFN-PLAIN", 3)
@@ -543,24 +510,24 @@ def test_the_sandboxs_shipments_are_attached_as_its_truth_says(amazon, warehouse
     )
     truth = amazon.world.shipment_truth(SELLER, US)
     for number in numbers:
-        request(sql, number, ("AFN-PLAIN", 3))
+        add_request(sql, number, ("AFN-PLAIN", 3))
     windows = plan(now, lookback_days=41) + plan(now, lookback_days=9)
     for window in windows:
         sql("UPDATE fba.rate_limit SET tokens = burst")
-        asked = run(
+        report_id = run(
             RequestReportOperator(
-                task_id="request", report_type=NAME, data_start=window["start"], data_end=window["end"]
+                task_id="request", report_type=SHIPMENTS_REPORT, data_start=window["start"], data_end=window["end"]
             )
         )
-        run(LoadShipmentsOperator(task_id="load", report_id=wait(asked)))
-    told = Counter(
+        run(LoadShipmentsOperator(task_id="load", report_id=wait(report_id)))
+    expected = Counter(
         (line["amazon-order-id"], line["sku"], int(line["quantity"]), line["tracking-number"]) for line in truth["rows"]
     )
-    assert Counter(items(sql)) == told
+    assert Counter(items(sql)) == expected
     for (number, sku), values in progress(sql).items():
-        there = truth["orders"].get(number, {}).get(sku)
+        expected_line = truth["orders"].get(number, {}).get(sku)
         ordered, shipped, _, _, _, tracking, carriers, _ = values
-        assert (ordered, shipped) == (3, there["quantity"] if there else 0)
-        assert tracking == sorted(there["tracking_numbers"] if there else [])
-        assert carriers == sorted(there["carriers"] if there else [])
+        assert (ordered, shipped) == (3, expected_line["quantity"] if expected_line else 0)
+        assert tracking == sorted(expected_line["tracking_numbers"] if expected_line else [])
+        assert carriers == sorted(expected_line["carriers"] if expected_line else [])
     assert {number for number, _ in progress(sql)} == set(numbers)

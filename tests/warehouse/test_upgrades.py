@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from devstack.airflow import warehouse_connection
+from fba_operators.warehouse import statements
 from fba_operators.warehouse.database import Warehouse
-from fba_operators.warehouse.statements import SQL_FOLDER
-from tests.inventory.test_update_pool import merge
+from tests.stock import merge
+from tests.stores import SELLER, US
 
-FILES = sorted((SQL_FOLDER / "migrations").glob("*.sql"))
+FILES = sorted((statements.SQL_FOLDER / "migrations").glob("*.sql"))
 VERSIONS = [int(file.name[:4]) for file in FILES]
 
 # What a merchant has after each version: rows that were possible then.
@@ -48,6 +49,11 @@ DATA = {
 }
 
 
+def migrations_in(patch, folder):
+    """Take the migrations from this folder."""
+    patch.setattr(statements, "SQL_FOLDER", folder)
+
+
 @pytest.fixture
 def old_warehouse(postgres, monkeypatch, tmp_path):
     """Make a warehouse as it was at a version, with the data of its time; afterwards the code is today's."""
@@ -57,7 +63,7 @@ def old_warehouse(postgres, monkeypatch, tmp_path):
         monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         (tmp_path / "migrations").mkdir()
         with monkeypatch.context() as then:
-            then.setattr("fba_operators.warehouse.statements.SQL_FOLDER", tmp_path)
+            migrations_in(then, tmp_path)
             for number, file in zip(VERSIONS, FILES, strict=True):
                 if number <= version:
                     shutil.copy(file, tmp_path / "migrations")
@@ -87,7 +93,7 @@ def test_every_version_has_data_to_upgrade():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_old_warehouse_is_brought_up_to_date_and_keeps_what_it_has(old_warehouse, version):
+def test_an_old_warehouse_is_upgraded_and_keeps_its_rows(old_warehouse, version):
     url = old_warehouse(version)
     before = everything(url)
     assert Warehouse().migrate() == [number for number in VERSIONS if number > version]
@@ -99,14 +105,14 @@ def test_an_old_warehouse_is_brought_up_to_date_and_keeps_what_it_has(old_wareho
         assert [{key: value for key, value in row.items() if key in rows[0]} for (row,) in after[table]] == rows
 
 
-def test_the_job_runs_on_after_an_upgrade_from_the_first_schema(old_warehouse, amazon):
+def test_the_inventory_merge_works_after_an_upgrade_from_the_first_schema(old_warehouse, amazon):
     url = old_warehouse(1)
     Warehouse().migrate()
     merge()
     with psycopg.connect(url) as db:
         pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
-    told = amazon.world.truth("A1SANDBOXSELLER", "ATVPDKIKX0DER", False, False)
-    assert pool == {sku: each["quantity"] for sku, each in told.items()}
+    truth = amazon.world.truth(SELLER, US, False, False)
+    assert pool == {sku: each["quantity"] for sku, each in truth.items()}
 
 
 @pytest.mark.parametrize("version", [1, VERSIONS[-1] - 1])
@@ -121,7 +127,7 @@ def test_a_migration_that_fails_leaves_the_version_before_it(old_warehouse, monk
     url = old_warehouse(2)
     before = everything(url)
     (tmp_path / "migrations" / "0003_broken.sql").write_text("DROP TABLE fba.run; SELECT 1/0")
-    monkeypatch.setattr("fba_operators.warehouse.statements.SQL_FOLDER", tmp_path)
+    migrations_in(monkeypatch, tmp_path)
     with pytest.raises(psycopg.errors.DivisionByZero):
         Warehouse().migrate()
     assert everything(url) == before
