@@ -87,6 +87,7 @@ def measure_one_report() -> None:
         logging.disable(logging.WARNING)
         migrate_warehouse(stack.environment)
         print_requests(stack)
+        print_confirmations(stack)
         print_waits(stack)
 
 
@@ -132,6 +133,33 @@ def print_requests(stack: Stack) -> None:
         counts = world.calls()
         created, calls = counts["reports_created"].get(AFN, 0), Counter(counts["calls"])
         print(f"| {what} | {created} | {calls['createReport']} | {calls['getReports']} |")
+
+
+def print_confirmations(stack: Stack) -> None:
+    """Print how many calls it takes to ask the FBA Inventory API about SKUs that are in no report any more."""
+    from fba_operators.amazon.hook import SellingPartnerHook
+    from fba_operators.inventory.update_pool import SKUS_PER_CALL, ask_inventory_api
+
+    world = stack.amazon.world
+    hook = SellingPartnerHook(stack.stores[0])
+    cases = (
+        ("known to Amazon", [f"K-{n}" for n in range(500)], True),
+        ("not known to Amazon", [f"U-{n}" for n in range(500)], False),
+        ("not known, with a blank: asked alone as well", [f"U {n}" for n in range(10)], False),
+    )
+    print("\n| vanished SKUs | number | getInventorySummaries | minimum |")
+    print("|---|---:|---:|---:|")
+    for what, skus, known in cases:
+        for sku in skus if known else ():
+            world.put_item(
+                hook.credentials.seller_id, hook.marketplace.id, sku, offers=[("AMAZON_NA", None)], api_stock=3
+            )
+        world.clear_calls()
+        answers = ask_inventory_api(hook, skus)
+        if len(answers.quantities if known else answers.absent) != len(skus):
+            raise RuntimeError(f"the API did not answer for every SKU: {what}")
+        made = world.calls()["calls"]["getInventorySummaries"]
+        print(f"| {what} | {len(skus)} | {made} | {math.ceil(len(skus) / SKUS_PER_CALL)} |")
 
 
 def print_waits(stack: Stack) -> None:

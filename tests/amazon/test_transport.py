@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fba_operators import __version__
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.transport import user_agent
 from fba_operators.errors import (
@@ -17,7 +18,7 @@ from tests.stores import AFN
 
 
 def test_user_agent_has_amazons_form_and_length():
-    assert user_agent().startswith("airflow-amazon-fba/0.1.0 (Language=Python/3.")
+    assert user_agent().startswith(f"airflow-amazon-fba/{__version__} (Language=Python/3.")
     assert user_agent().endswith(")")
     assert len(user_agent()) <= 500
 

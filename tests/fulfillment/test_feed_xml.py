@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from fba_operators.fulfillment import feed_xml
-from fba_operators.fulfillment.feed_xml import FeedError, build_order_feed
+from fba_operators.fulfillment.feed_xml import FeedError, assemble_order_feed, build_order_feed
 from fba_operators.fulfillment.request import FulfillmentRequest, RequestItem
 from fba_operators.fulfillment.validation import problems
 from fba_operators.settings.models import Fulfillment
@@ -109,6 +109,14 @@ def test_a_feed_takes_a_thousand_messages_and_leaves_the_rest():
     assert feed.left_over == tuple(requests[1000:])
     ids = [text for tag, text in leaves(feed.document) if tag == "MessageID"]
     assert ids == [str(n) for n in range(1, 1001)]
+
+
+def test_a_request_that_xml_cannot_hold_stops_no_other():
+    bad, good = replace(GOOD, fr_number="WEB-1", order_comment="\x01"), replace(GOOD, fr_number="WEB-2")
+    feed = assemble_order_feed(SELLER, [bad, good], DEFAULT)
+    assert (feed.messages, list(feed.refused), feed.left_over) == ({1: "WEB-2"}, ["WEB-1"], ())
+    nothing = assemble_order_feed(SELLER, [bad], DEFAULT)
+    assert (nothing.document, nothing.messages, list(nothing.refused)) == (b"", {}, ["WEB-1"])
 
 
 def test_a_feed_stays_within_its_size_limit():

@@ -168,6 +168,31 @@ def test_an_incomplete_list_is_no_evidence(shop):
     assert shop.get("FR-1").absent_since is None
 
 
+@pytest.mark.parametrize("unreadable", [None, "x", {}, {"sellerFulfillmentOrderId": 7}])
+def test_an_order_that_cannot_be_read_may_be_of_any_request(shop, unreadable):
+    """What else the list has is found; what it lacks is not absent."""
+    lose_answer(shop, "FR-1", "FR-2")
+    listed = {"payload": {"fulfillmentOrders": [unreadable, {"sellerFulfillmentOrderId": "FR-2"}]}}
+    shop.amazon.world.add_fault("listAllFulfillmentOrders", "status", status=200, body=listed, times=None)
+    for _ in range(4):
+        shop.pass_time(31)
+        shop.send()
+    assert shop.statuses() == {"FR-1": "unknown", "FR-2": "accepted"}
+    assert shop.get("FR-1").absent_since is None
+    assert shop.orders_made() == {"FR-1": 1, "FR-2": 1}
+
+
+def test_a_feed_that_cannot_be_read_may_still_be_in_progress(shop):
+    lose_answer(shop)
+    shop.amazon.world.add_fault("getFeeds", "status", status=200, body={"feeds": [{"feedId": 5}]}, times=1)
+    shop.pass_time(31)
+    shop.send()
+    assert shop.statuses() == {"FR-1": "unknown"}
+    assert "cannot be read" in shop.summary()
+    shop.send()
+    assert shop.statuses() == {"FR-1": "accepted"}
+
+
 def test_an_order_missing_from_the_lists_is_not_sent_twice(shop):
     """Amazon's list is late by a day; getFulfillmentOrder has the order."""
     shop.amazon.world.set_order_listing(delay=86400)

@@ -207,6 +207,27 @@ def test_where_the_api_cannot_be_asked_stock_is_kept_and_the_run_is_green(shop, 
     assert shop.row("outcome") == "success"
 
 
+def test_of_the_apis_answer_only_what_is_odd_is_not_believed(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.settings(max_vanished_share=0.5)
+    listed = [
+        {"sellerSku": "S000", "inventoryDetails": {"fulfillableQuantity": "7"}},  # digits are a number
+        {"sellerSku": "S001", "inventoryDetails": {"fulfillableQuantity": 5}},
+        {"sellerSku": "S002", "inventoryDetails": {"fulfillableQuantity": "many"}},
+        {"sellerSku": ["S003"]},
+    ]
+    body = {"payload": {"inventorySummaries": listed}}
+    shop.later()
+    shop.serve(LISTED, STOCKED[4:])
+    shop.amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body, times=1)
+    shop.run()
+    pool = shop.pool()
+    assert (pool["S000"], pool["S001"]) == ((7, 0, "fba_api", False), (5, 0, "fba_api", False))
+    assert (pool["S002"], pool["S003"]) == ((10, 0, "afn_report", True), (10, 0, "afn_report", True))
+    assert shop.attention["unconfirmed_skus"] == 2
+
+
 def test_too_much_vanished_is_refused_and_new_reports_are_asked_for(shop):
     shop.serve(LISTED, STOCKED)
     shop.run()

@@ -450,9 +450,16 @@ def test_reports_older_than_amazons_retention_are_not_requested(amazon, warehous
     assert [row[1] for row in ledger_rows(sql)] == [report_id]
 
 
-def test_a_listed_report_without_its_time_is_an_unavailable_error(amazon, warehouse, no_retry_sleep):
-    lose_answer(amazon)
-    listed = {"reportId": "1", "reportType": SHIPMENTS_REPORT, "processingStatus": "DONE"}
-    amazon.world.add_fault("getReports", "status", times=None, status=200, body={"reports": [listed]})
-    with pytest.raises(UnavailableError, match="createdTime"):
-        request_from(A)
+def test_while_a_listed_report_cannot_be_read_no_lost_call_is_given_up(amazon, warehouse, sql):
+    """It may be the one that the lost call made; the others are read, and a new report is requested."""
+    ledger = ReportLedger(warehouse, STORE)
+    intent = ledger.record_intent(ReportRequest(AFN), SellingPartnerHook().marketplace.id)
+    sql("UPDATE fba.report SET requested_at = requested_at - interval '2 hours'")
+    unreadable = {"reportId": "1", "reportType": AFN, "processingStatus": "DONE"}  # without createdTime
+    amazon.world.add_fault("getReports", "status", times=1, status=200, body={"reports": [unreadable]})
+    report_id = request()
+    assert {row[1] for row in ledger_rows(sql)} == {None, report_id}
+    sql("UPDATE fba.report SET requested_at = requested_at - interval '2 hours'")
+    again = request()  # the list is readable now, and has nothing of the lost call
+    assert intent not in {request_id for (request_id,) in sql("SELECT request_id FROM fba.report").fetchall()}
+    assert {row[1] for row in ledger_rows(sql)} == {report_id, again}

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from devstack.airflow import warehouse_connection
+from fba_operators.errors import ConfigurationError
 from fba_operators.warehouse import statements
 from fba_operators.warehouse.database import Warehouse
 from tests.stock import merge
@@ -121,6 +122,17 @@ def test_dags_that_start_together_apply_each_version_once(old_warehouse, version
     with ThreadPoolExecutor(8) as pool:
         applied = [number for done in pool.map(lambda _: Warehouse().migrate(), range(8)) for number in done]
     assert applied == [number for number in VERSIONS if number > version]
+
+
+def test_a_version_of_another_name_is_refused(old_warehouse, monkeypatch, tmp_path):
+    """A fork's 0003 is not ours: to go on from it would leave the schema in no known state."""
+    url = old_warehouse(2)
+    with psycopg.connect(url) as db:
+        db.execute("INSERT INTO fba.schema_version (version, name) VALUES (3, '0003_of_a_fork')")
+    before = everything(url)
+    with pytest.raises(ConfigurationError, match="0003_of_a_fork"):
+        Warehouse().migrate()
+    assert everything(url) == before
 
 
 def test_a_migration_that_fails_leaves_the_version_before_it(old_warehouse, monkeypatch, tmp_path):

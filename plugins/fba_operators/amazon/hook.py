@@ -149,8 +149,8 @@ class SellingPartnerHook(BaseHook):
         """Return a report's state."""
         return self.client.call(operations.GET_REPORT, report_id)
 
-    def get_reports(self, report_type: str, *, created_since: datetime) -> Iterator[ListedReport]:
-        """Return this store's reports of a type, every page.
+    def get_reports(self, report_type: str, *, created_since: datetime) -> Iterator[ListedReport | None]:
+        """Return this store's reports of a type, every page; None for one that cannot be read.
 
         :param created_since: at most 90 days ago
         """
@@ -199,8 +199,8 @@ class SellingPartnerHook(BaseHook):
         """Return a feed's state."""
         return self.client.call(operations.GET_FEED, feed_id)
 
-    def get_feeds(self, feed_type: str, *, created_since: datetime) -> Iterator[Feed]:
-        """Return this store's feeds of a type, every page.
+    def get_feeds(self, feed_type: str, *, created_since: datetime) -> Iterator[Feed | None]:
+        """Return this store's feeds of a type, every page; None for one that cannot be read.
 
         :param created_since: at most 90 days ago
         """
@@ -228,8 +228,8 @@ class SellingPartnerHook(BaseHook):
         """
         return self.client.call(operations.GET_FULFILLMENT_ORDER, fr_number).payload
 
-    def list_all_fulfillment_orders(self, *, since: datetime) -> list[ListedOrder]:
-        """Return every Multi-Channel Fulfillment order updated since a time, all pages."""
+    def list_all_fulfillment_orders(self, *, since: datetime) -> list[ListedOrder | None]:
+        """Return every Multi-Channel Fulfillment order updated since a time, all pages; None for one that cannot be read."""
         pages = self.client.pages(operations.LIST_ALL_FULFILLMENT_ORDERS, {"queryStartDate": amazon_time(since)})
         return [order for page in pages for order in page.payload.fulfillment_orders or ()]
 
@@ -255,19 +255,21 @@ class SellingPartnerHook(BaseHook):
             "details": "true",
             **({"sellerSku": skus[0]} if len(skus) == 1 else {"sellerSkus": ",".join(skus)}),
         }
+        pages = self.client.pages(operations.GET_INVENTORY_SUMMARIES, params)
+        summaries = [summary for page in pages for summary in page.payload.inventory_summaries]
+        # A summary that cannot be read may be of any SKU that no other is of.
+        quantities: dict[str, int | None] = dict.fromkeys(skus) if None in summaries else {}
         requested = set(skus)
-        quantities: dict[str, int | None] = {}
-        for page in self.client.pages(operations.GET_INVENTORY_SUMMARIES, params):
-            for summary in page.payload.inventory_summaries:
-                if summary.seller_sku in requested:
-                    details = summary.inventory_details
-                    quantities[summary.seller_sku] = details.fulfillable_quantity if details else None
+        for summary in summaries:
+            if summary and summary.seller_sku in requested:
+                details = summary.inventory_details
+                quantities[summary.seller_sku] = details.fulfillable_quantity if details else None
         return quantities
 
     def get_marketplace_participations(self) -> list[str]:
         """Return the ids of the marketplaces this seller takes part in."""
         answer = self.client.call(operations.GET_MARKETPLACE_PARTICIPATIONS)
-        return [participation.marketplace.id for participation in answer.payload]
+        return [participation.marketplace.id for participation in answer.payload if participation]
 
     # Test Connection
 

@@ -1,15 +1,27 @@
 """Amazon's operations, one table: path, rate, whether it may be repeated, and what its answer looks like.
 
-Only the fields we use are listed. An answer that lacks one of them, or has it in another form, is not accepted.
+Only the fields we use are listed. An answer that lacks one of them, or has it in another form, is not accepted. In a list
+one such element is None, and the others are read: what it would have said is not known.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.alias_generators import to_camel
 
 from fba_operators.amazon.processing_status import FINISHED, ProcessingStatus
@@ -27,13 +39,27 @@ def _moment(value: Any) -> datetime:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError("without an offset")
+    if not 2000 <= moment.year < 2100:
+        raise ValueError("impossible")
     return moment
+
+
+def _units(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,10}", value) else value
+
+
+def _none_if_odd(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
 
 
 Text = Annotated[str, StringConstraints(min_length=1, strict=True), AfterValidator(_without_nul)]
 PageToken = Annotated[str, StringConstraints(strict=True)]  # an empty nextToken ends a list as a missing one does
 Moment = Annotated[datetime, BeforeValidator(_moment)]
-Units = Annotated[int, Field(ge=0, le=10**9, strict=True)]
+Units = Annotated[int, Field(ge=0, le=10**9, strict=True), BeforeValidator(_units)]  # also as a text of digits
+OrNone = WrapValidator(_none_if_odd)
 
 
 class Answer(BaseModel):
@@ -53,8 +79,8 @@ class Page(Answer):
 
 class _Processed(Answer):
     processing_status: Text
-    created_time: Moment | None = None
-    processing_end_time: Moment | None = None
+    created_time: Annotated[Moment | None, OrNone] = None
+    processing_end_time: Annotated[Moment | None, OrNone] = None
 
     @property
     def finished(self) -> bool:
@@ -119,7 +145,7 @@ class _ListPage(Page):
 class ReportPage(_ListPage):
     """A page of a list of reports."""
 
-    reports: list[ListedReport]
+    reports: list[Annotated[ListedReport | None, OrNone]]
 
 
 class Document(Answer):
@@ -144,7 +170,7 @@ class CreatedFeed(Answer):
 class FeedPage(_ListPage):
     """A page of a list of feeds."""
 
-    feeds: list[Feed]
+    feeds: list[Annotated[Feed | None, OrNone]]
 
 
 class InventoryDetails(Answer):
@@ -157,13 +183,13 @@ class InventorySummary(Answer):
     """One SKU of the FBA Inventory API."""
 
     seller_sku: Text
-    inventory_details: InventoryDetails | None = None
+    inventory_details: Annotated[InventoryDetails | None, OrNone] = None
 
 
 class InventorySummaries(Answer):
     """The SKUs of a page."""
 
-    inventory_summaries: list[InventorySummary]
+    inventory_summaries: list[Annotated[InventorySummary | None, OrNone]]
 
 
 class Pagination(Answer):
@@ -199,13 +225,13 @@ class Participation(Answer):
 class Participations(Answer):
     """The marketplaces the seller takes part in."""
 
-    payload: list[Participation]
+    payload: list[Annotated[Participation | None, OrNone]]
 
 
 class ListedOrder(Answer):
     """A Multi-Channel Fulfillment order in a list, which has no items."""
 
-    seller_fulfillment_order_id: Text | None = None
+    seller_fulfillment_order_id: Text
     marketplace_id: Text | None = None
     fulfillment_order_status: Text | None = None
 
@@ -213,7 +239,7 @@ class ListedOrder(Answer):
 class OrderPagePayload(Answer):
     """The orders of a page."""
 
-    fulfillment_orders: list[ListedOrder] | None = None
+    fulfillment_orders: list[Annotated[ListedOrder | None, OrNone]] | None = None
     next_token: PageToken | None = None
 
 

@@ -252,11 +252,13 @@ def look_up_unknown(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str
         outcome.waiting = f"{requests} unknown and looked up later: {reason}."
         return
     listed = {
-        order.seller_fulfillment_order_id
+        order.seller_fulfillment_order_id if order else None
         for order in hook.list_all_fulfillment_orders(since=feed["submit_started_at"] - LOOK_BACK)
     }
     _resolve_found(hook, ledger, [number for number in unknown if number in listed], outcome)
-    _resolve_absent(hook, ledger, unknown, {number for number in unknown if number not in listed}, outcome)
+    # An order that cannot be read may be of any request that is not listed.
+    absent = set() if None in listed else {number for number in unknown if number not in listed}
+    _resolve_absent(hook, ledger, unknown, absent, outcome)
     if not ledger.close_if_settled(claim_id, outcome.stuck):
         left = sum(row["status"] == "unknown" for row in ledger.requests(claim_id))
         outcome.waiting = (
@@ -273,6 +275,8 @@ def _why_too_soon(hook: SellingPartnerHook, feed: dict[str, Any]) -> str | None:
     if now >= last + QUIET_TIME:
         since = max(intent - CLOCK_SKEW, now - LIST_REACH)
         for other in hook.get_feeds(FEED_TYPE, created_since=since):
+            if not other:
+                return "a feed in Amazon's list cannot be read, and may still be being processed"
             if not other.finished:
                 return f"feed {other.feed_id} is still being processed"
             ended = other.processing_end_time or other.created_time

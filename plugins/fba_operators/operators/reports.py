@@ -18,7 +18,7 @@ from fba_operators.operators.switch import is_given, is_on
 from fba_operators.reports.cooldown import COOLDOWN, REPORT_TIMEOUT
 from fba_operators.reports.ledger import ReportLedger, ReportRequest
 from fba_operators.reports.lines import unzipped
-from fba_operators.reports.request_once import request_report, unknown_reports_at_amazon
+from fba_operators.reports.request_once import request_report, unknown_reports
 
 REASON_CHARACTERS = 1000  # of Amazon's reason for a FATAL report
 
@@ -182,7 +182,8 @@ class WaitForReportOperator(SellingPartnerOperator):
         row = self._ledger.get(report_id)
         request = ReportRequest(row["report_type"], row["data_start"], row["data_end"], row["options"])
         since = row["requested_at"] - COOLDOWN
-        for other in unknown_reports_at_amazon(self.hook, self._ledger, request.report_type, since=since):
+        listed = self.hook.get_reports(request.report_type, created_since=since)
+        for other in unknown_reports(self._ledger, listed):
             if request.matches(other, row["marketplace_id"]) and other.usable:
                 used = other.report_id
                 self.log.info("%s: report %s was CANCELLED; %s is equal and is used.", self.conn_id, report_id, used)

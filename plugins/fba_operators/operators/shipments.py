@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, Context
 
 from fba_operators.amazon.operations import ListedReport
 from fba_operators.assets import SHIPMENTS
-from fba_operators.errors import DecisionNeededError, RequestRefusedError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, end_of_request
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
 from fba_operators.operators.reports import WaitForReportOperator
@@ -171,11 +171,12 @@ class WaitForShipmentsOperator(WaitForReportOperator):
     def _reports_before(self, row: dict[str, Any]) -> list[ListedReport]:
         """Reports of this type at Amazon, of any window, that may be why this one came too soon."""
         ours = row["requested_at"]
-        listed = [
-            report
-            for report in self.hook.get_reports(row["report_type"], created_since=ours - COOLDOWN)
-            if report.report_id != row["report_id"] and report.usable
-        ]
+        reports = list(self.hook.get_reports(row["report_type"], created_since=ours - COOLDOWN))
+        if None in reports:
+            raise UnavailableError(
+                f"{self.conn_id}: a report in Amazon's list cannot be read, and may be why report {row['report_id']} was CANCELLED"
+            )
+        listed = [report for report in reports if report and report.report_id != row["report_id"] and report.usable]
         rows = self._rows("shipments.requested_at", report_ids=[report.report_id for report in listed])
         requested_at = {each["report_id"]: each["requested_at"] for each in rows}
 

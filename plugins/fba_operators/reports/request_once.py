@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from fba_operators.amazon.hook import SellingPartnerHook
@@ -65,14 +66,15 @@ def reconcile_lost_requests(hook: SellingPartnerHook, ledger: ReportLedger, repo
 
     Of any window: the run that lost the answer may have been the last one to ask for its window. The caller holds the
     lock, so none of these calls is still under way here. Amazon may still be at work on a recent one, whose intent is
-    kept to be looked for again.
+    kept to be looked for again; so is every one while Amazon lists a report that cannot be read.
     """
     lost = ledger.intents_without_id(report_type, hook.marketplace.id)
     if not lost:
         return
     now = datetime.now(UTC)
     oldest = max(lost[-1]["requested_at"] - CLOCK_SKEW, now - LIST_REACH)
-    reports = unknown_reports_at_amazon(hook, ledger, report_type, since=oldest)
+    listed = list(hook.get_reports(report_type, created_since=oldest))
+    reports = unknown_reports(ledger, listed)
     for intent in lost:
         request = ReportRequest(report_type, intent["data_start"], intent["data_end"], intent["options"])
         possible = [
@@ -87,15 +89,13 @@ def reconcile_lost_requests(hook: SellingPartnerHook, ledger: ReportLedger, repo
             reports.remove(report)
             ledger.record_id(intent["request_id"], report.report_id)
             ledger.record_state(report)
-        elif intent["requested_at"] < now - LATEST_EFFECT:
+        elif None not in listed and intent["requested_at"] < now - LATEST_EFFECT:
             ledger.delete_intent(intent["request_id"])
 
 
-def unknown_reports_at_amazon(
-    hook: SellingPartnerHook, ledger: ReportLedger, report_type: str, *, since: datetime
-) -> list[ListedReport]:
-    """Return the reports at Amazon that are not in the ledger, newest first."""
-    listed = list(hook.get_reports(report_type, created_since=since))
-    known = ledger.known_ids([report.report_id for report in listed])
-    unknown = [report for report in listed if report.report_id not in known]
+def unknown_reports(ledger: ReportLedger, listed: Iterable[ListedReport | None]) -> list[ListedReport]:
+    """Return those of Amazon's reports that are not in the ledger, newest first."""
+    readable = [report for report in listed if report]
+    known = ledger.known_ids([report.report_id for report in readable])
+    unknown = [report for report in readable if report.report_id not in known]
     return sorted(unknown, key=lambda report: report.created_time, reverse=True)

@@ -1,0 +1,304 @@
+"""Each thing that needs a person has one row in ``fba.needs_attention`` while it is so, and none when it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+START = datetime.now(UTC).replace(microsecond=0)
+LISTINGS, AFN = "GET_MERCHANT_LISTINGS_ALL_DATA", "GET_AFN_INVENTORY_DATA"
+ASKED = "amazon_order_asked_at = clock_timestamp(), amazon_order_status = 'Processing'"
+
+
+def ago(hours: float) -> datetime:
+    return START - timedelta(hours=hours)
+
+
+def store(hours=24):
+    return f"INSERT INTO fba.store VALUES ('us', {hours})"
+
+
+def run(run_id, started, outcome="success", attention="{}", finished=True, of="us"):
+    finish = f"'{started + timedelta(minutes=1)}'" if finished else "NULL"
+    return f"""INSERT INTO fba.run (dag_id, run_id, store, started_at, finished_at, outcome, attention)
+        VALUES ('fba_get_inventory', '{run_id}', '{of}', '{started}', {finish}, '{outcome}', '{attention}')"""
+
+
+def report(report_id, kind, asked, applied=None, refused=None, of="us"):
+    applied, refused = (f"'{moment}'" if moment else "NULL" for moment in (applied, refused))
+    return f"""INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, requested_at, applied_at,
+        refused_at) VALUES (gen_random_uuid(), '{of}', '{report_id}', '{kind}', 'M', '{asked}', {applied}, {refused})"""
+
+
+def request(status, created, columns="", values="", number="FR-1", of="us"):
+    return f"""INSERT INTO fba.fulfillment_request (store, fr_number, status, created_at{columns})
+        VALUES ('{of}', '{number}', '{status}', '{created}'{values})"""
+
+
+def change(assignments):
+    return f"UPDATE fba.fulfillment_request SET {assignments}"
+
+
+def feed(submitted, feed_id="F-1"):
+    return f"""INSERT INTO fba.feed (store, document_id, claim_id, run_id, feed_id, message_count, uploaded_at, submit_started_at)
+        VALUES ('us', 'doc', gen_random_uuid(), 'r', {f"'{feed_id}'" if feed_id else "NULL"}, 7, '{submitted}', '{submitted}')"""
+
+
+MESSAGE = "INSERT INTO fba.feed_message (store, document_id, message_id, fr_number) VALUES ('us', 'doc', 1, 'FR-1')"
+POOL = """INSERT INTO fba.global_inventory_pool
+    (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source, fba_unconfirmed_since, fbm_unconfirmed_since) VALUES """
+SHIPPED = """INSERT INTO fba.shipment_item (store, item_key, order_id, merchant_order_id, fr_number, sku, quantity)
+    VALUES ('us', 'K', 'S01', 'FR-1', 'FR-1', 'SKU', 2)"""
+CREATED = request("pending", ago(60), ", sent_at", f", '{ago(50)}'")
+ITEM = "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) VALUES ('us', 'FR-1', 1, 'SKU', 5)"
+ACCEPTED = [CREATED, ITEM, *(change(f"status = '{status}'") for status in ("sending", "submitted", "accepted"))]
+MINUTE = 1 / 60
+
+
+@dataclass
+class Case:
+    """``so`` makes the row (subject, number, since), and each of ``not_so`` alone makes it disappear."""
+
+    code: str
+    so: list[str]
+    row: tuple[str | None, int, datetime]
+    not_so: dict[str, str]
+
+
+CASES = [
+    Case(
+        "failed_run",
+        [run("first", ago(5)), run("second", ago(3), "failed")],
+        ("fba_get_inventory", 1, ago(3 - MINUTE)),
+        {
+            "a later run succeeded": run("third", ago(1)),
+            "it is long ago": f"UPDATE fba.run SET started_at = '{ago(8 * 24)}'",
+        },
+    ),
+    Case(
+        "stale_stock",
+        [store(), report("L", LISTINGS, ago(3), ago(2)), report("A", AFN, ago(30), ago(29))],
+        (None, 1, ago(30)),
+        {
+            "a newer report was applied": report("A2", AFN, ago(20), ago(19)),
+            "the store allows it": "UPDATE fba.store SET max_stock_age_hours = 31",
+        },
+    ),
+    Case(
+        "stale_stock",
+        [store(), run("first", ago(30)), run("second", ago(3)), report("L", LISTINGS, ago(3), ago(2))],
+        (None, 1, ago(30)),
+        {
+            "the report that never came was applied": report("A", AFN, ago(1), applied=ago(0)),
+            "there was no run a day ago": "DELETE FROM fba.run WHERE run_id = 'first'",
+        },
+    ),
+    Case(
+        "refused_stock",
+        [
+            *(report("A", AFN, ago(9), applied=ago(8)), report("B", AFN, ago(7), refused=ago(6))),
+            report("C", AFN, ago(3), refused=ago(2)),
+        ],
+        ("C", 2, ago(6)),
+        {
+            "a later one was applied": report("D", AFN, ago(1), applied=ago(0)),
+            "a person accepted it": f"UPDATE fba.report SET applied_at = '{ago(0)}' WHERE report_id = 'C'",
+        },
+    ),
+    Case(
+        "unconfirmed_skus",
+        [
+            f"{POOL} ('us', 'A', 1, 0, 1, 'afn_report', '{ago(30)}', NULL)",
+            f"{POOL} ('us', 'B', 1, 1, 2, 'afn_report', '{ago(20)}', '{ago(40)}')",
+            f"{POOL} ('us', 'C', 1, 0, 1, 'afn_report', NULL, NULL)",
+        ],
+        (None, 2, ago(40)),
+        {
+            "a report states them": "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = NULL, fbm_unconfirmed_since = NULL"
+        },
+    ),
+    *(
+        Case(
+            code,
+            [
+                run("first", ago(9), attention=f'{{"{code}": 4}}'),
+                run("second", ago(5), attention=f'{{"{code}": 3, "partly_shipped": 2}}'),
+                run("third", ago(2)),
+            ],
+            (None, 3, ago(5 - MINUTE)),
+            {
+                "it is a day ago": "UPDATE fba.run SET started_at = started_at - interval '24 hours'",
+                "the run has not finished": "UPDATE fba.run SET finished_at = NULL",
+                "no run said so": "UPDATE fba.run SET attention = '{}'",
+            },
+        )
+        for code in (
+            "zeroed_skus",
+            "vanished_skus",
+            "units_jumped",
+            "report_drift",
+            "rejected_lines",
+            "conflicting_skus",
+            "clock_skew",
+        )
+    ),
+    Case(
+        "unknown",
+        [request("unknown", ago(5), ", sent_at", f", '{ago(4)}'"), feed(ago(3)), MESSAGE],
+        ("FR-1", 1, ago(4)),
+        {
+            "Amazon has it": change("status = 'accepted'"),
+            "its feed is settled, so it is stuck": "UPDATE fba.feed SET settled_at = now()",
+        },
+    ),
+    Case(
+        "stuck",
+        [
+            request("unknown", ago(5)),
+            feed(ago(3)),
+            MESSAGE,
+            "UPDATE fba.feed SET settled_at = now()",
+        ],
+        ("FR-1", 1, ago(5)),
+        {
+            "Amazon has it": change("status = 'accepted'"),
+            "an open feed has it": "UPDATE fba.feed SET settled_at = NULL",
+        },
+    ),
+    *(
+        Case(
+            status,
+            [request(status, ago(5), ", sent_at, resolved_at", f", '{ago(4)}', '{ago(3)}'")],
+            ("FR-1", 1, ago(3)),
+            {
+                "a person has seen it": change("acknowledged_at = now()"),
+                "it was put right": change("status = 'pending'"),
+            },
+        )
+        for status in ("invalid", "rejected")
+    ),
+    Case(
+        "waiting_long",
+        [request("pending", ago(7), ", waiting_reason", ", 'ready; waits until feed 1 is settled'")],
+        ("FR-1", 1, ago(7)),
+        {
+            "it waits for something else": change("waiting_reason = 'on hold until tomorrow'"),
+            "no reason is known yet": change("waiting_reason = NULL"),
+            "it is younger": change(f"created_at = '{ago(5)}'"),
+            "Amazon has it": change("status = 'sending'") + "; " + change("status = 'submitted'"),
+        },
+    ),
+    Case(
+        "slow_feed",
+        [feed(ago(5))],
+        ("F-1", 7, ago(5)),
+        {
+            "Amazon has finished it": "UPDATE fba.feed SET settled_at = now()",
+            "it is younger": f"UPDATE fba.feed SET submit_started_at = '{ago(3)}'",
+            "it was not handed over": "UPDATE fba.feed SET submit_started_at = NULL, feed_id = NULL",
+        },
+    ),
+    Case(
+        "not_cancelled",
+        [
+            request(
+                "accepted",
+                ago(9),
+                ", cancel_requested_at, status_reason",
+                f", '{ago(2)}', 'not cancelled: too late'",
+            )
+        ],
+        ("FR-1", 1, ago(2)),
+        {
+            "a person took it back": change("cancel_requested_at = NULL"),
+            "Amazon was not asked yet": change("status_reason = NULL"),
+            "Amazon cancelled it": change("status = 'cancelled'"),
+        },
+    ),
+    Case(
+        "overdue",
+        [*ACCEPTED, change(ASKED), SHIPPED],
+        ("FR-1", 3, ago(50)),
+        {
+            "all was shipped": "UPDATE fba.shipment_item SET quantity = 5",
+            "Amazon was not asked, as before a day has passed": change("amazon_order_asked_at = NULL"),
+            "the rest will not be shipped": change("amazon_order_status = 'CompletePartialled'"),
+            "it was cancelled": change("status = 'cancelled'"),
+            "it was sent again today": change(f"sent_at = '{ago(20)}'"),
+        },
+    ),
+    Case(
+        "of_no_store",
+        ["INSERT INTO fba.store VALUES ('de', 24)", request("pending", ago(5))],
+        ("FR-1", 1, ago(5)),
+        {
+            "the store was added": store(),
+            "the request was put right": change("store = 'de'"),
+            "no store is known yet": "DELETE FROM fba.store",
+        },
+    ),
+]
+
+
+def rows_of(sql, code):
+    return sql(
+        "SELECT store, subject, number, since FROM fba.needs_attention WHERE code = %s AND remedy <> ''", code
+    ).fetchall()
+
+
+def test_an_empty_warehouse_needs_nothing(sql):
+    assert sql("SELECT * FROM fba.needs_attention").fetchall() == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
+def test_what_needs_a_person_has_one_row(sql, case):
+    for statement in case.so:
+        sql(statement)
+    assert rows_of(sql, case.code) == [("us", *case.row)]
+
+
+@pytest.mark.parametrize(
+    ("case", "why"), [pytest.param(case, why, id=f"{case.code}: {why}") for case in CASES for why in case.not_so]
+)
+def test_what_is_not_so_has_none(sql, case, why):
+    for statement in case.so:
+        sql(statement)
+    assert rows_of(sql, case.code)
+    sql(case.not_so[why])
+    assert rows_of(sql, case.code) == []
+
+
+def test_a_run_that_had_nothing_to_do_does_not_hide_a_failure(sql):
+    sql(run("first", ago(3), "failed"))
+    sql(run("second", ago(1), "skipped"))
+    assert rows_of(sql, "failed_run") == [("us", "fba_get_inventory", 1, ago(3 - MINUTE))]
+
+
+@pytest.mark.parametrize("status", ["invalid", "rejected"])
+def test_what_a_person_has_seen_may_happen_again(sql, status):
+    sql(request(status, ago(5), ", resolved_at, acknowledged_at", f", '{ago(4)}', '{ago(3)}'"))
+    assert rows_of(sql, status) == []
+    sql(change(f"resolved_at = '{ago(2)}'"))
+    assert rows_of(sql, status) == [("us", "FR-1", 1, ago(2))]
+
+
+def test_a_request_that_is_being_sent_for_hours_waits_too_long(sql):
+    sql(request("sending", ago(7)))
+    assert rows_of(sql, "waiting_long") == [("us", "FR-1", 1, ago(7))]
+
+
+def test_a_slow_feed_that_got_no_id_is_named_by_its_document(sql):
+    sql(feed(ago(5), feed_id=None))
+    assert rows_of(sql, "slow_feed") == [("us", "doc", 7, ago(5))]
+
+
+def test_one_store_does_not_settle_what_another_store_needs(sql):
+    sql(run("first", ago(3), "failed"))
+    sql(run("second", ago(1), of="de"))
+    sql(report("A", AFN, ago(3), refused=ago(2)))
+    sql(report("B", AFN, ago(1), applied=ago(0), of="de"))
+    sql(report("C", LISTINGS, ago(1), applied=ago(0)))
+    assert rows_of(sql, "failed_run") == [("us", "fba_get_inventory", 1, ago(3 - MINUTE))]
+    assert rows_of(sql, "refused_stock") == [("us", "A", 1, ago(2))]
