@@ -99,10 +99,16 @@ ON CONFLICT (store) DO UPDATE SET max_stock_age_hours = excluded.max_stock_age_h
 WHERE fba.store.max_stock_age_hours <> excluded.max_stock_age_hours OR fba.store.seen_at < now() - interval '1 day'
 
 -- name: of_run
--- The rows of a run, each with the attention of the store's previous run if that began on the same day.
+-- The rows of a run, each with the attention of the store's previous run if that began on the same day, and with what else
+-- needs a person there, whichever run found it.
+WITH standing AS MATERIALIZED (
+    SELECT store, code, sum(number)::bigint AS number FROM fba.needs_attention WHERE code <> 'failed_run' GROUP BY store, code
+)
 SELECT r.store, r.outcome, r.summary, r.failure, r.attention, r.calls, r.throttled_seconds, r.rows_in, r.rows_rejected,
        r.rows_changed, extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float AS seconds,
-       coalesce(before.attention, '{}') AS previous_attention
+       coalesce(before.attention, '{}') AS previous_attention,
+       (SELECT coalesce(jsonb_object_agg(s.code, s.number ORDER BY s.code), '{}') FROM standing AS s
+        WHERE s.store = r.store AND NOT r.attention ? s.code) AS standing
 FROM fba.run AS r
 LEFT JOIN LATERAL (
     SELECT CASE WHEN (b.started_at AT TIME ZONE 'UTC')::date = (r.started_at AT TIME ZONE 'UTC')::date THEN b.attention END AS attention FROM fba.run AS b

@@ -195,6 +195,19 @@ def test_what_needs_attention_is_notified_once_a_day_while_it_lasts(amazon, ware
     assert len(chat.received) == sql(days).fetchone()[0] > 1 + len(again)
 
 
+def test_what_another_run_found_and_still_is_so_is_in_the_summary_and_no_news(amazon, warehouse, sql, stores, chat):
+    stores(", on: [change]")
+    sql(
+        "INSERT INTO fba.fulfillment_request (store, fr_number, shipping_method, status)"
+        " VALUES ('amazon_us', 'FR-1', 'Standard', 'invalid'), ('amazon_us', 'FR-2', 'Standard', 'invalid')"
+    )
+    inventory_run("first")
+    assert "Still needs a person: 2 requests are invalid." in chat.received[0]["message"]
+    chat.listener.received.clear()
+    inventory_run("second")
+    assert chat.received == []
+
+
 def test_a_run_that_was_killed_is_notified_as_failed(amazon, warehouse, sql, stores, chat):
     stores()
     ctx = context("killed")

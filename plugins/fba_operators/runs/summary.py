@@ -57,6 +57,16 @@ ATTENTION = {
         "request was shipped in part, and the rest will not be",
         "requests were shipped in part, and the rest will not be",
     ),
+    "refused_stock": ("report of stock was refused", "reports of stock were refused"),
+    "waiting_long": ("due request waits for more than six hours", "due requests wait for more than six hours"),
+    "unknown": (
+        "request of which it is not known whether Amazon has it",
+        "requests of which it is not known whether Amazon has them",
+    ),
+    "slow_feed": (
+        "request is in a feed that Amazon has not finished",
+        "requests are in a feed that Amazon has not finished",
+    ),
     "unknown_at_amazon": (
         "accepted request of which Amazon reports nothing",
         "accepted requests of which Amazon reports nothing",
@@ -108,6 +118,7 @@ class StoreSummary:
     :param failure: task and reason, in our own words
     :param attention: what needs a person: code and count
     :param previous_attention: ``attention`` of the run before, if that was on the same day
+    :param standing: what else is in ``fba.needs_attention`` for the store, whichever run found it
     """
 
     store: str
@@ -116,6 +127,7 @@ class StoreSummary:
     failure: str | None = None
     attention: Mapping[str, int] = field(default_factory=dict)
     previous_attention: Mapping[str, int] = field(default_factory=dict)
+    standing: Mapping[str, int] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     throttled_seconds: float = 0.0
     rows_in: int = 0
@@ -153,11 +165,17 @@ class StoreSummary:
 
     @property
     def needs(self) -> str:
-        """What needs a person, in one sentence; empty if nothing does."""
-        found = [
-            counted(number, *ATTENTION.get(code, (code, code))) for code, number in self.attention.items() if number
+        """What needs a person: what this run found, then what still does; empty if nothing does."""
+        sentences = [
+            f"{begins}: {'; '.join(words)}."
+            for begins, codes in (("Needs a person", self.attention), ("Still needs a person", self.standing))
+            if (
+                words := [
+                    counted(number, *ATTENTION.get(code, (code, code))) for code, number in codes.items() if number
+                ]
+            )
         ]
-        return f"Needs a person: {'; '.join(found)}." if found else ""
+        return " ".join(sentences)
 
     def headline(self) -> str:
         """The outcome in one line, fit for a chat room."""
