@@ -9,8 +9,8 @@ WHERE ours.store = %(store)s AND ours.report_id = ANY(%(report_ids)s)
   AND newer.applied_at IS NOT NULL AND newer.requested_at > ours.requested_at
 
 -- name: asked_at
--- When the older of two reports was asked for.
-SELECT min(requested_at) AS asked_at FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
+-- When two reports were asked for.
+SELECT min(requested_at) AS asked_at, max(requested_at) AS newest_at FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
 
 -- name: read_pool
 -- Columns as text, many rows in one: a SKU holds no newline, and a million small rows would take ten times as long.
@@ -69,3 +69,10 @@ WHEN NOT MATCHED THEN
     INSERT (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source, afn_report_id, listings_report_id, {columns})
     VALUES ({store}, m.sku, m.fba_quantity, m.fbm_quantity, m.quantity, m.quantity_source, {afn_report_id},
             {listings_report_id}, {merged_columns})
+
+-- name: shared_fnskus
+-- Units that are in stock under several SKUs: each SKU reports all of them, so they are offered more than once.
+SELECT fulfillment_channel_sku AS fnsku, min(seller_sku COLLATE "C") AS first_sku, max(seller_sku COLLATE "C") AS last_sku
+FROM fba.amazon_afn_inventory_report
+WHERE store = %(store)s AND fulfillment_channel_sku <> '' AND upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '[1-9]'
+GROUP BY fulfillment_channel_sku HAVING min(seller_sku COLLATE "C") <> max(seller_sku COLLATE "C") ORDER BY 1

@@ -415,7 +415,7 @@ def test_conditions_and_channels_are_compared_without_case_and_undocumented_ones
     )
     summary = shop.run()
     assert {sku: row[:2] for sku, row in shop.pool().items()} == {"A": (5, 0), "B": (0, 4), "C": (2, 0)}
-    assert "1 row with the undocumented value 'Mystery'" in summary
+    assert "1 row of GET_AFN_INVENTORY_DATA with the undocumented value 'Mystery'." in summary
 
 
 def test_an_undocumented_channel_holds_only_its_own_sku(shop):
@@ -429,6 +429,79 @@ def test_an_undocumented_channel_holds_only_its_own_sku(shop):
     assert shop.pool()["NEW-CHANNEL"][0] == 3
     assert shop.pool()["S000"][0] == 9
     assert shop.attention["kept_skus"] == 1
+
+
+def test_an_undocumented_condition_is_no_zero(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, [("S000", 10, "Mystery"), *STOCKED[1:]])
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
+    assert (shop.attention["unconfirmed_skus"], shop.attention["report_drift"]) == (1, 1)
+
+
+def test_a_report_does_not_confirm_itself_beside_a_newer_one(shop):
+    """The second pair has a new listings report and the same AFN report, which Amazon was slow with."""
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[1:])
+    shop.run()
+    shop.db.execute(
+        "UPDATE fba.report SET requested_at = requested_at - interval '40 minutes' WHERE report_type = %s", (LISTINGS,)
+    )
+    since = shop.db.execute("SELECT unconfirmed_since FROM fba.global_inventory_pool WHERE sku = 'S000'").fetchone()[0]
+    afn = "SELECT max(requested_at) FROM fba.report WHERE report_type = %s"
+    assert since == shop.db.execute(afn, (AFN,)).fetchone()[0]
+    shop.db.execute("DELETE FROM fba.rate_limit")
+    shop.amazon.world.advance(40 * 60)
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
+
+
+def test_a_sku_that_only_the_api_knows_vanishes_once(shop):
+    shop.settings(fetch_missing_inventory=True)
+    listed = [*LISTED, ("ONLY-API", None, "AMAZON_NA")]
+    shop.at_amazon({"ONLY-API": 7})
+    for _ in range(3):
+        shop.serve(listed, STOCKED)
+        shop.run()
+        assert shop.pool()["ONLY-API"] == (7, 0, "fba_api", False)
+        assert "vanished_skus" not in shop.attention
+        shop.later()
+
+
+def test_two_answers_about_one_sku_that_differ_say_nothing(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[1:])
+    listed = [{"sellerSku": "S000", "inventoryDetails": {"fulfillableQuantity": units}} for units in (10, 0)]
+    body = {"payload": {"inventorySummaries": listed}}
+    shop.amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body, times=1)
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
+
+
+def test_skus_that_share_an_fnsku_are_named(shop):
+    """Each reports all the units, so their sum would be offered twice."""
+    rows = [("S000", "X1", "SELLABLE", 5), ("S001", "X1", "Sellable", 5), ("S002", "X2", "SELLABLE", 5)]
+    rows += [("S003", "X3", "SELLABLE", 5), ("S004", "X3", "SELLABLE", 0)]  # the second has nothing to sell
+    rows += [
+        ("S005", "X5", "SELLABLE", 5),
+        ("S006", "X5", "UNSELLABLE", 5),
+        ("S007", "", "SELLABLE", 1),
+        ("S008", "", "SELLABLE", 1),
+    ]
+    header = "seller-sku\tfulfillment-channel-sku\tasin\tcondition-type\tWarehouse-Condition-code\tQuantity Available"
+    lines = [header, *(f"{sku}\t{fnsku}\tB\tNew\t{condition}\t{units}" for sku, fnsku, condition, units in rows), ""]
+    shop.amazon.world.override_document(AFN, "\r\n".join(lines).encode())
+    shop.serve(LISTED, STOCKED)  # the AFN document above is served first
+    summary = shop.run()
+    assert "1 FNSKU is shared by SKUs that each report its whole stock: X1 (S000, S001)." in summary
+    assert shop.attention["shared_fnsku"] == 1
+    assert shop.pool_row("S000") == (5, 0)
 
 
 def test_other_columns_and_many_other_rows_are_named_and_counted(shop):

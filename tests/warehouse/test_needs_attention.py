@@ -141,6 +141,7 @@ CASES = [
             "report_drift",
             "rejected_lines",
             "conflicting_skus",
+            "shared_fnsku",
             "clock_skew",
         )
     ),

@@ -45,7 +45,7 @@ WITH recent AS (  -- events of the last day: the newest run that reported each
     SELECT DISTINCT ON (r.store, a.code) r.store, a.code, a.number::bigint AS number, r.finished_at
     FROM fba.run AS r CROSS JOIN LATERAL jsonb_each_text(r.attention) AS a (code, number)
     WHERE r.started_at > statement_timestamp() - interval '24 hours' AND r.finished_at IS NOT NULL AND r.attention <> '{}'
-      AND a.code IN ('zeroed_skus', 'vanished_skus', 'units_jumped', 'report_drift', 'rejected_lines', 'conflicting_skus', 'clock_skew')
+      AND a.code IN ('zeroed_skus', 'vanished_skus', 'units_jumped', 'report_drift', 'rejected_lines', 'conflicting_skus', 'shared_fnsku', 'clock_skew')
     ORDER BY r.store, a.code, r.started_at DESC
 ), stock AS (
     SELECT s.store, s.max_stock_age_hours, (
@@ -98,6 +98,7 @@ SELECT store, code, NULL, number, finished_at, CASE code
        WHEN 'report_drift' THEN 'A report has other columns or far more or fewer rows than before; the run''s summary says which.'
        WHEN 'rejected_lines' THEN 'See fba.rejected_row.'
        WHEN 'conflicting_skus' THEN 'Listings contradict each other; the smallest quantity was taken.'
+       WHEN 'shared_fnsku' THEN 'These SKUs draw on the same units at Amazon: do not offer the sum of their quantities.'
        ELSE 'Synchronise the clocks of the database and the workers (NTP).' END
 FROM recent
 UNION ALL

@@ -257,14 +257,15 @@ class SellingPartnerHook(BaseHook):
         }
         pages = self.client.pages(operations.GET_INVENTORY_SUMMARIES, params)
         summaries = [summary for page in pages for summary in page.payload.inventory_summaries]
-        # A summary that cannot be read may be of any SKU that no other is of.
-        quantities: dict[str, int | None] = dict.fromkeys(skus) if None in summaries else {}
-        requested = set(skus)
+        quantities: dict[str, int | None] = {}
         for summary in summaries:
-            if summary and summary.seller_sku in requested:
+            if summary and summary.seller_sku in skus:
                 details = summary.inventory_details
-                quantities[summary.seller_sku] = details.fulfillable_quantity if details else None
-        return quantities
+                quantity = details.fulfillable_quantity if details else None
+                same = quantities.get(summary.seller_sku, quantity) == quantity  # two that differ say nothing
+                quantities[summary.seller_sku] = quantity if same else None
+        # A summary that cannot be read may be of any SKU that no other is of.
+        return {**dict.fromkeys(skus), **quantities} if None in summaries else quantities
 
     def get_marketplace_participations(self) -> list[str]:
         """Return the ids of the marketplaces this seller takes part in."""

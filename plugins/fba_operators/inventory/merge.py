@@ -60,11 +60,13 @@ class Vanishing:
     """How stock is treated that no report states any more; without this, it becomes 0 at once.
 
     :param asked_at: when the older of the two reports was asked for
+    :param newest_at: when the newer one was; a later pair confirms this one only if both its reports are later
     :param fba_since: SKU → since when its FBA stock is unconfirmed
     :param fbm_since: SKU → since when its merchant-fulfilled stock is unconfirmed
     """
 
     asked_at: datetime
+    newest_at: datetime
     fba_since: Mapping[str, datetime] = field(default_factory=dict)
     fbm_since: Mapping[str, datetime] = field(default_factory=dict)
 
@@ -412,6 +414,7 @@ def merge_inventory(
     had_stock = facts.had_quantity > 0
     listed = write & facts.in_listings
     known = {*(vanishing.fba_since if vanishing else ()), *(vanishing.fbm_since if vanishing else ())}
+    of_api_again = by_api & (_source_codes(facts, pool) == _API)
     return MergeResult(
         frame=_frame(facts, listings, write, fba=fba, fbm=fbm, quantity=quantity, source=source),
         kept={reason: facts.skus[each & facts.in_pool].tolist() for reason, each in held.items()},
@@ -426,7 +429,7 @@ def merge_inventory(
         in_stock=int(had_stock.sum()),
         zeroed=facts.skus[write & had_stock & (quantity == 0)].tolist(),
         zeroed_unstated=facts.skus[(fba_gone & ~by_api & (fba == 0)) | (fbm_gone & (fbm == 0))].tolist(),
-        vanished=[sku for sku in facts.skus[fba_gone | fbm_gone].tolist() if sku not in known],
+        vanished=[sku for sku in facts.skus[(fba_gone & ~of_api_again) | fbm_gone].tolist() if sku not in known],
         fba=_vanished(facts, kept_fba, facts.had_fba),
         fbm=_vanished(facts, kept_fbm, facts.had_fbm),
         jumped=_jumped(facts.had_quantity, np.where(write, quantity, facts.had_quantity)),
@@ -443,7 +446,7 @@ def _kept(
     for code in np.flatnonzero(gone).tolist():
         first = since.get(facts.skus[code])
         if first is None or first + CONFIRM_AFTER > vanishing.asked_at:
-            kept[code] = first or vanishing.asked_at
+            kept[code] = first or vanishing.newest_at
     return kept
 
 

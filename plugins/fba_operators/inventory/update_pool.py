@@ -153,7 +153,7 @@ class PoolUpdate:
             return None
         ids = [self.listings_report_id, self.afn_report_id]
         (pair,) = execute(db, "inventory.asked_at", store=self.store, report_ids=ids).fetchall()
-        return Vanishing(pair["asked_at"], *read_unconfirmed(db, self.store))
+        return Vanishing(pair["asked_at"], pair["newest_at"], *read_unconfirmed(db, self.store))
 
     def _judge(
         self,
@@ -231,17 +231,15 @@ class PoolUpdate:
         empty = stock_frame([])
         loaded = [report for report in (listings, afn) if report]
         notes = [
-            f"{counted(number, 'row')} with the undocumented value {kind[:SHOWN]!a}."
-            for report in loaded
-            for kind, number in undocumented_kinds(report.content, DOCUMENTED[report.row["report_type"]]).items()
-        ]
-        notes += [
             f"{counted(report.document.replaced_lines, 'line')} of {report.row['report_type']} with bytes that do not decode, "
             "which were replaced."
             for report in loaded
             if report.document.replaced_lines
         ]
         of_afn = afn.content if afn else empty
+        # A condition that Amazon does not document says neither that units can be sold nor that they cannot.
+        if odd := undocumented_kinds(of_afn, DOCUMENTED[AFN_INVENTORY.name]):
+            of_afn = of_afn[~of_afn["kind"].isin(list(odd))]
         of_listings, repaired, doubtful = repair_skus(listings.content if listings else empty, of_afn, pool)
         if repaired:
             notes.append(
@@ -341,6 +339,11 @@ class PoolUpdate:
         }
         not_given = result.kept[NOT_GIVEN] + result.not_added[NOT_GIVEN]
         drift = [sentence for report in loaded for sentence in self._drift(db, report)]
+        shared = execute(db, "inventory.shared_fnskus", store=self.store).fetchall()
+        if shared:
+            which = listed([f"{row['fnsku']} ({row['first_sku']}, {row['last_sku']})" for row in shared], SHOWN)
+            several = counted(len(shared), "FNSKU is", "FNSKUs are")
+            notes = [*notes, f"{several} shared by SKUs that each report its whole stock: {which}."]
         self.run.finish(
             db,
             "failed" if not_given else "success",
@@ -358,6 +361,7 @@ class PoolUpdate:
                 "unconfirmed_skus": len({*result.fba.since, *result.fbm.since}),
                 "units_jumped": int(result.jumped),
                 "report_drift": len(drift),
+                "shared_fnsku": len(shared),
             },
         )
         db.commit()
@@ -371,12 +375,16 @@ class PoolUpdate:
         return counts
 
     def _drift(self, db: psycopg.Connection[Any], report: StockReport) -> list[str]:
-        """Sentences about columns and row counts that differ from those of the report applied before."""
+        """Sentences about undocumented values, and columns and row counts other than in the report applied before."""
+        name = report.row["report_type"]
+        sentences = [
+            f"{counted(number, 'row')} of {name} with the undocumented value {kind[:SHOWN]!a}."
+            for kind, number in undocumented_kinds(report.content, DOCUMENTED[name]).items()
+        ]
         key = {"store": self.store, "report_id": report.row["report_id"]}
         before = execute(db, "reports.applied_before", **key).fetchone()
         if before is None or before["columns"] is None:
-            return []
-        name, sentences = report.row["report_type"], []
+            return sentences
         columns, earlier = list(report.document.header.names), before["columns"]
         if columns != earlier:
             new, gone = (

@@ -30,8 +30,15 @@ ATTENTION = {
         "SKU keeps its quantity until a later pair of reports agrees that it is gone",
         "SKUs keep their quantity until a later pair of reports agrees that they are gone",
     ),
+    "shared_fnsku": (
+        "FNSKU is shared by SKUs that each report its whole stock",
+        "FNSKUs are shared by SKUs that each report their whole stock",
+    ),
     "units_jumped": ("implausible change of the units in stock", "implausible changes of the units in stock"),
-    "report_drift": ("report differs from the one before", "reports differ from those before"),
+    "report_drift": (
+        "thing in a report is other than before, or undocumented",
+        "things in reports are other than before, or undocumented",
+    ),
     "stale_stock": ("stock figure is too old", "stock figures are too old"),
     "clock_skew": (
         "second between the clocks of database, worker and Amazon",
@@ -80,6 +87,7 @@ STANDING = frozenset(
         "not_added_skus",
         "conflicting_skus",
         "unconfirmed_skus",
+        "shared_fnsku",
         "stale_stock",
         "clock_skew",
         "of_no_store",
