@@ -26,8 +26,8 @@ test: lint ## lint and every test
 test-browser: $(INSTALLED) ## test Airflow's pages in Chromium; fails when Chromium is missing
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
 
-faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, a backfill, fuzzing (twenty minutes)
-	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults
+faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, a backfill, fuzzing (hours)
+	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults tests/inventory/test_damaged_reports.py
 
 lint: $(INSTALLED) ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check .
