@@ -9,20 +9,13 @@ import pytest
 
 from fba_operators.errors import SellingPartnerError
 from sandbox.documents.damage import damage
-from tests.inventory.test_vanished import AFN, LISTINGS, Shop
+from tests.stores import AFN, LISTINGS
 
 ROUNDS = 10_000 if os.environ.get("FBA_FAULTS") else 200
 ROUNDS_OF_A_STORE = 10
 KINDS = ("rows_lost", "doubled", "two_members", "shuffled", "column_renamed", "column_added", "mislabelled", "undecodable",
          "cut", "carriage_returns", "empty", "old", "other store")  # fmt: skip
 FLAGS = [(fbm, fetch) for fbm in (False, True) for fetch in (False, True)]
-
-
-@pytest.fixture
-def shop(amazon, warehouse_url, tmp_path, monkeypatch):
-    made = Shop(amazon, warehouse_url, tmp_path, monkeypatch)
-    yield made
-    made.db.close()
 
 
 def documents(stock: dict[str, tuple[int, int]]) -> tuple[bytes, bytes]:
