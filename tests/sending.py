@@ -24,7 +24,7 @@ from fba_operators.operators import (
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.database import Warehouse, as_product
 from tests.helpers import calls_of, context, run
 from tests.stores import OTHER_SELLER, SELLER, STORE, US
 
@@ -63,12 +63,14 @@ class Merchant:
             db = self.idle.pop()
         except IndexError:  # not checked before: another thread may take the last one in between
             db = psycopg.connect(self.url)
+            as_product(db)
         try:
             yield db
             db.commit()
         finally:
-            db.rollback()
-            self.idle.append(db)
+            if not db.closed and not db.broken:
+                db.rollback()
+                self.idle.append(db)
 
     def __enter__(self) -> Merchant:
         return self
@@ -136,12 +138,17 @@ class Merchant:
     def pass_time(self, minutes: float) -> None:
         """Let time pass: every timestamp, here and at Amazon, becomes older."""
         seconds = minutes * 60
+        self.sql("SET fba.writer = 'product'")  # nobody else writes some of these columns
         for table, columns in {
             "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at",
-            "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at",
+            "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at unknown_since stuck_since"
+            " waiting_since looked_up_at inserted_at",
+            "fba.foreign_feed": "created_at seen_at ended_at cleared_at",
+            "fba.feed_check": "checked_until",
         }.items():
             older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
             self.sql(f"UPDATE {table} SET {older}")
+        self.sql("RESET fba.writer")
         self.fill_quotas()
         world = self.amazon.world
         world.advance(seconds)

@@ -234,7 +234,7 @@ BEGIN
     FOR c IN
         SELECT table_name AS t, column_name AS n, is_nullable = 'YES' AS nullable FROM information_schema.columns
         JOIN information_schema.tables USING (table_schema, table_name)
-        WHERE table_schema = 'fba' AND table_type = 'BASE TABLE' AND data_type = 'timestamp with time zone'
+        WHERE table_schema = 'fba' AND table_type = 'BASE TABLE' AND data_type = 'timestamp with time zone' AND is_generated = 'NEVER'
         ORDER BY table_name, column_name
     LOOP
         EXECUTE format('ALTER TABLE fba.%I DISABLE TRIGGER USER', c.t);
