@@ -20,6 +20,7 @@ from sandbox.merchant.orders import OrderDesk
 from sandbox.merchant.rendering import Rendering
 from sandbox.world.buckets import Buckets
 from sandbox.world.faults import Fault, Faults
+from sandbox.world.feed_controls import FeedControls
 from sandbox.world.feed_desk import FeedDesk
 from sandbox.world.fulfillment import Fulfillment
 from sandbox.world.grants import AccessToken, PageToken, SignedUrl
@@ -46,7 +47,7 @@ DEFAULT_MERCHANT = Credentials(
 )
 
 
-class World(Fulfillment):
+class World(Fulfillment, FeedControls):
     """The complete state of one simulated Amazon. Every method is thread-safe.
 
     `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and
