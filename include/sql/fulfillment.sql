@@ -64,7 +64,8 @@ WHERE seller_id = %(seller_id)s AND store <> %(store)s AND fr_number = ANY(%(num
 -- name: set_waiting
 -- held: it waits for a time that stores.yaml sets or for a run by hand, which is no reason to worry, however long it takes.
 UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason,
-    waiting_since = CASE WHEN NOT new.held THEN coalesce(r.waiting_since, clock_timestamp()) END
+    waiting_since = CASE WHEN NOT new.held THEN coalesce(
+        r.waiting_since, CASE WHEN r.waiting_reason IS NULL THEN least(r.created_at, clock_timestamp()) ELSE clock_timestamp() END) END
 FROM unnest(%(numbers)s::text[], %(reasons)s::text[], %(held)s::boolean[]) AS new (fr_number, reason, held)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
   AND (r.waiting_reason IS DISTINCT FROM new.reason OR (r.waiting_since IS NULL) <> new.held)

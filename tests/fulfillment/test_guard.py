@@ -230,7 +230,8 @@ def test_parcels_of_a_request_that_was_sent_again_count_for_both_numbers(product
     for status in ("sending", "submitted", "accepted"):
         product.execute("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = 'FR-1-2'", (status,))
     product.execute(
-        "INSERT INTO fba.shipment_item (store, item_key, fr_number, sku, quantity, tracking_number) VALUES ('s', 'k', 'FR-1-2', 'SKU', 2, 'T1')"
+        "INSERT INTO fba.shipment_item (store, item_key, order_id, fr_number, sku, quantity, tracking_number)"
+        " VALUES ('s', 'k', 'S01-1', 'FR-1-2', 'SKU', 2, 'T1')"
     )
     progress = other.execute(
         "SELECT fr_number, sku, ordered, shipped, status, tracking_numbers FROM fba.fulfillment_progress ORDER BY fr_number"

@@ -97,7 +97,8 @@ DECLARE
     personal CONSTANT text[] := ARRAY['ship_to_name', 'ship_to_address_1', 'ship_to_address_2', 'ship_to_address_3', 'ship_to_city',
         'ship_to_state', 'ship_to_postal_code', 'ship_to_country', 'ship_to_email', 'ship_to_phone'];
     content CONSTANT text[] := ARRAY['store', 'fr_number', 'shipping_method', 'displayable_order_number', 'order_comment', 'created_at'];
-    ours CONSTANT text[] := ARRAY['seller_id', 'claim_id', 'stuck_since', 'unknown_since', 'inserted_at', 'looked_up_at'];
+    ours CONSTANT text[] := ARRAY['inserted_at', 'looked_up_at'];
+    ours_in_flight CONSTANT text[] := ARRAY['seller_id', 'claim_id', 'stuck_since', 'unknown_since'];
     is_product CONSTANT boolean := fba.is_product();
     changed text;
     allowed jsonb;
@@ -147,7 +148,8 @@ BEGIN
         SELECT string_agg(o.key, ', ' ORDER BY o.key) INTO changed
         FROM jsonb_each(to_jsonb(OLD)) AS o
         JOIN jsonb_each(to_jsonb(NEW)) AS n ON n.key = o.key AND n.value <> o.value
-        WHERE o.key = ANY (ours) OR o.key = 'absent_since' AND o.value = 'null';
+        WHERE o.key = ANY (ours) OR o.key = ANY (ours_in_flight) AND fba.frozen(OLD.status)
+           OR o.key = 'absent_since' AND o.value = 'null';
         IF changed IS NOT NULL THEN
             RAISE EXCEPTION 'Request % of %: only the product writes %. A program that writes whole rows back must leave it out.',
                 OLD.fr_number, OLD.store, changed;
@@ -180,12 +182,12 @@ END $$;
 
 CREATE FUNCTION fba.guard_truncate() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found record;
+    kept record;
 BEGIN
-    SELECT fr_number, store, status INTO found FROM fba.fulfillment_request WHERE fba.frozen(status) LIMIT 1;
+    SELECT fr_number, store, status INTO kept FROM fba.fulfillment_request WHERE fba.frozen(status) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% cannot be truncated: request % of % is %, so Amazon has it or may have it.',
-            TG_TABLE_NAME, found.fr_number, found.store, found.status;
+            TG_TABLE_NAME, kept.fr_number, kept.store, kept.status;
     END IF;
     RETURN NULL;
 END $$;
@@ -393,12 +395,18 @@ SELECT r.store, CASE WHEN fba.is_stuck(r.store, r.fr_number) THEN 'stuck' ELSE '
        ELSE 'Nothing yet: the runs go on looking for it among Amazon''s orders.' END
 FROM fba.fulfillment_request AS r WHERE r.status = 'unknown'
 UNION ALL
-SELECT store, 'waiting_long', fr_number, 1, coalesce(waiting_since, inserted_at),
-       CASE WHEN waiting_reason IS NULL AND status = 'pending' THEN 'No run of fba_send_fulfillment_requests has looked at it: is the DAG paused, or does it fail?'
+SELECT store, 'waiting_long', fr_number, 1, since,
+       CASE WHEN never_seen THEN 'No run of fba_send_fulfillment_requests has looked at it: is the DAG paused, or does it fail?'
        ELSE 'Read waiting_reason, and see the last runs of fba_send_fulfillment_requests.' END
-FROM fba.fulfillment_request
-WHERE (status = 'sending' OR status = 'pending' AND (waiting_since IS NOT NULL OR waiting_reason IS NULL))
-  AND coalesce(waiting_since, inserted_at) < statement_timestamp() - interval '6 hours'
+FROM (
+    SELECT store, fr_number, status = 'pending' AND waiting_reason IS NULL AS never_seen,
+           CASE WHEN status = 'pending' AND waiting_reason IS NULL THEN greatest(created_at, inserted_at)
+                ELSE coalesce(waiting_since, created_at) END AS since
+    FROM fba.fulfillment_request
+    WHERE status = 'sending'
+       OR status = 'pending' AND (waiting_since IS NOT NULL OR coalesce(starts_with(waiting_reason, 'ready'), true))
+) AS waiting
+WHERE since < statement_timestamp() - interval '6 hours'
 UNION ALL
 SELECT f.store, 'slow_feed', m.fr_number, 1, f.submit_started_at,
        'Amazon has not finished feed ' || f.feed_id || '; ask Amazon''s support with this id. Other requests go out meanwhile.'
