@@ -126,6 +126,7 @@ def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
         add_request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
     add_request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
     add_request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+    sql("SET fba.writer = 'product'")
     sql("UPDATE fba.fulfillment_request SET status = 'sending' WHERE fr_number IN ('SENDING', 'GOES')")
     sql(
         "UPDATE fba.fulfillment_request SET resolved_at = now() - interval '31 days' WHERE fr_number IN ('JUST', 'OLD')"

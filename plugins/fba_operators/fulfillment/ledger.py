@@ -105,7 +105,7 @@ class FeedLedger:
             return
         try:
             self._lock.execute("SELECT 1")
-        except psycopg.OperationalError:
+        except psycopg.Error:  # the server names an idle session's end in a class of its own
             raise self._cut() from None
 
     def _cut(self) -> UnavailableError:
@@ -199,7 +199,7 @@ class FeedLedger:
         values = {"claim_id": claim_id, "intent": intent, "seconds": MAY_SUBMIT.total_seconds()}
         try:
             return bool(self.run(self._lock, "fulfillment.may_submit", **values))
-        except psycopg.OperationalError:
+        except psycopg.Error:  # the server names an idle session's end in a class of its own
             raise self._cut() from None
 
     def withdraw_intent(self, claim_id: str, intent: datetime) -> None:
