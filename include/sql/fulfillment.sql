@@ -11,8 +11,9 @@ SELECT clock_timestamp() AS now
 
 -- name: lock_pending
 -- One page of the pending requests, oldest first; those locked by another transaction are left for later.
-SELECT fr_number, created_at, shipping_method, ship_to_name, ship_to_address_1, ship_to_address_2, ship_to_city, ship_to_state,
-       ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone, order_comment, cancel_requested_at, inserted_at
+SELECT fr_number, created_at, shipping_method, displayable_order_number, ship_to_name, ship_to_address_1, ship_to_address_2,
+       ship_to_address_3, ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone,
+       order_comment, cancel_requested_at, inserted_at
 FROM fba.fulfillment_request
 WHERE store = %(store)s AND status = 'pending'
   AND (cardinality(%(numbers)s::text[]) = 0 OR fr_number = ANY(%(numbers)s))
@@ -101,10 +102,10 @@ SELECT * FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s
 SELECT max(submit_started_at) FROM fba.feed WHERE store = %(store)s
 
 -- name: feed_requests
-SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.ship_to_name, r.ship_to_address_1,
-       r.ship_to_address_2, r.ship_to_city, r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email,
-       r.ship_to_phone, r.order_comment, r.attempts, r.absent_since, r.inserted_at,
-       r.looked_up_at, r.claim_id, f.claim_id AS feed_claim_id
+SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.displayable_order_number,
+       r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_state,
+       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone, r.order_comment, r.attempts, r.absent_since,
+       r.inserted_at, r.looked_up_at, r.claim_id, f.claim_id AS feed_claim_id
 FROM fba.feed AS f
 JOIN fba.feed_message AS m USING (store, document_id)
 JOIN fba.fulfillment_request AS r USING (store, fr_number)

@@ -240,3 +240,10 @@ def test_two_claims_at_the_same_time_make_one_feed(shop):
     assert sorted(result is SKIPPED for result in results) == [False, True]
     assert len(shop.feeds()) == 1
     assert shop.sql("SELECT count(*) FROM fba.feed_message") == [(20,)]
+
+
+def test_amazon_gets_the_third_address_line_and_the_number_of_the_packing_slip(shop):
+    shop.add("FR-1", ship_to_address_3="Rear building", displayable_order_number="Shop 12")
+    shop.send()
+    order = shop.amazon.world.order_desk.orders[SELLER, "FR-1"].request
+    assert (order.address["addressLine3"], order.displayable_id) == ("Rear building", "Shop 12")

@@ -22,10 +22,12 @@ from fba_operators.settings.models import Fulfillment, Rules
 
 MAX_LINES = 100  # Fulfillment Outbound 2020-07-01, like all limits below that the feed's own schema does not have
 MAX_UNITS = 250
-MAX_SKU, MAX_EMAIL, MAX_COMMENT = 40, 64, 750
+MAX_SKU, MAX_EMAIL, MAX_COMMENT, MAX_DISPLAYED = 40, 64, 750, 40
 SHOWN = 10  # SKUs in a reason
 
 EMAIL = re.compile(r"[\w.+-]+@([\w-]+\.)+\w+", re.ASCII)
+# ISO 8859-1 without two spaces in a row: displayableOrderId of Fulfillment Outbound 2020-07-01.
+_DISPLAYED = re.compile(r"[!-~\xa1-\xac\xae-\xff]+( [!-~\xa1-\xac\xae-\xff]+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _XML_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # Only certain matches: a false positive would stop a good order, a false negative is refused by Amazon.
@@ -42,6 +44,7 @@ _TEXTS = (
     ("ship_to_name", "ship-to name", 50, True),
     ("ship_to_address_1", "ship-to address line 1", 60, True),
     ("ship_to_address_2", "ship-to address line 2", 60, False),
+    ("ship_to_address_3", "ship-to address line 3", 60, False),
     ("ship_to_city", "ship-to city", 200, False),
     ("ship_to_state", "ship-to state", 200, False),
     ("ship_to_postal_code", "ship-to postal code", 200, True),
@@ -118,6 +121,12 @@ def _header_problems(request: FulfillmentRequest, settings: Fulfillment) -> list
         found.append(f"shipping_method is missing; allowed: {mapped}")
     elif request.shipping_method not in settings.shipping_methods:
         found.append(f"shipping_method has no mapping in the store's fulfillment.shipping_methods; allowed: {mapped}")
+    shown = clean(request.displayable_order_number)
+    if shown and (len(shown) > MAX_DISPLAYED or not _DISPLAYED.fullmatch(shown)):
+        found.append(
+            f"displayable_order_number: allowed are 1 to {MAX_DISPLAYED} printable characters of ISO 8859-1 (Western European), "
+            "without two spaces in a row"
+        )
     comment = clean(request.order_comment)
     if len(comment) > MAX_COMMENT:
         found.append(f"order_comment is {len(comment)} characters long; allowed: {MAX_COMMENT}")
@@ -157,7 +166,7 @@ def _address_problems(request: FulfillmentRequest, settings: Fulfillment) -> lis
         if state not in _states(country):
             fault = "is not one" if state else "is missing"
             found.append(f"ship-to state (ship_to_state) {fault}; allowed: the two-letter code of a {kind}")
-    lines = (clean(request.ship_to_address_1), clean(request.ship_to_address_2))
+    lines = [clean(line) for line in (request.ship_to_address_1, request.ship_to_address_2, request.ship_to_address_3)]
     if not settings.allow_po_boxes and any(_PO_BOX.search(line) for line in lines):
         found.append("the ship-to address is a PO box, which this store does not allow (fulfillment.allow_po_boxes)")
     return found
