@@ -51,6 +51,19 @@ SELECT seller_sku AS sku, coalesce(sum(quantity_available::numeric) FILTER (
     WHERE upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '^[0-9]{1,18}$'), 0)::bigint AS quantity
 FROM fba.amazon_afn_inventory_report WHERE store = %(store)s AND seller_sku = ANY(%(skus)s) GROUP BY seller_sku
 
+-- name: near_skus
+-- What may have been meant by SKUs that the pool does not have: other spellings (one in each line), and the neighbours in the
+-- index, which a linguistic collation sorts without regard to case. Every branch reads a few entries of the primary key.
+SELECT w.sku AS wanted, p.sku
+FROM unnest(%(skus)s::text[], %(spellings)s::text[]) AS w (sku, spellings)
+CROSS JOIN LATERAL (
+    SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku = ANY(string_to_array(w.spellings, E'\n'))
+    UNION ALL
+    (SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku >= w.sku ORDER BY sku LIMIT 50)
+    UNION ALL
+    (SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku < w.sku ORDER BY sku DESC LIMIT 50)
+) AS p
+
 -- name: inventory_as_of
 -- When the newest reports that made the pool were asked for: the older of the two.
 SELECT CASE WHEN count(*) = cardinality(%(report_types)s) THEN min(newest) END AS as_of FROM (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +18,8 @@ STOCK = {"SKU-RED-M": 5, "SKU-BLUE-L": 1}
 OPTIONAL = ("displayable_order_number", "ship_to_address_2", "ship_to_address_3", "ship_to_phone", "order_comment")
 
 
-def check(request, rules=DEFAULT, *, stock=STOCK, inventory_as_of=None):
-    return validate(request, rules, stock=stock, inventory_as_of=inventory_as_of)
+def check(request, rules=DEFAULT, *, stock=STOCK, inventory_as_of=None, near_skus=MappingProxyType({})):
+    return validate(request, rules, stock=stock, inventory_as_of=inventory_as_of, near_skus=near_skus)
 
 
 def items(*quantities: int) -> tuple[RequestItem, ...]:
@@ -238,6 +239,16 @@ def test_an_unknown_sku_is_invalid_after_such_a_run():
     [reason] = found.reasons
     assert reason.startswith("SKU SKU-RED-M, SKU-BLUE-L: ")
     assert found.waiting is None
+
+
+def test_skus_that_may_have_been_meant_are_named():
+    near = {"SKU-RED-M": ("SKU-RED-N",), "SKU-BLUE-L": ("A", "B ", "C")}
+    found = check(GOOD, stock={}, near_skus=near)
+    assert str(found.waiting) == (
+        "SKU 'SKU-RED-M' (did you mean 'SKU-RED-N'?), 'SKU-BLUE-L' (did you mean 'A', 'B ' or 'C'?): not in the pool yet"
+    )
+    [reason] = check(GOOD, stock={}, near_skus=near, inventory_as_of=CREATED + timedelta(seconds=1)).reasons
+    assert reason.startswith("SKU 'SKU-RED-M' (did you mean 'SKU-RED-N'?), 'SKU-BLUE-L' (did")
 
 
 def test_a_request_with_problems_does_not_wait_for_its_skus():

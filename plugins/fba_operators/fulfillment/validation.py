@@ -6,7 +6,7 @@ No message made here repeats a name, an address, an e-mail or a comment: reasons
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -77,11 +77,13 @@ def validate(
     *,
     stock: Mapping[str, int],
     inventory_as_of: datetime | None,
+    near_skus: Mapping[str, Sequence[str]],
 ) -> Validation:
     """Decide whether a request can be sent to Amazon, and report all of its problems at once.
 
     :param stock: quantity of every SKU the store knows (pool and AFN copy); at least those of this request
     :param inventory_as_of: when the inventory reports of the pool were asked for; None before the first
+    :param near_skus: SKU that the store does not know → SKUs it has that may have been meant
     """
     if not request.items:
         return Validation(waiting=Waiting("no items yet"))
@@ -89,9 +91,9 @@ def validate(
     unknown = list(dict.fromkeys(item.sku for item in request.items if item.sku and item.sku not in stock))
     waiting = None
     if unknown and inventory_as_of is not None and inventory_as_of > request.created_at:
-        reasons.append(f"{_skus(unknown)}: Amazon's inventory reports made after the request do not have it")
+        reasons.append(f"{_skus(unknown, near_skus)}: Amazon's inventory reports made after the request do not have it")
     elif unknown:
-        waiting = Waiting(f"{_skus(unknown)}: not in the pool yet")
+        waiting = Waiting(f"{_skus(unknown, near_skus)}: not in the pool yet")
     empty = list(dict.fromkeys(item.sku for item in request.items if stock.get(item.sku) == 0))
     warnings = (f"{_skus(empty)}: the pool has a quantity of 0",) if empty else ()
     return Validation(tuple(reasons), None if reasons else waiting, warnings)
@@ -216,6 +218,13 @@ def _rule_problems(request: FulfillmentRequest, rules: Rules) -> list[str]:
     return found
 
 
-def _skus(skus: list[str]) -> str:
-    printable = [sku[:MAX_SKU] if sku.isprintable() else ascii(sku[:MAX_SKU]) for sku in skus]
-    return f"SKU {listed(printable, SHOWN)}"
+def _skus(skus: Sequence[str], near: Mapping[str, Sequence[str]] | None = None) -> str:
+    return f"SKU {listed([_shown(sku, (near or {}).get(sku, ())) for sku in skus], SHOWN)}"
+
+
+def _shown(sku: str, meant: Sequence[str]) -> str:
+    if meant:  # in quotes, because the difference may be a blank
+        *others, last = map(repr, meant)
+        either = f"{', '.join(others)} or {last}" if others else last
+        return f"{sku!r} (did you mean {either}?)"
+    return sku[:MAX_SKU] if sku.isprintable() else ascii(sku[:MAX_SKU])
