@@ -18,8 +18,8 @@ STOCK = {"SKU-RED-M": 5, "SKU-BLUE-L": 1}
 OPTIONAL = ("displayable_order_number", "ship_to_address_2", "ship_to_address_3", "ship_to_phone", "order_comment")
 
 
-def check(request, rules=DEFAULT, *, stock=STOCK, inventory_as_of=None, near_skus=MappingProxyType({})):
-    return validate(request, rules, stock=stock, inventory_as_of=inventory_as_of, near_skus=near_skus)
+def check(request, rules=DEFAULT, *, country="US", stock=STOCK, inventory_as_of=None, near_skus=MappingProxyType({})):
+    return validate(request, rules, country=country, stock=stock, inventory_as_of=inventory_as_of, near_skus=near_skus)
 
 
 def items(*quantities: int) -> tuple[RequestItem, ...]:
@@ -261,6 +261,26 @@ def test_no_stock_is_a_warning():
     found = check(GOOD, stock=STOCK | {"SKU-BLUE-L": 0})
     assert (found.reasons, found.waiting) == ((), None)
     assert found.warnings == ("SKU SKU-BLUE-L: the pool has a quantity of 0",)
+
+
+@pytest.mark.parametrize(
+    ("method", "country", "listed"),
+    [
+        ("Priority", "US", False),
+        ("Priority", "UK", False),
+        ("Priority", "CA", True),
+        ("Priority", "IN", True),
+        ("Priority", "MX", True),
+        ("Standard", "US", True),
+        ("Expedited", "UK", True),
+        ("Drone", "US", True),
+    ],
+)
+def test_a_speed_that_amazon_does_not_list_there_is_a_warning(method, country, listed):
+    text = "Amazon lists Priority only in CA, IN and MX; it is sent as it is, and Amazon may refuse it"
+    assert check(replace(GOOD, shipping_method=method), country=country).warnings == (() if listed else (text,))
+    by_hand = store(shipping_methods={"Air": "Priority"})
+    assert check(replace(GOOD, shipping_method="Air"), by_hand).warnings == (text,)
 
 
 def test_a_request_without_items_waits_whatever_else_is_wrong():

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from fba_operators.amazon.credentials import Destination
+from fba_operators.amazon.marketplaces import marketplace
 from fba_operators.fulfillment.feed_xml import assemble_order_feed
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.memory import Doubt
@@ -152,6 +153,7 @@ def _validate_pending(
 ) -> list[FulfillmentRequest]:
     """Sort the pending requests into invalid, waiting and (returned) ready."""
     ready: list[FulfillmentRequest] = []
+    country = marketplace(destination.marketplace_id).country
     types = [LISTINGS.name, AFN_INVENTORY.name]
     as_of = ledger.run(db, "fulfillment.inventory_as_of", report_types=types)[0]["as_of"]
     for rows in _pages(ledger, db, selection):
@@ -172,7 +174,7 @@ def _validate_pending(
                 claim.invalid[number] = "cancelled before it was sent"
                 continue
             request = ledger.as_request(row, items[number])
-            found = validate(request, settings, stock=stock, inventory_as_of=as_of, near_skus=near)
+            found = validate(request, settings, country=country, stock=stock, inventory_as_of=as_of, near_skus=near)
             reasons = found.reasons
             if number in used_by:
                 reasons += (

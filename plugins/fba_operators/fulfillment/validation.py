@@ -6,7 +6,7 @@ No message made here repeats a name, an address, an e-mail or a comment: reasons
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from fba_operators.fulfillment.release import Waiting
 from fba_operators.fulfillment.request import FR_NUMBER, FulfillmentRequest, RequestItem, clean, iso_country
 from fba_operators.runs.summary import listed
 from fba_operators.settings.models import Fulfillment, Rules
+from fba_operators.settings.speeds import doubt_about
 
 MAX_LINES = 100  # Fulfillment Outbound 2020-07-01, like all limits below that the feed's own schema does not have
 MAX_UNITS = 250
@@ -75,12 +76,14 @@ def validate(
     request: FulfillmentRequest,
     settings: Fulfillment,
     *,
+    country: str,
     stock: Mapping[str, int],
     inventory_as_of: datetime | None,
     near_skus: Mapping[str, Sequence[str]],
 ) -> Validation:
     """Decide whether a request can be sent to Amazon, and report all of its problems at once.
 
+    :param country: of the store's marketplace, in Amazon's code
     :param stock: quantity of every SKU the store knows (pool and AFN copy); at least those of this request
     :param inventory_as_of: when the inventory reports of the pool were asked for; None before the first
     :param near_skus: SKU that the store does not know → SKUs it has that may have been meant
@@ -94,9 +97,17 @@ def validate(
         reasons.append(f"{_skus(unknown, near_skus)}: Amazon's inventory reports made after the request do not have it")
     elif unknown:
         waiting = Waiting(f"{_skus(unknown, near_skus)}: not in the pool yet")
-    empty = list(dict.fromkeys(item.sku for item in request.items if stock.get(item.sku) == 0))
-    warnings = (f"{_skus(empty)}: the pool has a quantity of 0",) if empty else ()
-    return Validation(tuple(reasons), None if reasons else waiting, warnings)
+    return Validation(tuple(reasons), None if reasons else waiting, tuple(_warnings(request, settings, country, stock)))
+
+
+def _warnings(
+    request: FulfillmentRequest, settings: Fulfillment, country: str, stock: Mapping[str, int]
+) -> Iterator[str]:
+    if empty := list(dict.fromkeys(item.sku for item in request.items if stock.get(item.sku) == 0)):
+        yield f"{_skus(empty)}: the pool has a quantity of 0"
+    speed = settings.shipping_methods.get(request.shipping_method or "")
+    if speed and (doubt := doubt_about(speed, country)):
+        yield doubt
 
 
 def problems(request: FulfillmentRequest, settings: Fulfillment) -> list[str]:
