@@ -150,6 +150,12 @@ def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
     assert purge() == {}
 
 
+def test_an_address_of_which_only_the_third_line_is_left_is_removed(sql):
+    add_request(sql, "OLD", status="pending", created_at="2020-01-01", ship_to_address_3="Rear building")
+    assert purge() == {STORE: {"addresses": 1}}
+    assert sql("SELECT ship_to_address_3 FROM fba.fulfillment_request").fetchall() == [(None,)]
+
+
 def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
     reports = Reports(warehouse)
     old, new = (reports.add(document(row(shipment_item_id=name))) for name in ("OLD", "NEW"))

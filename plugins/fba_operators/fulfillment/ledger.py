@@ -24,9 +24,11 @@ from fba_operators.warehouse.statements import execute
 
 _CONTENT = (
     "shipping_method",
+    "displayable_order_number",
     "ship_to_name",
     "ship_to_address_1",
     "ship_to_address_2",
+    "ship_to_address_3",
     "ship_to_city",
     "ship_to_state",
     "ship_to_postal_code",
