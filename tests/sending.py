@@ -54,6 +54,9 @@ class Merchant:
         self.db = psycopg.connect(url, autocommit=True)
         self.amazon = amazon
         self.runs = count(1)
+        self.passed = 0.0  # simulated seconds
+        # Whether Amazon refuses an order id that it knows is not known, so it must not matter.
+        amazon.world.set_order_answers(repeated_id="second_order")
         amazon.world.put_item(SELLER, US, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 1_000_000)])
         self.stock(GOOD, 1_000_000)
 
@@ -139,17 +142,8 @@ class Merchant:
     def pass_time(self, minutes: float) -> None:
         """Let time pass: every timestamp, here and at Amazon, becomes older."""
         seconds = minutes * 60
-        self.sql("SET fba.writer = 'product'")  # nobody else writes some of these columns
-        for table, columns in {
-            "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at",
-            "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at unknown_since stuck_since"
-            " waiting_since looked_up_at inserted_at",
-            "fba.foreign_feed": "created_at seen_at ended_at cleared_at",
-            "fba.feed_check": "checked_until",
-        }.items():
-            older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
-            self.sql(f"UPDATE {table} SET {older}")
-        self.sql("RESET fba.writer")
+        self.make_rows_older(seconds)
+        self.passed += seconds
         self.fill_quotas()
         world = self.amazon.world
         world.advance(seconds)
@@ -159,9 +153,23 @@ class Merchant:
                 feed.created -= seconds
                 feed.started = feed.started and feed.started - seconds
                 feed.ended = feed.ended and feed.ended - seconds
-            for order in world.order_desk.orders.values():
+            for order in (*world.order_desk.orders.values(), *world.order_desk.superseded):
                 order.received -= seconds
                 order.updated -= seconds
+
+    def make_rows_older(self, seconds: float) -> None:
+        """Move every time in the tables of sending into the past."""
+        self.sql("SET fba.writer = 'product'")  # nobody else writes some of these columns
+        for table, columns in {
+            "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at set_aside_at",
+            "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at unknown_since stuck_since"
+            " waiting_since looked_up_at inserted_at",
+            "fba.foreign_feed": "created_at seen_at ended_at cleared_at",
+            "fba.feed_check": "checked_until",
+        }.items():
+            older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
+            self.sql(f"UPDATE {table} SET {older}")
+        self.sql("RESET fba.writer")
 
     # Runs
 
