@@ -50,9 +50,11 @@ from fba_operators.operators import (
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.settings import load_stores
+from fba_operators.settings import load_stores, warn_of_speeds
 
-STORES = list(load_stores().stores)
+SETTINGS = load_stores()
+warn_of_speeds(SETTINGS)
+STORES = list(SETTINGS.stores)
 WAIT_IN_THIS_RUN = timedelta(
     minutes=15
 )  # shorter than the schedule: one slow store does not hold up the others' next run

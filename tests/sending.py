@@ -31,6 +31,7 @@ from tests.stores import OTHER_SELLER, SELLER, STORE, US
 PERSONAL = {
     "ship_to_name": "Wilhelmina Secret",
     "ship_to_address_1": "77 Hidden Lane",
+    "ship_to_address_3": "Third gate on the left",
     "ship_to_city": "Concealville",
     "ship_to_state": "WA",
     "ship_to_postal_code": "98777-0142",  # five digits alone are found in timestamps

@@ -11,8 +11,9 @@ SELECT clock_timestamp() AS now
 
 -- name: lock_pending
 -- One page of the pending requests, oldest first; those locked by another transaction are left for later.
-SELECT fr_number, created_at, shipping_method, ship_to_name, ship_to_address_1, ship_to_address_2, ship_to_city, ship_to_state,
-       ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone, order_comment, cancel_requested_at, inserted_at
+SELECT fr_number, created_at, shipping_method, displayable_order_number, ship_to_name, ship_to_address_1, ship_to_address_2,
+       ship_to_address_3, ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone,
+       order_comment, cancel_requested_at, inserted_at
 FROM fba.fulfillment_request
 WHERE store = %(store)s AND status = 'pending'
   AND (cardinality(%(numbers)s::text[]) = 0 OR fr_number = ANY(%(numbers)s))
@@ -49,6 +50,19 @@ SELECT sku, quantity FROM fba.global_inventory_pool WHERE store = %(store)s AND 
 SELECT seller_sku AS sku, coalesce(sum(quantity_available::numeric) FILTER (
     WHERE upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '^[0-9]{1,18}$'), 0)::bigint AS quantity
 FROM fba.amazon_afn_inventory_report WHERE store = %(store)s AND seller_sku = ANY(%(skus)s) GROUP BY seller_sku
+
+-- name: near_skus
+-- What may have been meant by SKUs that the pool does not have: other spellings (one in each line), and the neighbours in the
+-- index, which a linguistic collation sorts without regard to case. Every branch reads a few entries of the primary key.
+SELECT w.sku AS wanted, p.sku
+FROM unnest(%(skus)s::text[], %(spellings)s::text[]) AS w (sku, spellings)
+CROSS JOIN LATERAL (
+    SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku = ANY(string_to_array(w.spellings, E'\n'))
+    UNION ALL
+    (SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku >= w.sku ORDER BY sku LIMIT 50)
+    UNION ALL
+    (SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku < w.sku ORDER BY sku DESC LIMIT 50)
+) AS p
 
 -- name: inventory_as_of
 -- When the newest reports that made the pool were asked for: the older of the two.
@@ -101,10 +115,10 @@ SELECT * FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s
 SELECT max(submit_started_at) FROM fba.feed WHERE store = %(store)s
 
 -- name: feed_requests
-SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.ship_to_name, r.ship_to_address_1,
-       r.ship_to_address_2, r.ship_to_city, r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email,
-       r.ship_to_phone, r.order_comment, r.attempts, r.absent_since, r.inserted_at,
-       r.looked_up_at, r.claim_id, f.claim_id AS feed_claim_id
+SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.displayable_order_number,
+       r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_state,
+       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone, r.order_comment, r.attempts, r.absent_since,
+       r.inserted_at, r.looked_up_at, r.claim_id, f.claim_id AS feed_claim_id
 FROM fba.feed AS f
 JOIN fba.feed_message AS m USING (store, document_id)
 JOIN fba.fulfillment_request AS r USING (store, fr_number)

@@ -143,15 +143,15 @@ WITH due AS (
         SELECT max(i.ship_date) AS last_shipped FROM fba.shipment_item AS i
         WHERE i.store = r.store AND coalesce(i.fr_number, i.merchant_order_id) = r.fr_number
     ) AS s ON true
-    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_city, r.ship_to_state,
-                       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone) > 0
+    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city,
+                       r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone) > 0
       AND r.status <> 'sending'
       AND (coalesce(s.last_shipped, r.resolved_at) < clock_timestamp() - make_interval(days => %(addresses_days)s)
            OR r.created_at < clock_timestamp() - interval '90 days')
 ), removed AS (
     UPDATE fba.fulfillment_request AS r SET
-        ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_city = NULL, ship_to_state = NULL,
-        ship_to_postal_code = NULL, ship_to_country = NULL, ship_to_email = NULL, ship_to_phone = NULL
+        ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_address_3 = NULL, ship_to_city = NULL,
+        ship_to_state = NULL, ship_to_postal_code = NULL, ship_to_country = NULL, ship_to_email = NULL, ship_to_phone = NULL
     FROM due WHERE r.store = due.store AND r.fr_number = due.fr_number AND r.status <> 'sending'
     RETURNING r.store
 )

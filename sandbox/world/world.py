@@ -295,12 +295,18 @@ class World(Fulfillment, FeedControls):
     # Time
 
     def set_clock(
-        self, speed: float | None = None, advance: float | None = None, processing_seconds: float | None = None
+        self,
+        speed: float | None = None,
+        advance: float | None = None,
+        processing_seconds: float | None = None,
+        ahead: float | None = None,
     ) -> dict[str, float]:
         """Set the clock and return its state.
 
         `speed` is in simulated seconds per real second, `advance` skips simulated seconds, `processing_seconds` is how
-        long reports and feeds take, in simulated seconds. None leaves a setting unchanged.
+        long reports and feeds take, in simulated seconds. `ahead` is by how many seconds Amazon's clock is ahead of this
+        machine's (negative: behind), in every time it writes and in the Date of its answers. None leaves a setting
+        unchanged.
         """
         with self.lock:
             self.settle()
@@ -311,7 +317,10 @@ class World(Fulfillment, FeedControls):
                 self.settle()
             if processing_seconds is not None:
                 self.desk.processing_seconds = float(processing_seconds)
+            if ahead is not None:
+                self.clock.ahead = float(ahead)
             return {
+                "ahead": self.clock.ahead,
                 "speed": self.clock.speed,
                 "waited": self.clock.waited(),
                 "processing_seconds": self.desk.processing_seconds,

@@ -126,6 +126,7 @@ def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
         add_request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
     add_request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
     add_request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+    sql("SET fba.writer = 'product'")
     sql("UPDATE fba.fulfillment_request SET status = 'sending' WHERE fr_number IN ('SENDING', 'GOES')")
     sql(
         "UPDATE fba.fulfillment_request SET resolved_at = now() - interval '31 days' WHERE fr_number IN ('JUST', 'OLD')"
@@ -147,6 +148,12 @@ def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
         **dict.fromkeys(("JUST", "WAITS", "GOES", "SENDING"), full),
     }
     assert purge() == {}
+
+
+def test_an_address_of_which_only_the_third_line_is_left_is_removed(sql):
+    add_request(sql, "OLD", status="pending", created_at="2020-01-01", ship_to_address_3="Rear building")
+    assert purge() == {STORE: {"addresses": 1}}
+    assert sql("SELECT ship_to_address_3 FROM fba.fulfillment_request").fetchall() == [(None,)]
 
 
 def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):

@@ -232,6 +232,13 @@ class SellingPartnerHook(BaseHook):
 
     # Orders and stock
 
+    def get_fulfillment_order(self, fr_number: str) -> FulfillmentOrder:
+        """Return a Multi-Channel Fulfillment order with its items.
+
+        :raises RequestRefusedError: Amazon knows no such order, or refuses for another reason
+        """
+        return self.client.call(operations.GET_FULFILLMENT_ORDER, fr_number).payload
+
     def find_fulfillment_order(self, fr_number: str) -> FulfillmentOrder | None:
         """Return a Multi-Channel Fulfillment order with its items; None where Amazon answers that it has no such order.
 
@@ -240,7 +247,7 @@ class SellingPartnerHook(BaseHook):
         :raises RequestRefusedError: Amazon refuses for another reason, which says nothing about the order
         """
         try:
-            return self.client.call(operations.GET_FULFILLMENT_ORDER, fr_number).payload
+            return self.get_fulfillment_order(fr_number)
         except RequestRefusedError as error:
             if _says_no_such_order(error, fr_number):
                 return None

@@ -14,9 +14,11 @@ from typing import Any
 import psycopg
 
 from fba_operators.amazon.credentials import Destination
+from fba_operators.amazon.marketplaces import marketplace
 from fba_operators.fulfillment.feed_xml import assemble_order_feed
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.memory import Doubt
+from fba_operators.fulfillment.near_skus import nearest, spellings, worth_a_look
 from fba_operators.fulfillment.release import Waiting, due
 from fba_operators.fulfillment.request import FulfillmentRequest
 from fba_operators.fulfillment.validation import validate
@@ -151,12 +153,15 @@ def _validate_pending(
 ) -> list[FulfillmentRequest]:
     """Sort the pending requests into invalid, waiting and (returned) ready."""
     ready: list[FulfillmentRequest] = []
+    country = marketplace(destination.marketplace_id).country
     types = [LISTINGS.name, AFN_INVENTORY.name]
     as_of = ledger.run(db, "fulfillment.inventory_as_of", report_types=types)[0]["as_of"]
     for rows in _pages(ledger, db, selection):
         numbers = [row["fr_number"] for row in rows]
         items = ledger.items(db, numbers)
-        stock = _stock(ledger, db, sorted({item.sku for lines in items.values() for item in lines}))
+        skus = sorted({item.sku for lines in items.values() for item in lines})
+        stock = _stock(ledger, db, skus)
+        near = _near_skus(ledger, db, worth_a_look(sku for sku in skus if sku not in stock))
         used_by = {
             row["fr_number"]: row["store"]
             for row in ledger.run(db, "fulfillment.used_elsewhere", seller_id=destination.seller_id, numbers=numbers)
@@ -169,7 +174,7 @@ def _validate_pending(
                 claim.invalid[number] = "cancelled before it was sent"
                 continue
             request = ledger.as_request(row, items[number])
-            found = validate(request, settings, stock=stock, inventory_as_of=as_of)
+            found = validate(request, settings, country=country, stock=stock, inventory_as_of=as_of, near_skus=near)
             reasons = found.reasons
             if number in used_by:
                 reasons += (
@@ -218,6 +223,13 @@ def _stock(ledger: FeedLedger, db: psycopg.Connection[Any], skus: list[str]) -> 
     if missing := [sku for sku in skus if sku not in stock]:
         stock |= {row["sku"]: row["quantity"] for row in ledger.run(db, "fulfillment.afn_stock", skus=missing)}
     return stock
+
+
+def _near_skus(ledger: FeedLedger, db: psycopg.Connection[Any], unknown: list[str]) -> dict[str, tuple[str, ...]]:
+    """SKUs of the pool that may have been meant by some that are not in it."""
+    ways = ["\n".join(spellings(sku)) for sku in unknown]
+    rows = ledger.run(db, "fulfillment.near_skus", skus=unknown, spellings=ways) if unknown else []
+    return {sku: nearest(sku, [row["sku"] for row in rows if row["wanted"] == sku]) for sku in unknown}
 
 
 def _freeze(

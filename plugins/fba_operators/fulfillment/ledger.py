@@ -24,9 +24,11 @@ from fba_operators.warehouse.statements import execute
 
 _CONTENT = (
     "shipping_method",
+    "displayable_order_number",
     "ship_to_name",
     "ship_to_address_1",
     "ship_to_address_2",
+    "ship_to_address_3",
     "ship_to_city",
     "ship_to_state",
     "ship_to_postal_code",
@@ -105,7 +107,7 @@ class FeedLedger:
             return
         try:
             self._lock.execute("SELECT 1")
-        except psycopg.OperationalError:
+        except psycopg.Error:  # the server names an idle session's end in a class of its own
             raise self._cut() from None
 
     def _cut(self) -> UnavailableError:
@@ -199,7 +201,7 @@ class FeedLedger:
         values = {"claim_id": claim_id, "intent": intent, "seconds": MAY_SUBMIT.total_seconds()}
         try:
             return bool(self.run(self._lock, "fulfillment.may_submit", **values))
-        except psycopg.OperationalError:
+        except psycopg.Error:  # the server names an idle session's end in a class of its own
             raise self._cut() from None
 
     def withdraw_intent(self, claim_id: str, intent: datetime) -> None:

@@ -19,12 +19,13 @@ from fba_operators.errors import DamagedDocumentError, DecisionNeededError, Requ
 from fba_operators.fulfillment.amazon_orders import compare_with_request
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.memory import FEED_PATIENCE, LOOK_BACK, QUIET_TIME, REACH, SLACK, Clocks, may_be_of
+from fba_operators.fulfillment.memory import FEED_PATIENCE, LOOK_BACK, QUIET_TIME, REACH, Clocks, may_be_of
 from fba_operators.fulfillment.processing_report import ReportError, Verdict, judge_messages, parse_processing_report
 from fba_operators.fulfillment.request import Move, counts_by_status, listed_numbers, units_by_sku
 from fba_operators.reports.lines import unzipped
 from fba_operators.runs.summary import counted
 
+A_DAY = timedelta(days=1)
 BETWEEN_LISTS = timedelta(minutes=10)
 MAX_ATTEMPTS = 3
 RESULTS_KEPT = timedelta(days=28)  # by Amazon, since 2024-05-30
@@ -320,7 +321,7 @@ def _when_listed(
     last = max(intent, feed["finished_at"] or intent)
     hung = None
     if clocks.now >= last + QUIET_TIME and feed["feed_id"] is None:
-        for other, created in _may_be_it(hook, ledger, intent, clocks):
+        for other, ended in _may_be_it(hook, ledger, intent, clocks):
             if other is None:
                 return "a feed in Amazon's list cannot be read, and may still be being processed", None
             if not other.finished and clocks.now - intent < FEED_PATIENCE:
@@ -328,8 +329,7 @@ def _when_listed(
             if not other.finished:
                 hung = other.feed_id
                 continue
-            ended = other.processing_end_time
-            last = max(last, min(clocks.ours(ended), clocks.now) if ended else created)
+            last = max(last, ended)
     if clocks.now < last + QUIET_TIME:
         minutes = QUIET_TIME.seconds // 60
         return f"{minutes} minutes after the last feed, at {last + QUIET_TIME:%Y-%m-%d %H:%M} UTC", None
@@ -339,13 +339,13 @@ def _when_listed(
 def _may_be_it(
     hook: SellingPartnerHook, ledger: FeedLedger, intent: datetime, clocks: Clocks
 ) -> Iterable[tuple[Feed | None, datetime]]:
-    """Feeds at Amazon that may be the one whose id was lost, and when they were made by our clock; None: it cannot be read.
+    """Feeds at Amazon that may be the one whose id was lost, and when they ended by our clock; None: it cannot be read.
 
     Only those made around the intent: createFeed is called within a minute of it, or not at all. What other programs send
     later prolongs nothing.
     """
-    since = max(intent - LOOK_BACK, clocks.now - REACH)
-    listed = list(hook.get_feeds(FEED_TYPE, created_since=clocks.amazons(since) - SLACK))
+    since = max(intent - A_DAY, clocks.now - REACH)  # Amazon's clock is known only with its answer
+    listed = list(hook.get_feeds(FEED_TYPE, created_since=clocks.amazons(since)))
     clocks = Clocks.read(hook, ledger)  # with the Date of Amazon's answer
     ids = [other.feed_id for other in listed if other]
     known = {row["feed_id"] for row in ledger.run_alone("fulfillment.known_feeds", feed_ids=ids)}
@@ -354,8 +354,9 @@ def _may_be_it(
             yield None, clocks.now
         elif other.feed_id not in known:
             created = clocks.ours(other.created_time) if other.created_time else intent
+            ended = clocks.ours(other.processing_end_time) if other.processing_end_time else created
             if may_be_of(intent, created):
-                yield other, created
+                yield other, min(ended, clocks.now)
 
 
 def _ordered_units(ledger: FeedLedger, numbers: list[str]) -> dict[str, Counter[str]]:
