@@ -38,6 +38,11 @@ class Clock:
         self._speed = float(speed)
         self._changed = self.wall()
 
+    def set_ahead(self, seconds: float) -> None:
+        """Let Amazon's clock be this many seconds ahead of this machine's; negative is behind."""
+        self.ahead = float(seconds)
+        self._changed = self.wall()
+
     def advance(self, seconds: float) -> None:
         """Skip `seconds` of simulated time; ValueError if negative."""
         if seconds < 0:

@@ -318,7 +318,7 @@ class World(Fulfillment, FeedControls):
             if processing_seconds is not None:
                 self.desk.processing_seconds = float(processing_seconds)
             if ahead is not None:
-                self.clock.ahead = float(ahead)
+                self.clock.set_ahead(ahead)
             return {
                 "ahead": self.clock.ahead,
                 "speed": self.clock.speed,

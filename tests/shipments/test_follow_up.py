@@ -83,6 +83,7 @@ def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_looked_up
 def test_orders_are_not_looked_up_at_another_seller(amazon, warehouse, sql):
     add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
+    sql("SET fba.writer = 'product'")
     sql("UPDATE fba.fulfillment_request SET seller_id = %s", OTHER_SELLER)
     assert (follow_up()["asked"], amazon.world.calls()["calls"]) == (0, {})
     sql("UPDATE fba.fulfillment_request SET seller_id = %s", SELLER)
