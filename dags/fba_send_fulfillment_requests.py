@@ -26,8 +26,8 @@ way, `accepted` and `rejected` are Amazon's answer, `cancelled` is over. Every o
 **`unknown`** means that Amazon did not say what became of a request. It is looked up in Amazon's list of orders half an
 hour after the feed ended, and sent again only if two complete lists, 10 minutes apart, do not have it; for up to four
 hours the store sends nothing else. If no run can find it out (three attempts failed, a feed that hangs may hold it, or
-Amazon's order is in no known state) the run turns red and names it: look in Seller Central under its number, then set
-`status` to `pending` (to send it again), `accepted` or `rejected` yourself. `status_reason` says why.
+Amazon's order is in no known state) it is counted as `stuck`, and `status_reason` says why: look in Seller Central under
+its number, then set `status` to `pending` (to send it again), `accepted` or `rejected` yourself.
 
 **A feed that the warehouse does not know** is another program's, or ours from before a backup was restored. Before anything
 is sent its numbers are looked up at Amazon. While Amazon processes it requests wait; `waiting_reason` names it. If it hangs
