@@ -92,6 +92,22 @@ FROM fba.store AS s
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND s.store = r.store
   AND EXISTS (SELECT FROM fba.needs_attention AS n WHERE n.store = r.store AND n.code = 'stale_stock')
 
+-- name: add_waiting
+-- Requests that wait or are unknown for hours. The sentence is the last one: the first line may be a failure's.
+UPDATE fba.run AS r SET attention = r.attention || w.counts,
+    summary = concat_ws(E'\n', nullif(regexp_replace(r.summary, '(^|\n)The oldest due request has waited [^\n]*$', ''), ''), w.sentence)
+FROM (
+    SELECT n.store, jsonb_object_agg(n.code, n.number) AS counts,
+           'The oldest due request has waited '
+               || floor(extract(epoch FROM statement_timestamp() - min(n.since) FILTER (WHERE n.code = 'waiting_long')) / 3600) || ' h.' AS sentence
+    FROM (
+        SELECT store, code, count(*) AS number, min(since) AS since FROM fba.needs_attention
+        WHERE code IN ('waiting_long', 'slow_feed') OR code = 'unknown' AND since < statement_timestamp() - interval '6 hours'
+        GROUP BY store, code
+    ) AS n GROUP BY n.store
+) AS w
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = w.store
+
 -- name: set_stores
 WITH gone AS (DELETE FROM fba.store WHERE store <> ALL(%(stores)s))
 INSERT INTO fba.store (store, max_stock_age_hours) SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[])
@@ -163,5 +179,23 @@ WITH removed AS (
     WHERE result_document IS NOT NULL
       AND coalesce(finished_at, submitted_at, claimed_at) < clock_timestamp() - make_interval(days => %(raw_documents_days)s)
     RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_orders_at_amazon
+-- Not while a request of that number is still to be sent.
+WITH removed AS (
+    DELETE FROM fba.order_at_amazon AS o
+    WHERE o.seen_at < clock_timestamp() - interval '90 days' AND NOT EXISTS (
+        SELECT FROM fba.fulfillment_request AS r
+        WHERE r.store = o.store AND r.fr_number = o.fr_number AND r.status IN ('pending', 'sending'))
+    RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_foreign_feeds
+-- Amazon lists feeds of the last 90 days, so none comes back.
+WITH removed AS (
+    DELETE FROM fba.foreign_feed WHERE cleared_at < clock_timestamp() - interval '90 days' RETURNING store
 )
 SELECT store, count(*) FROM removed GROUP BY store

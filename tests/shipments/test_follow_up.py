@@ -173,3 +173,18 @@ def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
     assert sql("SELECT report_id FROM fba.report_document").fetchall() == [(new,)]
     assert sql("SELECT report_id FROM fba.rejected_row").fetchall() == [(new,)]
     assert sql("SELECT document_id FROM fba.feed WHERE result_document IS NULL").fetchall() == [("F1",)]
+
+
+def test_orders_and_feeds_of_others_are_forgotten_when_amazon_does_not_list_them_any_more(warehouse, sql):
+    for number, days in (("OLD", 91), ("WAITS", 91), ("NEW", 89)):
+        sql("INSERT INTO fba.order_at_amazon VALUES (%s, %s, now() - make_interval(days => %s))", STORE, number, days)
+    add_request(sql, "WAITS", ("WIDGET", 1), status="pending")
+    for feed_id, seen, cleared in (("OLD", 92, 91), ("NEW", 92, 89), ("OPEN", 92, None)):
+        sql(
+            "INSERT INTO fba.foreign_feed (store, feed_id, seen_at, cleared_at)"
+            " VALUES (%s, %s, now() - make_interval(days => %s), now() - make_interval(days => %s))",
+            *(STORE, feed_id, seen, cleared),
+        )
+    assert purge() == {STORE: {"orders of others": 1, "feeds of others": 1}}
+    assert sql("SELECT fr_number FROM fba.order_at_amazon ORDER BY 1").fetchall() == [("NEW",), ("WAITS",)]
+    assert sql("SELECT feed_id FROM fba.foreign_feed ORDER BY 1").fetchall() == [("NEW",), ("OPEN",)]

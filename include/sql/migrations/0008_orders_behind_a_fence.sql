@@ -65,7 +65,7 @@ COMMENT ON TABLE fba.order_at_amazon IS
     'Numbers of orders found at Amazon that no request of fba.fulfillment_request accounts for; looked up before such a number is sent.';
 
 -- What only the product may do is told apart by a setting of its transactions and, where roles.sql was run, by its role.
-CREATE FUNCTION fba.is_product() RETURNS boolean LANGUAGE sql STABLE AS $$
+CREATE FUNCTION fba.is_product() RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(current_setting('fba.writer', true), '') = 'product'
        AND coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'fba_product'), true)
 $$;
@@ -204,6 +204,9 @@ BEGIN
     RETURN OLD;
 END $$;
 CREATE TRIGGER guard BEFORE DELETE ON fba.feed FOR EACH ROW EXECUTE FUNCTION fba.guard_feed();
+-- The rules must not be looked up in what the caller has made: it could have a pg_roles of its own.
+ALTER FUNCTION fba.guard_request() SET search_path = pg_catalog, pg_temp;
+ALTER FUNCTION fba.guard_item() SET search_path = pg_catalog, pg_temp;
 
 -- What older versions wrote: which feed carries a request, and since when an unknown one is unknown.
 ALTER TABLE fba.fulfillment_request DISABLE TRIGGER guard;

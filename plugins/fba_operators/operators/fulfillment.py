@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NoReturn
 
+import psycopg
 from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -500,9 +501,9 @@ class RecordFeedOperator(_ClaimedOperator):
 
 
 class SummariseRequestsOperator(SummariseRunOperator):
-    """Summarise as every DAG does, and report requests that no run processes.
+    """Summarise as every DAG does, and report requests that wait for hours, and those that no run processes.
 
-    Their store is not shown: it is a text of another system, and could be anything.
+    The store of the latter is not shown: it is a text of another system, and could be anything.
     """
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -510,6 +511,10 @@ class SummariseRequestsOperator(SummariseRunOperator):
         if self.stores:
             self._look_for_strays(context)
         return super().execute(context)
+
+    def check(self, db: psycopg.Connection[Any], context: Context) -> None:
+        """Add ``waiting_long``, ``slow_feed`` and what is ``unknown`` for six hours to what needs a person."""
+        execute(db, "runs.add_waiting", dag_id=self.dag_id, run_id=str(context["run_id"]))
 
     def _look_for_strays(self, context: Context) -> None:
         with Warehouse(self.warehouse_conn_id).connect() as db:
