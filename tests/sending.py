@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -55,6 +56,7 @@ class Merchant:
         self.amazon = amazon
         self.runs = count(1)
         self.passed = 0.0  # simulated seconds
+        self.patience: timedelta | None = None  # with a feed; None: the operator's own
         # Whether Amazon refuses an order id that it knows is not known, so it must not matter.
         amazon.world.set_order_answers(repeated_id="second_order")
         amazon.world.put_item(SELLER, US, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 1_000_000)])
@@ -210,6 +212,8 @@ class Merchant:
             "record": RecordFeedOperator,
         }.items():
             how = {"settle": {}, "claim": claim}.get(name, {"claim_id": result})
+            if name == "wait":
+                how["patience"] = self.patience
             result = self.task(
                 lambda operator=operator, name=name, how=how: operator(task_id=name, conn_id=store, **how),
                 ctx,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 from contextlib import suppress
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -118,6 +119,7 @@ class Interference(ProcessKiller):
 def interference(shop, monkeypatch):
     shop.stock("NOT-AT-AMAZON", 5)
     shop.wanted = {}
+    shop.patience = timedelta(seconds=0.2)  # some feeds hang
 
     def insert_missing():
         there = shop.statuses()
