@@ -317,15 +317,17 @@ class UploadFeedOperator(_ClaimedOperator):
             self.skip_overtaken(context)
         if feed["uploaded_at"]:
             return self.claim_id
-        built = build_order_feed(self.hook.seller_id, self.ledger.content(self.claim_id), self.settings)
         requests = self.ledger.requests(self.claim_id)
         claimed = {row["message_id"]: row["fr_number"] for row in requests}
-        other = self.hook.destination
+        content = self.ledger.content(self.claim_id)
+        built = build_order_feed(self.hook.seller_id, content, self.settings) if content else None
+        there = self.hook.destination
         if (
-            built.messages != claimed
+            built is None
+            or built.messages != claimed
             or any(row["status"] != "sending" or row["claim_id"] != row["feed_claim_id"] for row in requests)
             or (feed["seller_id"], feed["marketplace_id"], feed["endpoint"])
-            != (other.seller_id, other.marketplace_id, other.endpoint)
+            != (there.seller_id, there.marketplace_id, there.endpoint)
         ):
             raise FeedError(
                 f"{self.conn_id}: the feed would not hold what was claimed, because stores.yaml, the connection or a request "
