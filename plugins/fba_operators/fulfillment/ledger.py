@@ -127,17 +127,13 @@ class FeedLedger:
         """Return the rows of the feeds that are not settled, oldest first; at most one of them holds up other requests."""
         return self.run_alone("fulfillment.open_feeds")
 
-    def find(self, claim_id: str) -> dict[str, Any] | None:
-        """Return a feed's row; None if the warehouse does not have it (any more)."""
-        return next(iter(self.run_alone("fulfillment.by_claim", claim_id=claim_id)), None)
-
     def get(self, claim_id: str) -> dict[str, Any]:
         """Return a feed's row.
 
         :raises DecisionNeededError: the warehouse does not have it any more
         """
-        if feed := self.find(claim_id):
-            return feed
+        if rows := self.run_alone("fulfillment.by_claim", claim_id=claim_id):
+            return rows[0]
         raise DecisionNeededError(
             f"{self.store}: the warehouse does not have the claim {claim_id} that this run made: an older copy of the "
             "warehouse was put back. The next run looks for its requests at Amazon before it sends them"
