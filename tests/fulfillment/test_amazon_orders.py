@@ -9,7 +9,7 @@ import pytest
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import GET_FULFILLMENT_ORDER, LIST_ALL_FULFILLMENT_ORDERS
-from fba_operators.errors import RequestRefusedError, UnavailableError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import compare_with_request, documented, end_of_request
 from tests.fulfillment.test_settle import lose_answer
 from tests.sending import GOOD, look_up_unknown
@@ -121,7 +121,9 @@ def test_a_lost_order_is_found_in_answers_of_every_form(shop, answers, shown, en
 def test_an_order_with_a_status_that_nobody_knows_needs_a_person(shop):
     lose_answer(shop)
     shop.amazon.world.show_order_status(SELLER, "FR-1", "TELEPORTED")
-    look_up_unknown(shop)
+    shop.pass_time(31)
+    with pytest.raises(DecisionNeededError, match=r"cannot be found out.*FR-1"):
+        shop.send(until="settle")
     row = shop.get("FR-1")
     assert row.status == "unknown"
     assert "TELEPORTED" in row.status_reason
@@ -165,7 +167,6 @@ def test_only_the_documented_answer_is_absence(shop, status, body, absent):
 def test_a_wrong_host_is_not_a_proof_of_absence(shop, monkeypatch):
     """It knows no order at all."""
     from devstack.airflow import store_connection
-    from fba_operators.errors import DecisionNeededError
     from sandbox.server.server import Sandbox
 
     lose_answer(shop)

@@ -379,19 +379,24 @@ def _resolve_found(
             except RequestRefusedError:
                 continue  # listed, but not shown: the next run looks again
             if order:
-                found += _record_order(hook, ledger, claim_id, number, order)
+                found += _record_order(hook, ledger, claim_id, number, order, outcome)
     finally:
         _report_found(found, outcome)
 
 
 def _record_order(
-    hook: SellingPartnerHook, ledger: FeedLedger, claim_id: str, number: str, order: FulfillmentOrder
+    hook: SellingPartnerHook,
+    ledger: FeedLedger,
+    claim_id: str,
+    number: str,
+    order: FulfillmentOrder,
+    outcome: Outcome,
 ) -> list[Move]:
     """Record one order at once: after an error in the middle, what was found stays recorded."""
     ordered = _ordered_units(ledger, [number])[number]
     move = compare_with_request(order, number, ordered, hook.marketplace.id)
     if move.status == "unknown":
-        ledger.record_stuck(claim_id, [number], move.reason or "")
+        outcome.stuck += ledger.record_stuck(claim_id, [number], move.reason or "")
         return []
     return ledger.resolve_unknown([move], claim_id)
 
@@ -430,7 +435,7 @@ def _resolve_absent(
             except RequestRefusedError:
                 continue  # no answer to the question: the next run asks again
             if order:
-                found += _record_order(hook, ledger, claim_id, number, order)
+                found += _record_order(hook, ledger, claim_id, number, order, outcome)
             elif hung:
                 # It may still become an order, days later: sent again it could be two.
                 outcome.stuck += ledger.record_stuck(claim_id, [number], _HUNG.format(feed=hung))
