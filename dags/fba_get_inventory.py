@@ -53,11 +53,13 @@ def fba_get_inventory() -> DAG:
         schedule=CronTriggerTimetable("0 * * * *", timezone="UTC", interval=timedelta(hours=1)),
         catchup=False,
         max_active_runs=1,
+        dagrun_timeout=timedelta(hours=2, minutes=30),  # a run that hangs ends before the third run that it holds up
         default_args={
             "owner": "fba",
             "retries": 3,
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": True,
+            "execution_timeout": timedelta(minutes=90),
         },
         doc_md=__doc__,
         tags=["amazon", "fba", "inventory"],

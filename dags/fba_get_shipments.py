@@ -64,11 +64,13 @@ def fba_get_shipments() -> DAG:
         schedule=CronTriggerTimetable("15 */4 * * *", timezone="UTC", interval=timedelta(hours=4)),
         catchup=False,
         max_active_runs=1,
+        dagrun_timeout=timedelta(hours=11),  # a run that hangs ends before the third run that it holds up
         default_args={
             "owner": "fba",
             "retries": 3,
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": True,
+            "execution_timeout": timedelta(hours=2),
         },
         doc_md=__doc__,
         tags=["amazon", "fba", "shipments"],

@@ -77,11 +77,13 @@ def fba_send_fulfillment_requests() -> DAG:
         schedule=CronTriggerTimetable("*/20 * * * *", timezone="UTC", interval=timedelta(minutes=20)),
         catchup=False,
         max_active_runs=1,
+        dagrun_timeout=timedelta(minutes=55),  # a run that hangs ends before the third run that it holds up
         default_args={
             "owner": "fba",
             "retries": 3,
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": True,
+            "execution_timeout": timedelta(minutes=30),
         },
         doc_md=__doc__,
         tags=["amazon", "fba", "fulfillment"],

@@ -25,7 +25,7 @@ from fba_operators.operators import (
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.warehouse.database import Warehouse, as_product
+from fba_operators.warehouse.database import Warehouse, begin
 from tests.helpers import calls_of, context, run
 from tests.stores import OTHER_SELLER, SELLER, STORE, US
 
@@ -69,8 +69,8 @@ class Merchant:
             db = self.idle.pop()
         except IndexError:  # not checked before: another thread may take the last one in between
             db = psycopg.connect(self.url)
-            as_product(db)
         try:
+            begin(db)
             yield db
             db.commit()
         finally:

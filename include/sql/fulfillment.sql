@@ -1,11 +1,3 @@
--- name: lock_store
--- Held until the transaction ends: claiming, submitting and settling of one store happen one after another.
-SELECT pg_advisory_xact_lock(hashtext('fba.feed'), hashtext(%(store)s))
-
--- name: limit_lock
--- Who waits for the lock gives up after half a minute; who holds it and does nothing for ten minutes loses it with the session.
-SELECT set_config('lock_timeout', '30s', true), set_config('idle_in_transaction_session_timeout', '10min', true)
-
 -- name: now
 SELECT clock_timestamp() AS now
 

@@ -1,7 +1,3 @@
--- name: lock_pool
--- Held until the connection closes: merges of one store run one after another.
-SELECT pg_advisory_lock(hashtext('fba.global_inventory_pool'), hashtext(%(store)s))
-
 -- name: newer_applied
 SELECT count(*) FROM fba.report AS newer
 JOIN fba.report AS ours ON ours.store = newer.store AND ours.report_type = newer.report_type

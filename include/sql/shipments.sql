@@ -170,10 +170,6 @@ SELECT report_id, requested_at FROM fba.report WHERE store = %(store)s AND repor
 SELECT count(*) FROM fba.amazon_fulfilled_shipments_report
 WHERE store = %(store)s AND coalesce(reporting_date, shipment_date) BETWEEN %(data_start)s AND %(data_end)s
 
--- name: lock_follow_up
--- Held until the connection closes; where another run looks orders up already, this one need not.
-SELECT pg_try_advisory_lock(hashtext('fba.follow_up'), hashtext(%(store)s)) AS locked
-
 -- name: to_follow_up
 -- Accepted a day ago or longer, not all shipped, not looked up within a day, and sent by this seller.
 SELECT r.fr_number FROM fba.fulfillment_request AS r

@@ -1,3 +1,25 @@
+-- name: begin
+-- For this transaction alone, since behind a pooler the next one may be somebody else's: whose it is, that its commit survives a
+-- crash, and how long it may wait, work and do nothing.
+SELECT set_config('fba.writer', 'product', true), set_config('synchronous_commit', 'on', true),
+       set_config('lock_timeout', '30s', true), set_config('statement_timeout', '1h', true),
+       set_config('idle_in_transaction_session_timeout', '10min', true)
+
+-- name: limit_lock
+-- Who holds a lock and does nothing for ten minutes loses it with the session.
+SELECT set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', '10min', true)
+
+-- name: take_lock
+SELECT pg_advisory_xact_lock(hashtext(%(room)s), hashtext(%(store)s))
+
+-- name: who_blocks
+-- Sessions that hold something open and do nothing, the oldest first.
+SELECT pid, coalesce(usename, '?') AS usename, coalesce(nullif(application_name, ''), 'no name') AS application,
+       round(extract(epoch FROM clock_timestamp() - xact_start))::bigint AS seconds
+FROM pg_stat_activity
+WHERE datname = current_database() AND state LIKE 'idle in transaction%%' AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '20 seconds'
+ORDER BY xact_start LIMIT 1
+
 -- name: register_credential
 INSERT INTO fba.lwa_token (credential) VALUES (%(credential)s) ON CONFLICT DO NOTHING
 

@@ -145,8 +145,8 @@ def test_what_somebody_changed_behind_the_rules_is_not_sent(shop, change, step):
 def limit_lock(patch, limit):
     """Other limits for the store's lock than minutes."""
     real = statements.statement
-    limited = f"SELECT set_config({limit}, true)".encode()
-    patch.setattr(statements, "statement", lambda name: limited if name == "fulfillment.limit_lock" else real(name))
+    limited = f"SELECT set_config({limit}, true), set_config('fba.patience', %(patience)s, true)".encode()
+    patch.setattr(statements, "statement", lambda name: limited if name == "warehouse.limit_lock" else real(name))
 
 
 def test_a_store_that_another_task_holds_is_waited_for_deferred(shop, monkeypatch):

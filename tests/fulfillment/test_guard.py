@@ -8,8 +8,8 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from fba_operators.warehouse.database import as_product
 from tests.fulfillment.test_schema import FROZEN, STATUSES, add
+from tests.helpers import as_product
 
 BY_HAND = {"invalid": {"pending"}, "rejected": {"pending"}, "unknown": {"pending", "accepted", "rejected"}}
 

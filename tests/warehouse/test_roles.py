@@ -11,9 +11,10 @@ import pytest
 from devstack.airflow import warehouse_connection
 from devstack.postgres import PSQL, running_postgres
 from fba_operators.operators import PrepareRunOperator, SummariseRequestsOperator
-from fba_operators.warehouse.database import Warehouse, as_product
+from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.statements import SQL_FOLDER
 from tests.helpers import run
+from tests.helpers import as_product
 from tests.sending import GOOD, PERSONAL
 from tests.stores import STORE
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from fba_operators.amazon.operations import Feed
 from fba_operators.amazon.processing_status import ProcessingStatus
-from fba_operators.errors import DecisionNeededError, ThrottledError, UnavailableError
+from fba_operators.errors import DecisionNeededError
 from fba_operators.fulfillment.processing_report import Verdict
 from fba_operators.fulfillment.request import FulfillmentRequest, Move, RequestItem, listed_numbers
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import encrypt
+from fba_operators.warehouse.lock import Lock, locked, take_lock
 from fba_operators.warehouse.statements import execute
 
 _CONTENT = (
@@ -39,7 +40,7 @@ _CONTENT = (
 )
 
 
-BUSY = timedelta(minutes=1)  # until a store is tried again whose lock another task holds
+LOCKED = "fba.feed"
 MAY_SUBMIT = timedelta(seconds=60)  # after the intent; then createFeed is not called any more
 
 
@@ -52,7 +53,7 @@ class FeedLedger:
     def __init__(self, warehouse: Warehouse, store: str) -> None:
         self.warehouse = warehouse
         self.store = store
-        self._lock: psycopg.Connection[Any] | None = None
+        self._lock: Lock | None = None
 
     def run(self, db: psycopg.Connection[Any], name: str, /, **values: Any) -> list[dict[str, Any]]:
         """Run a named statement for this store in the caller's transaction; returns its rows."""
@@ -79,42 +80,25 @@ class FeedLedger:
 
         :raises ThrottledError: another task has held the lock for half a minute
         """
-        self.run(db, "fulfillment.limit_lock")
-        try:
-            self.run(db, "fulfillment.lock_store")
-        except psycopg.errors.LockNotAvailable:
-            raise ThrottledError(
-                f"{self.store}: another task is at work on this store's feeds", until=datetime.now(UTC) + BUSY
-            ) from None
+        take_lock(db, LOCKED, self.store)
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
-        """Hold the store's lock while Amazon is asked. Whoever holds it and does nothing for ten minutes loses it."""
-        with self.warehouse.connect() as db:
-            self.lock(db)
-            self._lock = db
+        """Hold the store's lock while Amazon is asked; every statement of this ledger checks that it is still held."""
+        with locked(self.warehouse, LOCKED, self.store) as lock:
+            self._lock = lock
             try:
                 yield
             finally:
                 self._lock = None
 
     def check_lock(self) -> None:
-        """Make sure that the lock of :meth:`exclusively` is still held, and keep it for another ten minutes.
+        """Make sure that the lock of :meth:`exclusively` is still held, and keep it.
 
         :raises UnavailableError: its session was cut
         """
-        if self._lock is None:
-            return
-        try:
-            self._lock.execute("SELECT 1")
-        except psycopg.Error:  # the server names an idle session's end in a class of its own
-            raise self._cut() from None
-
-    def _cut(self) -> UnavailableError:
-        return UnavailableError(
-            f"{self.store}: the database session that held the store's lock was cut, so another task may be at work; "
-            "nothing more was done"
-        )
+        if self._lock:
+            self._lock.check()
 
     def now(self) -> datetime:
         """The time by the database's clock (UTC), the only one that ages are measured with."""
@@ -196,9 +180,9 @@ class FeedLedger:
             raise AssertionError("a feed is submitted only under the store's lock")
         values = {"claim_id": claim_id, "intent": intent, "seconds": MAY_SUBMIT.total_seconds()}
         try:
-            return bool(self.run(self._lock, "fulfillment.may_submit", **values))
-        except psycopg.Error:  # the server names an idle session's end in a class of its own
-            raise self._cut() from None
+            return bool(self.run(self._lock.session, "fulfillment.may_submit", **values))
+        except psycopg.Error:
+            raise self._lock.cut() from None
 
     def withdraw_intent(self, claim_id: str, intent: datetime) -> None:
         """Record that createFeed had no effect: Amazon certainly made nothing."""

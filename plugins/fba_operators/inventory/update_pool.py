@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS, ReportTy
 from fba_operators.runs.log import RunLog
 from fba_operators.runs.summary import counted, listed
 from fba_operators.settings.models import Inventory
-from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.database import Warehouse, commit_and_begin
+from fba_operators.warehouse.lock import Lock, locked
 from fba_operators.warehouse.statements import execute
 
 StockReport = LoadedReport[pd.DataFrame]
@@ -64,12 +66,15 @@ DOCUMENTED = {LISTINGS.name: r"DEFAULT|AMAZON_\w+", AFN_INVENTORY.name: r"SELLAB
 log = logging.getLogger(__name__)
 
 
-def ask_inventory_api(hook: SellingPartnerHook, skus: list[str]) -> InventoryAnswers:
+def ask_inventory_api(
+    hook: SellingPartnerHook, skus: list[str], *, between_calls: Callable[[], None] = lambda: None
+) -> InventoryAnswers:
     """Ask for the stock of SKUs in as few calls as Amazon allows, isolating those it refuses.
 
     Amazon has listed nothing for SKUs with blanks, apostrophes and the like that had stock, so such a SKU counts as
     absent only when Amazon does not know it alone either.
 
+    :param between_calls: called before each call
     :raises UnavailableError: Amazon did not answer; no SKU becomes 0 because of that
     """
     quantities: dict[str, int] = {}
@@ -79,6 +84,7 @@ def ask_inventory_api(hook: SellingPartnerHook, skus: list[str]) -> InventoryAns
     batches += [[sku] for sku in skus if "," in sku]
     while batches:
         batch = batches.pop(0)
+        between_calls()
         try:
             found = hook.get_inventory_summaries(batch)
         except RequestRefusedError:
@@ -136,14 +142,16 @@ class PoolUpdate:
         ledger = ReportLedger(self.warehouse, self.store)
         listings = self._load(ledger, self.listings_report_id, LISTINGS)
         afn = self._load(ledger, self.afn_report_id, AFN_INVENTORY)
-        with self.warehouse.connect() as db:
-            execute(db, "inventory.lock_pool", store=self.store)
-            db.commit()
+        with (
+            locked(self.warehouse, "fba.global_inventory_pool", self.store) as lock,
+            self.warehouse.connect() as db,
+        ):
             if not self.replay:
                 self._refuse_to_go_back(db)
             pool, vanishing = read_pool(db, self.store), self._vanishing(db)
-            db.commit()  # calls to Amazon may take minutes now; the lock outlives the transaction
-            result, notes = self._judge(db, listings, afn, pool, vanishing)
+            commit_and_begin(db)  # Amazon may be asked now, which takes minutes
+            result, notes = self._judge(db, listings, afn, pool, vanishing, lock)
+            lock.check()
             changed = self._write(db, listings, afn, result)
             return self._finish(db, listings, afn, result, changed, notes)
 
@@ -162,12 +170,13 @@ class PoolUpdate:
         afn: StockReport | None,
         pool: pd.DataFrame,
         vanishing: Vanishing | None,
+        lock: Lock,
     ) -> tuple[MergeResult, list[str]]:
         """Merge, or refuse and record that the reports were refused."""
         try:
             if not self.accept_zeroed_stock:
                 self._refuse_empty(listings, afn, pool)
-            result, notes = self._merge(listings, afn, pool, vanishing)
+            result, notes = self._merge(listings, afn, pool, vanishing, lock)
             if not self.accept_zeroed_stock:
                 self._refuse_vanished(result)
                 self._refuse_zeroed(result)
@@ -226,6 +235,7 @@ class PoolUpdate:
         afn: StockReport | None,
         pool: pd.DataFrame,
         vanishing: Vanishing | None,
+        lock: Lock,
     ) -> tuple[MergeResult, list[str]]:
         """Merge; returns also sentences about what is odd in the reports."""
         empty = stock_frame([])
@@ -256,7 +266,7 @@ class PoolUpdate:
             *frames,
             rejected_skus=rejected,
             unreadable_rejected=any(report.rejected.unreadable for report in loaded),
-            answers=self._ask(wanted, optional=not fetch) if wanted else None,
+            answers=self._ask(wanted, lock, optional=not fetch) if wanted else None,
             replay=self.replay,
             vanishing=vanishing,
             include_fbm_quantity=self.settings.include_fbm_quantity,
@@ -265,14 +275,14 @@ class PoolUpdate:
         )
         return result, notes
 
-    def _ask(self, skus: list[str], *, optional: bool) -> InventoryAnswers | None:
+    def _ask(self, skus: list[str], lock: Lock, *, optional: bool) -> InventoryAnswers | None:
         """Ask the FBA Inventory API.
 
         :param optional: the SKUs have stock, which is kept where Amazon cannot be asked
         """
         log.info("%s: asking the FBA Inventory API for %s.", self.store, counted(len(skus), "SKU"))
         try:
-            return ask_inventory_api(self.hook, skus)
+            return ask_inventory_api(self.hook, skus, between_calls=lock.check)
         except ThrottledError:
             raise  # the task is deferred, and asks again
         except SellingPartnerError as error:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, Context
 
 from fba_operators.amazon.operations import ListedReport
 from fba_operators.assets import SHIPMENTS
-from fba_operators.errors import DecisionNeededError, RequestRefusedError, UnavailableError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, documented, end_of_request
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
 from fba_operators.operators.reports import WaitForReportOperator
@@ -25,6 +25,7 @@ from fba_operators.settings.stores_file import load_stores
 from fba_operators.shipments.follow_up import SHOWN, attention, summary
 from fba_operators.shipments.windows import pieces, window
 from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.lock import locked
 from fba_operators.warehouse.statements import execute
 
 # The longest lookback may need nine hours: 18 windows, of which Amazon takes one every half hour.
@@ -237,21 +238,20 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
 
     def work(self, context: Context) -> dict[str, Any]:
         """Look one up after the other; each result is committed at once."""
-        asked = 0
         numbers: dict[str, list[str]] = {kind: [] for kind in ("rejected", "cancelled", "partly", "unknown_at_amazon")}
+        asked = 0
+        try:
+            with locked(self.warehouse, "fba.follow_up", self.conn_id, patience=timedelta(seconds=1)) as lock:
+                for fr_number in self._due():
+                    lock.check()
+                    if kind := self._record(fr_number, self._look_up(fr_number)):
+                        numbers[kind].append(fr_number)
+                    asked += 1
+        except ThrottledError as error:
+            if error.operation:  # Amazon's quota
+                raise
+            self.log.info("%s: another run looks up overdue orders.", self.conn_id)
         with self.warehouse.connect() as db:
-            for fr_number in self._due(db):
-                order_status = self._look_up(fr_number)
-                asked += 1
-                status, reason = end_of_request(order_status) or (None, None)
-                values = {"fr_number": fr_number, "order_status": order_status, "status": status, "reason": reason}
-                execute(db, "shipments.record_order_status", store=self.conn_id, **values)
-                db.commit()
-                kind = "partly" if order_status == PARTLY_COMPLETE else status
-                if order_status is None:
-                    kind = "unknown_at_amazon"
-                if kind:
-                    numbers[kind].append(fr_number)
             overdue = execute(db, "shipments.overdue", store=self.conn_id).fetchall()
         return {
             "conn_id": self.conn_id,
@@ -261,15 +261,22 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
             **numbers,
         }
 
-    def _due(self, db: Any) -> list[str]:
-        """FR numbers to look up; none where another run is at it."""
-        (lock,) = execute(db, "shipments.lock_follow_up", store=self.conn_id).fetchall()
-        rows = []
-        if lock["locked"]:
-            values = {"seller_id": self.hook.seller_id, "final": SHIPPED, "most": MAX_LOOKUPS}
+    def _due(self) -> list[str]:
+        """FR numbers to look up."""
+        values = {"seller_id": self.hook.seller_id, "final": SHIPPED, "most": MAX_LOOKUPS}
+        with self.warehouse.connect() as db:
             rows = execute(db, "shipments.to_follow_up", store=self.conn_id, **values).fetchall()
-        db.commit()  # calls to Amazon may take minutes now; the lock outlives the transaction
         return [row["fr_number"] for row in rows]
+
+    def _record(self, fr_number: str, order_status: str | None) -> str | None:
+        """Record Amazon's status of an order; returns under what it is counted."""
+        status, reason = end_of_request(order_status) or (None, None)
+        values = {"fr_number": fr_number, "order_status": order_status, "status": status, "reason": reason}
+        with self.warehouse.connect() as db:
+            execute(db, "shipments.record_order_status", store=self.conn_id, **values)
+        if order_status is None:
+            return "unknown_at_amazon"
+        return "partly" if order_status == PARTLY_COMPLETE else status
 
     def _look_up(self, fr_number: str) -> str | None:
         try:

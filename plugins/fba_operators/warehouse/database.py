@@ -9,20 +9,22 @@ from typing import Any, cast
 import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-from fba_operators.errors import ConfigurationError
+from fba_operators.errors import ConfigurationError, UnavailableError
 from fba_operators.warehouse import statements
 
 DEFAULT_WAREHOUSE = "fba_warehouse"
 
 
-def as_product(connection: psycopg.Connection[Any]) -> None:
-    """Make a new connection one of the product's, for which the database's rules allow more than for others."""
-    connection.autocommit = True
-    # A commit must survive a crash of the server, whatever its default is: a request that was sent must never be pending
-    # again.
-    connection.execute("SET synchronous_commit = on")
-    connection.execute("SET fba.writer = 'product'")
-    connection.autocommit = False
+def begin(connection: psycopg.Connection[Any]) -> None:
+    """Begin a transaction of the product's: the database's rules allow it more than others, and nothing in it waits for ever."""
+    connection.prepare_threshold = None  # a prepared statement belongs to a session
+    connection.execute(statements.statement("warehouse.begin"))
+
+
+def commit_and_begin(connection: psycopg.Connection[Any]) -> None:
+    """Commit, and begin the next transaction: behind a pooler it may be another session's, which knows nothing of the first."""
+    connection.commit()
+    begin(connection)
 
 
 class Warehouse:
@@ -41,9 +43,15 @@ class Warehouse:
     def connect(self) -> Iterator[psycopg.Connection[Any]]:
         """Open a connection; commit at the end of the block, roll back on an error, close in either case."""
         with cast("psycopg.Connection[Any]", self._hook.get_conn()) as connection:
-            as_product(connection)
             try:
+                begin(connection)
                 yield connection
+            except psycopg.errors.LockNotAvailable as error:
+                connection.rollback()
+                raise UnavailableError(
+                    f"A row or table of the warehouse was held by another session for more than 30 s{_blocking(connection)}; "
+                    "nothing of this step was written"
+                ) from error
             except psycopg.Error as error:
                 if error.diag.message_detail is None:
                     raise
@@ -77,3 +85,14 @@ class Warehouse:
                     db.execute("INSERT INTO fba.schema_version (version, name) VALUES (%s, %s)", (version, file.stem))
                     applied.append(version)
         return applied
+
+
+def _blocking(connection: psycopg.Connection[Any]) -> str:
+    """Who probably holds what we waited for, for an error."""
+    row = statements.execute(connection, "warehouse.who_blocks").fetchone()
+    if row is None:
+        return ""
+    return (
+        f", probably by process {row['pid']} ({row['application']}, user {row['usename']}), idle in a transaction for "
+        f"{row['seconds']} s: end it with SELECT pg_terminate_backend({row['pid']})"
+    )
