@@ -183,8 +183,8 @@ def decide(shop):
     """Decide, as a person would by looking at Amazon, about what only a person can decide."""
     made = shop.orders_made()
     for (number,) in shop.sql("SELECT subject FROM fba.needs_attention WHERE code = 'stuck' AND store = %s", STORE):
-        hangs = any(feed["hangs"] for feed in shop.amazon.world.feeds(SELLER))
-        if made.get(number) or not hangs:
+        unfinished = any("processingEndTime" not in feed for feed in shop.amazon.world.feeds(SELLER))
+        if made.get(number) or not unfinished:
             decided = "accepted" if made.get(number) else "pending"
             shop.sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", decided, number)
 

@@ -147,9 +147,9 @@ def examine(hook: SellingPartnerHook, ledger: FeedLedger) -> Doubt:
         )
     doubt = Doubt()
     if unfinished:
-        last = max(unfinished, key=lambda row: row["created_at"] or row["seen_at"])
-        doubt.hung = last["feed_id"]
-        doubt.hold_before = clocks.ours(last["created_at"]) + SLACK if last["created_at"] else last["seen_at"]
+        last = max(unfinished, key=lambda row: row["seen_at"])
+        # Not since it was made: after a restore, requests that were lost with it may have been inserted again since then.
+        doubt.hung, doubt.hold_before = last["feed_id"], last["seen_at"]
     if ended := [row for row in rows if row["ended_at"]]:
         doubt.look_up_since = _list_orders(hook, ledger, ended, clocks)
     return doubt
