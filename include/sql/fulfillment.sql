@@ -24,8 +24,13 @@ SELECT fr_number, status FROM fba.fulfillment_request WHERE store = %(store)s AN
 -- name: of_no_store
 -- Requests of stores that are not in stores.yaml: no run ever processes them. Their rows say so.
 WITH marked AS (
-    UPDATE fba.fulfillment_request SET waiting_reason = %(reason)s
-    WHERE store <> ALL(%(known)s) AND status = 'pending' AND waiting_reason IS DISTINCT FROM %(reason)s
+    UPDATE fba.fulfillment_request AS r SET waiting_reason = %(reason)s
+    FROM (
+        SELECT store, fr_number FROM fba.fulfillment_request
+        WHERE store <> ALL(%(known)s) AND status = 'pending' AND waiting_reason IS DISTINCT FROM %(reason)s
+        FOR UPDATE SKIP LOCKED
+    ) AS free
+    WHERE r.store = free.store AND r.fr_number = free.fr_number
 )
 SELECT count(*) FROM fba.fulfillment_request
 WHERE store <> ALL(%(known)s) AND status IN ('pending', 'sending', 'submitted', 'unknown')

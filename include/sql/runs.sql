@@ -109,10 +109,15 @@ FROM (
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = w.store
 
 -- name: set_stores
-WITH gone AS (DELETE FROM fba.store WHERE store <> ALL(%(stores)s))
-INSERT INTO fba.store (store, max_stock_age_hours) SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[])
-ON CONFLICT (store) DO UPDATE SET max_stock_age_hours = excluded.max_stock_age_hours, seen_at = now()
-WHERE fba.store.max_stock_age_hours <> excluded.max_stock_age_hours OR fba.store.seen_at < now() - interval '1 day'
+-- A row that somebody holds is left as it is: the next run writes it.
+WITH new AS (SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[]) AS n (store, hours)),
+free AS (SELECT store, max_stock_age_hours, seen_at FROM fba.store FOR UPDATE SKIP LOCKED),
+gone AS (DELETE FROM fba.store AS s USING free AS f WHERE f.store = s.store AND s.store <> ALL(%(stores)s)),
+changed AS (
+    UPDATE fba.store AS s SET max_stock_age_hours = n.hours, seen_at = now() FROM new AS n JOIN free AS f USING (store)
+    WHERE s.store = n.store AND (f.max_stock_age_hours <> n.hours OR f.seen_at < now() - interval '1 day')
+)
+INSERT INTO fba.store (store, max_stock_age_hours) SELECT store, hours FROM new ON CONFLICT DO NOTHING
 
 -- name: of_run
 -- The rows of a run, each with the attention of the store's previous run if that began on the same day, and with what else
@@ -148,6 +153,7 @@ WITH due AS (
       AND r.status <> 'sending'
       AND (coalesce(s.last_shipped, r.resolved_at) < clock_timestamp() - make_interval(days => %(addresses_days)s)
            OR r.created_at < clock_timestamp() - interval '90 days')
+    FOR UPDATE OF r SKIP LOCKED  -- what somebody holds is left to the next run
 ), removed AS (
     UPDATE fba.fulfillment_request AS r SET
         ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_address_3 = NULL, ship_to_city = NULL,

@@ -13,8 +13,7 @@ from devstack.postgres import PSQL, running_postgres
 from fba_operators.operators import PrepareRunOperator, SummariseRequestsOperator
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.statements import SQL_FOLDER
-from tests.helpers import run
-from tests.helpers import as_product
+from tests.helpers import as_product, run
 from tests.sending import GOOD, PERSONAL
 from tests.stores import STORE
 

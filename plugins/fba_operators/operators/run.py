@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow.sdk.observability import stats
 
-from fba_operators.errors import ConfigurationError
+from fba_operators.errors import ConfigurationError, UnavailableError
 from fba_operators.operators.base import AmazonRetryPolicy, run_type_of
 from fba_operators.runs.log import RunLog, end_run
 from fba_operators.runs.notifications import notify
@@ -140,7 +140,7 @@ class SummariseRunOperator(BaseOperator):
         try:
             with Warehouse(self.warehouse_conn_id).connect() as db:
                 removed = remove_expired(db, load_stores().retention)
-        except psycopg.Error as error:
+        except (psycopg.Error, UnavailableError) as error:
             self.log.error("What is older than its retention period was not removed: %s", type(error).__name__)
             return
         for store, kinds in removed.items():

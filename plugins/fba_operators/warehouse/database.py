@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
@@ -64,6 +65,9 @@ class Warehouse:
         :return: the versions applied by this call
         :raises ConfigurationError: a version was applied under another name
         """
+        files = sorted((statements.SQL_FOLDER / "migrations").glob("*.sql"))
+        if self._is_current(files):
+            return []  # without the lock, which a session may hold that somebody has left open
         applied = []
         with self.connect() as db:
             db.execute("SELECT pg_advisory_xact_lock(hashtext('fba.schema_version'))")
@@ -73,7 +77,7 @@ class Warehouse:
                 " (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
             known: dict[int, str] = dict(db.execute("SELECT version, name FROM fba.schema_version").fetchall())
-            for file in sorted((statements.SQL_FOLDER / "migrations").glob("*.sql")):
+            for file in files:
                 version = int(file.name.split("_")[0])
                 if known.get(version, file.stem) != file.stem:
                     raise ConfigurationError(
@@ -85,6 +89,15 @@ class Warehouse:
                     db.execute("INSERT INTO fba.schema_version (version, name) VALUES (%s, %s)", (version, file.stem))
                     applied.append(version)
         return applied
+
+    def _is_current(self, files: list[Path]) -> bool:
+        """Whether every migration was applied under its name."""
+        with self.connect() as db:
+            (exists,) = db.execute("SELECT to_regclass('fba.schema_version') IS NOT NULL").fetchone() or (False,)
+            if not exists:
+                return False
+            known = {name for (name,) in db.execute("SELECT name FROM fba.schema_version").fetchall()}
+        return {file.stem for file in files} <= known
 
 
 def _blocking(connection: psycopg.Connection[Any]) -> str:
