@@ -3,7 +3,7 @@
 FROM apache/airflow:slim-3.3.2-python3.12 AS base
 WORKDIR /opt/airflow
 COPY --chown=airflow:0 requirements-celery.txt ./
-RUN pip install --no-cache-dir --requirement requirements-celery.txt
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-celery.txt
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 include include
 COPY --chown=airflow:0 plugins plugins

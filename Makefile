@@ -53,10 +53,11 @@ env: ## write .env with new secrets for docker compose; an existing .env is not 
 	  do echo "$$name=$$(head -c 64 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' | head -c 43)"; done; } > .env.new && mv .env.new .env && \
 	  echo "Wrote .env. Airflow's user is admin, its password is ADMIN_PASSWORD there. Keep a copy: stored tokens and reports can be read only with it."; fi
 
-lock: $(INSTALLED) ## compile requirements*.in to pinned requirements*.txt
-	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url requirements.in -o requirements.txt
-	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url requirements-dev.in -o requirements-dev.txt
-	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url requirements-celery.in -o requirements-celery.txt
+lock: $(INSTALLED) ## compile requirements*.in to requirements*.txt, pinned and with hashes
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --generate-hashes requirements.in -o requirements.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --generate-hashes requirements-dev.in -o requirements-dev.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --generate-hashes requirements-celery.in -o requirements-celery.txt
+	@$(UV) pip compile -q --python-version 3.11 --no-emit-index-url --generate-hashes requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove the virtual environment, built packages and the caches of tools
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis
@@ -66,8 +67,9 @@ $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
 	  || { echo "Python 3.11, 3.12 or 3.13 is needed. Choose one like this: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Airflow and the development tools into $(VENV), once; a minute or more ..."
-	@$(PY) -m pip install --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)" \
+	@awk '/^uv==/,!/\\$$/' requirements-dev.txt > $(VENV)/uv.txt
+	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt \
 	  || { echo "pip could not install uv, which installs all the other packages. The reason is above."; exit 1; }
-	@$(UV) pip install --python $(PY) --compile-bytecode -r requirements-dev.txt
+	@$(UV) pip install --python $(PY) --compile-bytecode --require-hashes -r requirements-dev.txt
 	@$(UV) pip install --python $(PY) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHECK = """
@@ -52,3 +55,11 @@ def test_the_wheel_works_without_a_clone(postgres, tmp_path):
     assert done.returncode == 0, done.stderr
     store, versions = done.stdout.split()[-2:]
     assert (store, int(versions)) == ("my_store", len(list((PROJECT / "include/sql/migrations").glob("*.sql"))))
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-celery", "requirements-bench"])
+def test_every_package_is_pinned_with_hashes(name):
+    """pip and uv check them; a package without one would make them refuse the file."""
+    entries = re.split(r"^(?=[a-zA-Z0-9])", (PROJECT / f"{name}.txt").read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) > 50
+    assert [entry.split()[0] for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
