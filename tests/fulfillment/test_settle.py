@@ -205,6 +205,7 @@ def test_an_order_missing_from_the_lists_is_not_sent_twice(shop):
 
 def test_a_duplicate_rejected_because_the_order_exists_is_accepted(shop):
     """Sent again after two lists without it; then Amazon rejects the number as used: the first one had arrived."""
+    shop.amazon.world.set_order_answers(repeated_id="refuse")
     lose_answer(shop, arrived=False)
     look_up_unknown(shop)
     assert shop.get("FR-1").status == "pending"
