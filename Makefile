@@ -26,8 +26,9 @@ test: lint ## lint and every test
 test-browser: $(INSTALLED) ## test Airflow's pages in Chromium; fails when Chromium is missing
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
 
-faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, a backfill, fuzzing (hours)
-	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults tests/inventory/test_damaged_reports.py
+faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, freezes, restored backups, fuzzing (hours)
+	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults tests/inventory/test_damaged_reports.py tests/fulfillment/test_interference.py \
+	  tests/fulfillment/test_memory.py
 
 lint: $(INSTALLED) ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check .

@@ -12,7 +12,7 @@ run settles what earlier runs left open and asks Amazon to cancel orders whose `
 | `store.settle` | finds out what became of an open feed, whichever run made it; cancels orders | retried; if it lists requests, look them up in Seller Central (below) |
 | `store.claim` | validates every pending request, and freezes those that are ready for one feed | the message says what is wrong in `stores.yaml` or the params |
 | `store.upload` | writes the XML and uploads it | retried with a new document; nothing is sent yet |
-| `store.submit` | hands the feed to Amazon, once | Amazon refused the feed; its requests are pending again |
+| `store.submit` | compares Amazon's feeds with the warehouse, then hands the feed to Amazon, once | Amazon refused the feed; its requests are pending again |
 | `store.wait` | waits, deferred, without holding a worker | never for lack of time: after 15 minutes the next run settles the feed |
 | `store.record` | reads Amazon's processing report | retried, or settled by the next run |
 | `summarise` | summarises what changed, counts requests of stores that are not in `stores.yaml`, notifies the recipients in `notifications`; red if a store failed | see the store and reason in its log |
@@ -21,12 +21,20 @@ Tasks that have nothing to do are skipped. Every task may be cleared: nothing is
 
 **What a status means.** `pending` waits (`waiting_reason` says why and until when), `invalid` must be put right first
 (`status_reason` names everything that is wrong; then set `status` to `pending`), `sending` and `submitted` are on their
-way, `accepted` and `rejected` are Amazon's answer, `cancelled` is over.
+way, `accepted` and `rejected` are Amazon's answer, `cancelled` is over. Every other change of `status` is the runs'.
 
 **`unknown`** means that Amazon did not say what became of a request. It is looked up in Amazon's list of orders half an
-hour after the last feed ended, and sent again only if two complete lists, 10 minutes apart, do not have it; the store sends
-nothing else until then. After three such attempts the run turns red and names it: look in Seller Central under its
-number, then set `status` to `pending` (to send it again), `accepted` or `rejected` yourself.
+hour after the feed ended, and sent again only if two complete lists, 10 minutes apart, do not have it; for up to four
+hours the store sends nothing else. If no run can find it out (three attempts failed, a feed that hangs may hold it, or
+Amazon's order is in no known state) it is counted as `stuck`, and `status_reason` says why: look in Seller Central under
+its number, then set `status` to `pending` (to send it again), `accepted` or `rejected` yourself.
+
+**A feed that the warehouse does not know** is another program's, or ours from before a backup was restored. Before anything
+is sent its numbers are looked up at Amazon. While Amazon processes it requests wait; `waiting_reason` names it. If it hangs
+and is another program's, set its `cleared_at` in `fba.foreign_feed`.
+
+**What waits for more than six hours**, `unknown` included, and feeds that Amazon has not finished for four hours are
+counted by `summarise`, with the age of the oldest request that is due. `fba.needs_attention` has each.
 
 **To stop a request**, set `cancel_requested_at`. If it was not sent it becomes `invalid`; else Amazon is asked, and says no
 in `status_reason` once the order is being packed.
@@ -50,9 +58,11 @@ from fba_operators.operators import (
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.settings import load_stores
+from fba_operators.settings import load_stores, warn_of_speeds
 
-STORES = list(load_stores().stores)
+SETTINGS = load_stores()
+warn_of_speeds(SETTINGS)
+STORES = list(SETTINGS.stores)
 WAIT_IN_THIS_RUN = timedelta(
     minutes=15
 )  # shorter than the schedule: one slow store does not hold up the others' next run

@@ -10,3 +10,5 @@ CREATE DATABASE airflow OWNER airflow;
 CREATE DATABASE warehouse OWNER warehouse;
 REVOKE CONNECT ON DATABASE airflow, warehouse FROM PUBLIC;
 SQL
+psql --set ON_ERROR_STOP=1 --username postgres --dbname warehouse --file /roles.sql
+psql --set ON_ERROR_STOP=1 --username postgres --dbname warehouse --command 'GRANT fba_product TO warehouse'

@@ -28,10 +28,15 @@ NOT_IMITATED = (
     "Codes and most texts of processing reports (Amazon publishes no list), and which XML errors reject the whole "
     "document: in the sandbox, errors in the envelope, a missing XML declaration or another MerchantIdentifier.",
     "Amazon does not document what happens to an order id that already exists: in the sandbox, a feed's message gets "
-    "an Error, createFulfillmentOrder answers 400 InvalidInput, and the first order is unchanged.",
+    "an Error, createFulfillmentOrder answers 400 InvalidInput, and the first order is unchanged; or, if set so, a "
+    "second order is made, and get, list and cancel find only the newest.",
+    "Amazon does not document a second cancellation of an order: in the sandbox it succeeds, or is refused if set so.",
     "createFeed with a document that has expired or was never uploaded answers 400; a document may be submitted twice.",
-    "A fulfillment order that does not exist answers 404 NotFound; one that can no longer be cancelled answers 400 "
-    "InvalidInput (Amazon's codes are not documented).",
+    "A fulfillment order that does not exist answers 404 NotFound (getFulfillmentOrder, if set so: 400 InvalidInput, as "
+    "seen at Amazon); one that can no longer be cancelled answers 400 InvalidInput (Amazon's codes are not documented).",
+    "Statuses of fulfillment orders are written as in Amazon's model (Complete), or, if set so, as in its examples "
+    "(COMPLETE).",
+    "A feed hangs only if it is scripted to, and then until it is released.",
     "updateFulfillmentOrder, previews, returns and tracking; deliveryWindow, COD, feature constraints, declared values "
     "and payment of an order (unknown fields are rejected). Orders require a postal code and a shipping speed; an order "
     "with the action Hold stays in Planning until it is cancelled.",

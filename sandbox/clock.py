@@ -19,6 +19,7 @@ class Clock:
         self._since = time.monotonic()
         self._base = 0.0
         self._speed = 1.0
+        self.ahead = 0.0
         self._changed = self.wall()
         self.started_ms = int(self._changed * 1000)
         self.set_speed(speed)
@@ -37,6 +38,11 @@ class Clock:
         self._speed = float(speed)
         self._changed = self.wall()
 
+    def set_ahead(self, seconds: float) -> None:
+        """Let Amazon's clock be this many seconds ahead of this machine's; negative is behind."""
+        self.ahead = float(seconds)
+        self._changed = self.wall()
+
     def advance(self, seconds: float) -> None:
         """Skip `seconds` of simulated time; ValueError if negative."""
         if seconds < 0:
@@ -52,10 +58,9 @@ class Clock:
         """The wall time at which a simulated second was reached; for a skipped one, when it was skipped."""
         return max(self._changed, self.wall() - (self.waited() - waited) / self._speed)
 
-    @staticmethod
-    def wall() -> float:
-        """Wall time in seconds since 1970."""
-        return time.time()
+    def wall(self) -> float:
+        """Amazon's wall time in seconds since 1970: this machine's, plus what Amazon's clock is ahead of it."""
+        return time.time() + self.ahead
 
 
 def iso(moment: float) -> str:

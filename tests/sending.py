@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -24,13 +25,14 @@ from fba_operators.operators import (
     UploadFeedOperator,
     WaitForFeedOperator,
 )
-from fba_operators.warehouse.database import Warehouse
+from fba_operators.warehouse.database import Warehouse, as_product
 from tests.helpers import calls_of, context, run
 from tests.stores import OTHER_SELLER, SELLER, STORE, US
 
 PERSONAL = {
     "ship_to_name": "Wilhelmina Secret",
     "ship_to_address_1": "77 Hidden Lane",
+    "ship_to_address_3": "Third gate on the left",
     "ship_to_city": "Concealville",
     "ship_to_state": "WA",
     "ship_to_postal_code": "98777-0142",  # five digits alone are found in timestamps
@@ -53,6 +55,10 @@ class Merchant:
         self.db = psycopg.connect(url, autocommit=True)
         self.amazon = amazon
         self.runs = count(1)
+        self.passed = 0.0  # simulated seconds
+        self.patience: timedelta | None = None  # with a feed; None: the operator's own
+        # Whether Amazon refuses an order id that it knows is not known, so it must not matter.
+        amazon.world.set_order_answers(repeated_id="second_order")
         amazon.world.put_item(SELLER, US, GOOD, offers=[("AMAZON_NA", None)], afn=[("SELLABLE", 1_000_000)])
         self.stock(GOOD, 1_000_000)
 
@@ -63,12 +69,14 @@ class Merchant:
             db = self.idle.pop()
         except IndexError:  # not checked before: another thread may take the last one in between
             db = psycopg.connect(self.url)
+            as_product(db)
         try:
             yield db
             db.commit()
         finally:
-            db.rollback()
-            self.idle.append(db)
+            if not db.closed and not db.broken:
+                db.rollback()
+                self.idle.append(db)
 
     def __enter__(self) -> Merchant:
         return self
@@ -136,12 +144,8 @@ class Merchant:
     def pass_time(self, minutes: float) -> None:
         """Let time pass: every timestamp, here and at Amazon, becomes older."""
         seconds = minutes * 60
-        for table, columns in {
-            "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at",
-            "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at",
-        }.items():
-            older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
-            self.sql(f"UPDATE {table} SET {older}")
+        self.make_rows_older(seconds)
+        self.passed += seconds
         self.fill_quotas()
         world = self.amazon.world
         world.advance(seconds)
@@ -151,9 +155,23 @@ class Merchant:
                 feed.created -= seconds
                 feed.started = feed.started and feed.started - seconds
                 feed.ended = feed.ended and feed.ended - seconds
-            for order in world.order_desk.orders.values():
+            for order in (*world.order_desk.orders.values(), *world.order_desk.superseded):
                 order.received -= seconds
                 order.updated -= seconds
+
+    def make_rows_older(self, seconds: float) -> None:
+        """Move every time in the tables of sending into the past."""
+        self.sql("SET fba.writer = 'product'")  # nobody else writes some of these columns
+        for table, columns in {
+            "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at set_aside_at",
+            "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at unknown_since stuck_since"
+            " waiting_since looked_up_at inserted_at",
+            "fba.foreign_feed": "created_at seen_at ended_at cleared_at",
+            "fba.feed_check": "checked_until",
+        }.items():
+            older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
+            self.sql(f"UPDATE {table} SET {older}")
+        self.sql("RESET fba.writer")
 
     # Runs
 
@@ -194,6 +212,8 @@ class Merchant:
             "record": RecordFeedOperator,
         }.items():
             how = {"settle": {}, "claim": claim}.get(name, {"claim_id": result})
+            if name == "wait":
+                how["patience"] = self.patience
             result = self.task(
                 lambda operator=operator, name=name, how=how: operator(task_id=name, conn_id=store, **how),
                 ctx,

@@ -128,8 +128,10 @@ def add_request(sql: Any, number: str, *lines: tuple[str, int], status: str = "a
     for line, (sku, quantity) in enumerate(lines, start=1):
         sql("INSERT INTO fba.fulfillment_request_item VALUES (%s, %s, %s, %s, %s)", STORE, number, line, sku, quantity)
     if status != "pending":
+        sql("SET fba.writer = 'product'")
         for step in ("sending", "submitted", *((status,) if status != "submitted" else ())):
             sql("UPDATE fba.fulfillment_request SET status = %s WHERE fr_number = %s", step, number)
+        sql("RESET fba.writer")
 
 
 def progress(sql: Any) -> dict[tuple[str, str], list[Any]]:

@@ -2,16 +2,29 @@
 -- Held until the transaction ends: claiming, submitting and settling of one store happen one after another.
 SELECT pg_advisory_xact_lock(hashtext('fba.feed'), hashtext(%(store)s))
 
+-- name: limit_lock
+-- Who waits for the lock gives up after half a minute; who holds it and does nothing for ten minutes loses it with the session.
+SELECT set_config('lock_timeout', '30s', true), set_config('idle_in_transaction_session_timeout', '10min', true)
+
+-- name: now
+SELECT clock_timestamp() AS now
+
 -- name: lock_pending
 -- One page of the pending requests, oldest first; those locked by another transaction are left for later.
-SELECT fr_number, created_at, shipping_method, ship_to_name, ship_to_address_1, ship_to_address_2, ship_to_city, ship_to_state,
-       ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone, order_comment, cancel_requested_at
+SELECT fr_number, created_at, shipping_method, displayable_order_number, ship_to_name, ship_to_address_1, ship_to_address_2,
+       ship_to_address_3, ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone,
+       order_comment, cancel_requested_at, inserted_at
 FROM fba.fulfillment_request
 WHERE store = %(store)s AND status = 'pending'
   AND (cardinality(%(numbers)s::text[]) = 0 OR fr_number = ANY(%(numbers)s))
   AND (%(after_time)s::timestamptz IS NULL OR (created_at, fr_number) > (%(after_time)s, %(after_number)s))
 ORDER BY created_at, fr_number LIMIT %(page)s
 FOR UPDATE SKIP LOCKED
+
+-- name: has_pending
+SELECT EXISTS (
+    SELECT FROM fba.fulfillment_request WHERE store = %(store)s AND status = 'pending'
+      AND (cardinality(%(numbers)s::text[]) = 0 OR fr_number = ANY(%(numbers)s))) AS yes
 
 -- name: statuses
 SELECT fr_number, status FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
@@ -38,6 +51,19 @@ SELECT seller_sku AS sku, coalesce(sum(quantity_available::numeric) FILTER (
     WHERE upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '^[0-9]{1,18}$'), 0)::bigint AS quantity
 FROM fba.amazon_afn_inventory_report WHERE store = %(store)s AND seller_sku = ANY(%(skus)s) GROUP BY seller_sku
 
+-- name: near_skus
+-- What may have been meant by SKUs that the pool does not have: other spellings (one in each line), and the neighbours in the
+-- index, which a linguistic collation sorts without regard to case. Every branch reads a few entries of the primary key.
+SELECT w.sku AS wanted, p.sku
+FROM unnest(%(skus)s::text[], %(spellings)s::text[]) AS w (sku, spellings)
+CROSS JOIN LATERAL (
+    SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku = ANY(string_to_array(w.spellings, E'\n'))
+    UNION ALL
+    (SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku >= w.sku ORDER BY sku LIMIT 50)
+    UNION ALL
+    (SELECT sku FROM fba.global_inventory_pool WHERE store = %(store)s AND sku < w.sku ORDER BY sku DESC LIMIT 50)
+) AS p
+
 -- name: inventory_as_of
 -- When the newest reports that made the pool were asked for: the older of the two.
 SELECT CASE WHEN count(*) = cardinality(%(report_types)s) THEN min(newest) END AS as_of FROM (
@@ -50,10 +76,13 @@ SELECT fr_number, min(store) AS store FROM fba.fulfillment_request
 WHERE seller_id = %(seller_id)s AND store <> %(store)s AND fr_number = ANY(%(numbers)s) GROUP BY fr_number
 
 -- name: set_waiting
-UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason
-FROM unnest(%(numbers)s::text[], %(reasons)s::text[]) AS new (fr_number, reason)
+-- held: it waits for a time that stores.yaml sets or for a run by hand, which is no reason to worry, however long it takes.
+UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason,
+    waiting_since = CASE WHEN NOT new.held THEN coalesce(
+        r.waiting_since, CASE WHEN r.waiting_reason IS NULL THEN least(r.created_at, clock_timestamp()) ELSE clock_timestamp() END) END
+FROM unnest(%(numbers)s::text[], %(reasons)s::text[], %(held)s::boolean[]) AS new (fr_number, reason, held)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
-  AND r.waiting_reason IS DISTINCT FROM new.reason
+  AND (r.waiting_reason IS DISTINCT FROM new.reason OR (r.waiting_since IS NULL) <> new.held)
 
 -- name: set_invalid
 UPDATE fba.fulfillment_request AS r SET status = 'invalid', status_reason = new.reason
@@ -61,13 +90,15 @@ FROM unnest(%(numbers)s::text[], %(reasons)s::text[]) AS new (fr_number, reason)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
 
 -- name: set_sending
-UPDATE fba.fulfillment_request AS r SET status = 'sending', seller_id = %(seller_id)s, status_reason = nullif(new.warning, '')
+UPDATE fba.fulfillment_request AS r SET status = 'sending', seller_id = %(seller_id)s, claim_id = %(claim_id)s,
+    waiting_since = coalesce(r.waiting_since, clock_timestamp()), status_reason = nullif(new.warning, '')
 FROM unnest(%(numbers)s::text[], %(warnings)s::text[]) AS new (fr_number, warning)
-WHERE r.store = %(store)s AND r.fr_number = new.fr_number
+WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
 
 -- name: add_feed
-INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, claimed_at)
-VALUES (%(store)s, 'claim-' || %(claim_id)s::uuid, %(claim_id)s::uuid, %(run_id)s, %(message_count)s, clock_timestamp())
+INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, claimed_at, seller_id, marketplace_id, endpoint)
+VALUES (%(store)s, 'claim-' || %(claim_id)s::uuid, %(claim_id)s::uuid, %(run_id)s, %(message_count)s, clock_timestamp(),
+        %(seller_id)s, %(marketplace_id)s, %(endpoint)s)
 
 -- name: add_messages
 INSERT INTO fba.feed_message (store, document_id, message_id, fr_number)
@@ -84,9 +115,10 @@ SELECT * FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s
 SELECT max(submit_started_at) FROM fba.feed WHERE store = %(store)s
 
 -- name: feed_requests
-SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.ship_to_name, r.ship_to_address_1,
-       r.ship_to_address_2, r.ship_to_city, r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email,
-       r.ship_to_phone, r.order_comment, r.attempts, r.absent_since
+SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.displayable_order_number,
+       r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_state,
+       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone, r.order_comment, r.attempts, r.absent_since,
+       r.inserted_at, r.looked_up_at, r.claim_id, f.claim_id AS feed_claim_id
 FROM fba.feed AS f
 JOIN fba.feed_message AS m USING (store, document_id)
 JOIN fba.fulfillment_request AS r USING (store, fr_number)
@@ -97,31 +129,55 @@ ORDER BY m.message_id
 SELECT * FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL FOR UPDATE
 
 -- name: record_upload
-UPDATE fba.feed SET document_id = %(document_id)s, uploaded_at = clock_timestamp()
+UPDATE fba.feed SET document_id = %(document_id)s, uploaded_at = clock_timestamp(), document_digest = %(digest)s
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND submit_started_at IS NULL
 RETURNING 1
 
 -- name: record_intent
-UPDATE fba.feed SET submit_started_at = clock_timestamp(), status = 'SUBMITTING'
-WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND uploaded_at IS NOT NULL
-  AND submit_started_at IS NULL
-RETURNING document_id
+-- Only if every request is still the one that was uploaded, and Amazon's feeds have just been compared with this very ledger.
+UPDATE fba.feed AS f SET submit_started_at = clock_timestamp(), status = 'SUBMITTING'
+WHERE f.store = %(store)s AND f.claim_id = %(claim_id)s AND f.settled_at IS NULL AND f.uploaded_at IS NOT NULL
+  AND f.submit_started_at IS NULL AND f.document_digest = %(digest)s
+  AND EXISTS (SELECT FROM fba.feed_check AS c WHERE c.store = f.store AND c.token = %(token)s)
+  AND NOT EXISTS (
+      SELECT FROM fba.feed_message AS m LEFT JOIN fba.fulfillment_request AS r USING (store, fr_number)
+      WHERE m.store = f.store AND m.document_id = f.document_id
+        AND (r.status IS DISTINCT FROM 'sending' OR r.claim_id IS DISTINCT FROM f.claim_id))
+RETURNING f.submit_started_at
+
+-- name: may_submit
+SELECT 1 AS yes FROM fba.feed
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND feed_id IS NULL AND status = 'SUBMITTING'
+  AND submit_started_at = %(intent)s AND submit_started_at > clock_timestamp() - make_interval(secs => %(seconds)s)
 
 -- name: withdraw_intent
 -- Amazon made nothing; only the task that recorded the intent may withdraw it.
 UPDATE fba.feed SET submit_started_at = NULL, status = 'CLAIMED'
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND feed_id IS NULL AND status = 'SUBMITTING'
+  AND submit_started_at = %(intent)s
 
 -- name: record_submitted
 UPDATE fba.feed SET feed_id = %(feed_id)s, submitted_at = clock_timestamp(),
     status = CASE WHEN settled_at IS NULL THEN 'IN_QUEUE' ELSE status END
-WHERE store = %(store)s AND claim_id = %(claim_id)s AND feed_id IS NULL
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND (feed_id IS NULL OR feed_id = %(feed_id)s)
+RETURNING 1
+
+-- name: carried_elsewhere
+-- Requests of a feed that are not its own any more, and that Amazon has or may get otherwise.
+SELECT r.fr_number
+FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id) JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE f.store = %(store)s AND f.claim_id = %(claim_id)s AND r.claim_id IS DISTINCT FROM f.claim_id
+ORDER BY m.message_id
+
+-- name: set_aside
+UPDATE fba.feed SET set_aside_at = clock_timestamp()
+WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND set_aside_at IS NULL
 
 -- name: record_state
 UPDATE fba.feed SET
     status = %(status)s,
     result_document_id = coalesce(%(result_document_id)s, result_document_id),
-    finished_at = CASE WHEN %(finished)s THEN coalesce(%(finished_at)s, finished_at, clock_timestamp()) END
+    finished_at = CASE WHEN %(finished)s THEN coalesce(finished_at, clock_timestamp()) END
 WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL
 
 -- name: close_feed
@@ -149,25 +205,32 @@ UPDATE fba.fulfillment_request AS r SET
 FROM unnest(%(numbers)s::text[], %(statuses)s::text[], %(reasons)s::text[], %(order_statuses)s::text[])
     AS new (fr_number, status, reason, order_status)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = ANY(%(moved_from)s::text[])
+  AND (%(claim_id)s::uuid IS NULL OR r.claim_id = %(claim_id)s)
 RETURNING r.fr_number, r.status
 
 -- name: record_absent
 UPDATE fba.fulfillment_request SET absent_since = CASE WHEN %(absent)s THEN clock_timestamp() END
-WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown'
+WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown' AND claim_id = %(claim_id)s
+  AND (absent_since IS NULL) = %(absent)s
 
 -- name: count_stuck
--- Unknown, and in no feed that is still to be settled: no run looks them up any more.
-SELECT count(*) FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.status = 'unknown' AND NOT EXISTS (
-    SELECT FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id)
-    WHERE f.settled_at IS NULL AND m.store = r.store AND m.fr_number = r.fr_number)
+SELECT count(*) FROM fba.fulfillment_request AS r
+WHERE r.store = %(store)s AND r.status = 'unknown' AND fba.is_stuck(r.store, r.fr_number)
 
 -- name: record_attempt
 UPDATE fba.fulfillment_request SET attempts = attempts + 1, absent_since = NULL
-WHERE store = %(store)s AND fr_number = %(number)s AND status = 'unknown'
+WHERE store = %(store)s AND fr_number = %(number)s AND status = 'unknown' AND claim_id = %(claim_id)s
+  AND absent_since = %(absent_since)s
+RETURNING attempts
+
+-- name: record_stuck
+UPDATE fba.fulfillment_request SET stuck_since = clock_timestamp(), status_reason = %(reason)s
+WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown' AND claim_id = %(claim_id)s AND stuck_since IS NULL
+RETURNING fr_number
 
 -- name: to_cancel
 -- After a refusal every run asks again, for three days.
-SELECT fr_number, status, seller_id FROM fba.fulfillment_request
+SELECT fr_number, status, seller_id, claim_id FROM fba.fulfillment_request
 WHERE store = %(store)s AND status IN ('accepted', 'unknown')
   AND cancel_requested_at IS NOT NULL
   AND greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days'
@@ -176,3 +239,61 @@ ORDER BY cancel_requested_at, fr_number
 -- name: record_not_cancelled
 UPDATE fba.fulfillment_request SET status_reason = %(reason)s
 WHERE store = %(store)s AND fr_number = %(fr_number)s AND status IN ('accepted', 'unknown')
+
+-- name: feed_check
+SELECT checked_until, token FROM fba.feed_check WHERE store = %(store)s
+
+-- name: set_feed_check
+INSERT INTO fba.feed_check (store, checked_until, token) VALUES (%(store)s, %(checked_until)s, %(token)s)
+ON CONFLICT (store) DO UPDATE SET checked_until = excluded.checked_until, token = excluded.token
+
+-- name: known_feeds
+SELECT feed_id FROM fba.feed WHERE feed_id = ANY(%(feed_ids)s)
+
+-- name: lost_intents
+SELECT submit_started_at FROM fba.feed WHERE store = %(store)s AND feed_id IS NULL AND submit_started_at IS NOT NULL
+
+-- name: add_foreign_feeds
+INSERT INTO fba.foreign_feed (store, feed_id, created_at, ended_at)
+SELECT %(store)s, feed_id, created, CASE WHEN ended THEN clock_timestamp() END
+FROM unnest(%(feed_ids)s::text[], %(created)s::timestamptz[], %(ended)s::boolean[]) AS new (feed_id, created, ended)
+ON CONFLICT DO NOTHING
+
+-- name: open_foreign_feeds
+SELECT feed_id, created_at, seen_at, ended_at FROM fba.foreign_feed
+WHERE store = %(store)s AND cleared_at IS NULL ORDER BY seen_at, feed_id
+
+-- name: end_foreign_feed
+UPDATE fba.foreign_feed SET ended_at = coalesce(ended_at, clock_timestamp())
+WHERE store = %(store)s AND feed_id = %(feed_id)s RETURNING ended_at
+
+-- name: clear_foreign_feeds
+UPDATE fba.foreign_feed SET cleared_at = clock_timestamp()
+WHERE store = %(store)s AND feed_id = ANY(%(feed_ids)s) AND cleared_at IS NULL
+
+-- name: add_orders_at_amazon
+INSERT INTO fba.order_at_amazon (store, fr_number)
+SELECT DISTINCT %(store)s, number FROM unnest(%(numbers)s::text[]) AS listed (number)
+WHERE NOT EXISTS (
+    SELECT FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = number AND r.status NOT IN ('pending', 'sending'))
+ON CONFLICT DO NOTHING
+
+-- name: add_order_at_amazon
+INSERT INTO fba.order_at_amazon (store, fr_number) VALUES (%(store)s, %(number)s) ON CONFLICT DO NOTHING
+
+-- name: record_looked_up
+UPDATE fba.fulfillment_request SET looked_up_at = clock_timestamp() WHERE store = %(store)s AND fr_number = %(number)s
+
+-- name: pending_at_amazon
+SELECT r.fr_number FROM fba.fulfillment_request AS r JOIN fba.order_at_amazon AS o USING (store, fr_number)
+WHERE r.store = %(store)s AND r.status = 'pending' ORDER BY r.fr_number
+
+-- name: at_amazon
+SELECT fr_number FROM fba.order_at_amazon WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
+
+-- name: adopt_as_sent
+UPDATE fba.fulfillment_request SET status = 'sending', seller_id = %(seller_id)s, claim_id = NULL
+WHERE store = %(store)s AND fr_number = %(number)s AND status = 'pending' RETURNING 1
+
+-- name: remove_order_at_amazon
+DELETE FROM fba.order_at_amazon WHERE store = %(store)s AND fr_number = %(number)s

@@ -92,6 +92,22 @@ FROM fba.store AS s
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND s.store = r.store
   AND EXISTS (SELECT FROM fba.needs_attention AS n WHERE n.store = r.store AND n.code = 'stale_stock')
 
+-- name: add_waiting
+-- Requests that wait or are unknown for hours. The sentence is the last one: the first line may be a failure's.
+UPDATE fba.run AS r SET attention = r.attention || w.counts,
+    summary = concat_ws(E'\n', nullif(regexp_replace(r.summary, '(^|\n)The oldest due request has waited [^\n]*$', ''), ''), w.sentence)
+FROM (
+    SELECT n.store, jsonb_object_agg(n.code, n.number) AS counts,
+           'The oldest due request has waited '
+               || floor(extract(epoch FROM statement_timestamp() - min(n.since) FILTER (WHERE n.code = 'waiting_long')) / 3600) || ' h.' AS sentence
+    FROM (
+        SELECT store, code, count(*) AS number, min(since) AS since FROM fba.needs_attention
+        WHERE code IN ('waiting_long', 'slow_feed') OR code = 'unknown' AND since < statement_timestamp() - interval '6 hours'
+        GROUP BY store, code
+    ) AS n GROUP BY n.store
+) AS w
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = w.store
+
 -- name: set_stores
 WITH gone AS (DELETE FROM fba.store WHERE store <> ALL(%(stores)s))
 INSERT INTO fba.store (store, max_stock_age_hours) SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[])
@@ -127,15 +143,15 @@ WITH due AS (
         SELECT max(i.ship_date) AS last_shipped FROM fba.shipment_item AS i
         WHERE i.store = r.store AND coalesce(i.fr_number, i.merchant_order_id) = r.fr_number
     ) AS s ON true
-    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_city, r.ship_to_state,
-                       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone) > 0
+    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city,
+                       r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone) > 0
       AND r.status <> 'sending'
       AND (coalesce(s.last_shipped, r.resolved_at) < clock_timestamp() - make_interval(days => %(addresses_days)s)
            OR r.created_at < clock_timestamp() - interval '90 days')
 ), removed AS (
     UPDATE fba.fulfillment_request AS r SET
-        ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_city = NULL, ship_to_state = NULL,
-        ship_to_postal_code = NULL, ship_to_country = NULL, ship_to_email = NULL, ship_to_phone = NULL
+        ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_address_3 = NULL, ship_to_city = NULL,
+        ship_to_state = NULL, ship_to_postal_code = NULL, ship_to_country = NULL, ship_to_email = NULL, ship_to_phone = NULL
     FROM due WHERE r.store = due.store AND r.fr_number = due.fr_number AND r.status <> 'sending'
     RETURNING r.store
 )
@@ -163,5 +179,23 @@ WITH removed AS (
     WHERE result_document IS NOT NULL
       AND coalesce(finished_at, submitted_at, claimed_at) < clock_timestamp() - make_interval(days => %(raw_documents_days)s)
     RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_orders_at_amazon
+-- Not while a request of that number is still to be sent.
+WITH removed AS (
+    DELETE FROM fba.order_at_amazon AS o
+    WHERE o.seen_at < clock_timestamp() - interval '90 days' AND NOT EXISTS (
+        SELECT FROM fba.fulfillment_request AS r
+        WHERE r.store = o.store AND r.fr_number = o.fr_number AND r.status IN ('pending', 'sending'))
+    RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_foreign_feeds
+-- Amazon lists feeds of the last 90 days, so none comes back.
+WITH removed AS (
+    DELETE FROM fba.foreign_feed WHERE cleared_at < clock_timestamp() - interval '90 days' RETURNING store
 )
 SELECT store, count(*) FROM removed GROUP BY store

@@ -3,11 +3,11 @@
 from typing import Any
 
 from sandbox.api import pages
-from sandbox.api.answers import Answer, invalid_input, json_answer, not_found, unauthorized
+from sandbox.api.answers import AmazonError, Answer, invalid_input, json_answer, not_found, unauthorized
 from sandbox.api.calls import Call, Operation, parse_timestamp
 from sandbox.clock import iso
 from sandbox.merchant.order_request import Line, OrderRequest
-from sandbox.merchant.orders import Order
+from sandbox.merchant.orders import Order, OrderDesk
 
 _BASE = "/fba/outbound/2020-07-01/fulfillmentOrders"
 _DEFAULT_SINCE_SECONDS = 36 * 3600.0
@@ -99,7 +99,7 @@ def _request(call: Call) -> OrderRequest:
 
 
 def create_fulfillment_order(call: Call) -> Answer:
-    """POST /fba/outbound/2020-07-01/fulfillmentOrders: 400 for an id that exists already."""
+    """POST /fba/outbound/2020-07-01/fulfillmentOrders: 400 for an id that exists already, unless set otherwise."""
     refusals = call.world.order_desk.place(call.merchant, _request(call), call.world.clock.waited())
     if refusals:
         raise invalid_input(" ".join(refusal.text for refusal in refusals))
@@ -113,11 +113,18 @@ def _order(call: Call) -> Order:
         raise unauthorized()
     order = call.world.order_desk.orders.get((call.merchant.seller_id, order_id))
     if order is None:
-        raise not_found(f"The fulfillment order {order_id} does not exist.")
+        raise _unknown_order(call, order_id)
     return order
 
 
-def _order_json(order: Order) -> dict[str, Any]:
+def _unknown_order(call: Call, order_id: str) -> AmazonError:
+    setting = call.world.order_desk.answers.unknown_number
+    if call.operation.name == "getFulfillmentOrder" and setting == "invalid_input":
+        return invalid_input(f"Unable to get order info for {order_id}; received error message: ")
+    return not_found(f"The fulfillment order {order_id} does not exist.")
+
+
+def _order_json(desk: OrderDesk, order: Order) -> dict[str, Any]:
     request = order.request
     answer: dict[str, Any] = {
         "sellerFulfillmentOrderId": request.order_id,
@@ -130,7 +137,7 @@ def _order_json(order: Order) -> dict[str, Any]:
         "fulfillmentAction": request.action,
         "fulfillmentPolicy": request.policy,
         "receivedDate": _iso_z(order.received),
-        "fulfillmentOrderStatus": order.status,
+        "fulfillmentOrderStatus": desk.shown_status(order),
         "statusUpdatedDate": _iso_z(order.updated),
         "notificationEmails": list(request.emails),
         "featureConstraints": [],
@@ -197,15 +204,19 @@ def _shipments_json(order: Order) -> list[dict[str, Any]]:
 
 def get_fulfillment_order(call: Call) -> Answer:
     """GET /fba/outbound/2020-07-01/fulfillmentOrders/{sellerFulfillmentOrderId}."""
-    order = _order(call)
+    order, desk = _order(call), call.world.order_desk
     payload = {
-        "fulfillmentOrder": _order_json(order),
+        "fulfillmentOrder": _order_json(desk, order),
         "fulfillmentOrderItems": _items_json(order),
         "fulfillmentShipments": _shipments_json(order),
         "returnItems": [],
         "returnAuthorizations": [],
     }
-    return json_answer(200, {"payload": payload})
+    return _answer(call, payload)
+
+
+def _answer(call: Call, payload: dict[str, Any]) -> Answer:
+    return json_answer(200, call.world.order_desk.answers.written({"payload": payload}, call.operation.name))
 
 
 def list_all_fulfillment_orders(call: Call) -> Answer:
@@ -225,17 +236,17 @@ def list_all_fulfillment_orders(call: Call) -> Answer:
         order_ids = [order.request.order_id for order in sorted(orders, key=lambda order: order.updated)]
     page_ids, remaining = order_ids[: desk.page_size], order_ids[desk.page_size :]
     payload: dict[str, Any] = {
-        "fulfillmentOrders": [_order_json(desk.orders[seller_id, order_id]) for order_id in page_ids]
+        "fulfillmentOrders": [_order_json(desk, desk.orders[seller_id, order_id]) for order_id in page_ids]
     }
     if remaining:
         payload["nextToken"] = pages.issue_page_token(call, {"remaining": remaining})
-    return json_answer(200, {"payload": payload})
+    return _answer(call, payload)
 
 
 def cancel_fulfillment_order(call: Call) -> Answer:
     """PUT /fba/outbound/2020-07-01/fulfillmentOrders/{sellerFulfillmentOrderId}/cancel.
 
-    Possible up to the status Planning; idempotent.
+    Possible up to the status Planning; idempotent, unless set otherwise.
     """
     refusal = call.world.order_desk.cancel(call.merchant, _order(call).request.order_id)
     if refusal is not None:

@@ -12,7 +12,7 @@ from sandbox.world.report_desk import Document
 
 def _sign(call: Call, method: str, seller_id: str, document_id: str, signed_headers: str = "host") -> SignedUrl:
     signature = secrets.token_hex(32)
-    now = datetime.now(UTC)
+    now = datetime.fromtimestamp(call.world.clock.wall(), UTC)
     path_and_query = (
         f"/documents/{secrets.token_hex(16)}.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256"
         f"&X-Amz-Date={now:%Y%m%dT%H%M%SZ}&X-Amz-SignedHeaders={signed_headers}&X-Amz-Expires={URL_SECONDS}"

@@ -6,6 +6,7 @@ from functools import partial
 
 from sandbox.clock import EventQueue
 from sandbox.merchant.merchant import Item, Merchant
+from sandbox.merchant.order_answers import OrderAnswers
 from sandbox.merchant.order_request import OrderRequest, Refusal, validate
 from sandbox.merchant.shipping import Plan, Shipment, ShippingScript, plan_shipments, report_rows
 
@@ -32,7 +33,7 @@ class Order:
 
     `received` and `updated` are wall times. `reserved` is the number of units in stock for each line (by item id); the
     rest is unfulfillable. `status_is_scripted`: a test set its status, so time no longer changes it. `listed_from`: the
-    simulated second from which listAllFulfillmentOrders has it.
+    simulated second from which listAllFulfillmentOrders has it. `nth`: how many orders were made under its id by then.
     """
 
     seller_id: str
@@ -45,6 +46,7 @@ class Order:
     plan: Plan | None = None
     status_is_scripted: bool = False
     listed_from: float = 0.0
+    nth: int = 1
 
     def shipped_units(self, item_id: str) -> int:
         """Return how many units of a line have shipped."""
@@ -97,7 +99,9 @@ def _reserve(item: Item, quantity: int, now: float) -> None:
 class OrderDesk:
     """All fulfillment orders, keyed by (seller id, order id). Not thread-safe: callers hold the world's lock.
 
-    `seed` determines how orders ship. `list_delay` is the simulated seconds until a new order is listed.
+    `seed` determines how orders ship. `list_delay` is the simulated seconds until a new order is listed. `orders` has
+    the newest order of each id, `superseded` those whose id a later order took: they ship, but Amazon shows and cancels
+    only the newest. `shown_statuses` are shown in place of the actual ones.
     """
 
     def __init__(self, events: EventQueue, seed: int) -> None:
@@ -106,13 +110,26 @@ class OrderDesk:
         self.seed = seed
         self.list_delay = 0.0
         self.page_size = 50
+        self.answers = OrderAnswers()
         self.orders: dict[tuple[str, str], Order] = {}
+        self.superseded: list[Order] = []
+        self.shown_statuses: dict[tuple[str, str], str] = {}
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.shipping_scripts: dict[tuple[str, str], ShippingScript] = {}
 
     def of_seller(self, seller_id: str) -> list[Order]:
         """A seller's orders, oldest first."""
         return [order for (owner, _), order in self.orders.items() if owner == seller_id]
+
+    def made_under(self, order: Order) -> list[Order]:
+        """Every order that was made under the id of this one, oldest first."""
+        key = (order.seller_id, order.request.order_id)
+        return [one for one in self.superseded if (one.seller_id, one.request.order_id) == key] + [self.orders[key]]
+
+    def shown_status(self, order: Order) -> str:
+        """Return the status of an order as Amazon shows it."""
+        scripted = self.shown_statuses.get((order.seller_id, order.request.order_id))
+        return self.answers.status(order.status) if scripted is None else scripted
 
     def record_request(self, merchant: Merchant, order_id: str, refusals: Iterable[Refusal]) -> list[Refusal]:
         """Count a request for an order and its refusals, which are returned."""
@@ -135,7 +152,9 @@ class OrderDesk:
         for line in request.lines:
             reserved[line.item_id] = min(line.quantity, sellable_units(items[line.sku]))
             _reserve(items[line.sku], reserved[line.item_id], self.clock.wall())
-        number = len(self.orders) + 1
+        number = len(self.orders) + len(self.superseded) + 1
+        if key in self.orders:
+            self.superseded.append(self.orders.pop(key))
         order = Order(
             merchant.seller_id,
             f"S01-{number % 10**7:07d}-{(number * 7919) % 10**7:07d}",
@@ -144,6 +163,7 @@ class OrderDesk:
             now,
             reserved,
             listed_from=due + self.list_delay,
+            nth=self.tallies[key].times_created,
         )
         self.orders[key] = order
         self.events.schedule(due + PLANNING_AFTER, partial(self._advance_status, order, "Received", "Planning"))
@@ -152,7 +172,7 @@ class OrderDesk:
         return []
 
     def _refusals(self, merchant: Merchant, request: OrderRequest) -> list[Refusal]:
-        if (merchant.seller_id, request.order_id) in self.orders:
+        if self.answers.repeated_id == "refuse" and (merchant.seller_id, request.order_id) in self.orders:
             return [Refusal("13001", f"A fulfillment order with the id {request.order_id} already exists.")]
         refusals = validate(request)
         items = merchant.catalogue(request.marketplace_id).items
@@ -170,12 +190,13 @@ class OrderDesk:
         return refusals + [Refusal("13050", f"There is not enough sellable stock of {sku}.", sku) for sku in short_skus]
 
     def cancel(self, merchant: Merchant, order_id: str) -> str | None:
-        """Cancel an order; returns None, or the reason why it cannot be cancelled. Idempotent."""
+        """Cancel an order; returns None, or the reason why it cannot be cancelled. Idempotent, unless set otherwise."""
         order = self.orders.get((merchant.seller_id, order_id))
         if order is None:
             return f"The fulfillment order {order_id} does not exist."
         if order.status == "Cancelled":
-            return None
+            refused = f"The fulfillment order {order_id} is Cancelled already."
+            return None if self.answers.second_cancel == "accept" else refused
         if order.status not in CANCELLABLE_STATUSES:
             return f"The fulfillment order {order_id} is {order.status} and can no longer be cancelled."
         self.set_status(merchant, order, "Cancelled")
@@ -208,7 +229,8 @@ class OrderDesk:
         """Return the shipping plan of an order, created on the first call."""
         if order.plan is None:
             script = self.shipping_scripts.get((order.seller_id, order.request.order_id), ShippingScript())
-            order.plan = plan_shipments(f"{self.seed}/{order.request.order_id}", order.request, order.reserved, script)
+            seed = f"{self.seed}/{order.request.order_id}" + (f"/{order.nth}" if order.nth > 1 else "")
+            order.plan = plan_shipments(seed, order.request, order.reserved, script)
         return order.plan
 
     def _start_processing(self, merchant: Merchant, order: Order, due: float) -> None:

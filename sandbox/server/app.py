@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -56,7 +57,8 @@ def _endpoint(world: World, operation: Operation, drop: Callable[[Scope], None])
             answer = await run_in_threadpool(gate.serve, world, operation, incoming)
         except ConnectionDroppedError:
             return DroppedConnection(drop)
-        return Response(answer.body, status_code=answer.status, headers=answer.headers)
+        date = formatdate(world.clock.wall(), usegmt=True)
+        return Response(answer.body, status_code=answer.status, headers={**answer.headers, "Date": date})
 
     return endpoint
 

@@ -90,6 +90,7 @@ class Sandbox:
             log_config=None,
             log_level="warning",
             access_log=False,
+            date_header=False,  # Amazon's clock may be another than this machine's
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )

@@ -1,4 +1,7 @@
-"""Feed processing: one queue per seller and feed type, one feed at a time, and a processing report for each."""
+"""Feed processing: one queue per seller and feed type, one feed at a time, and a processing report for each.
+
+A feed that hangs stays unfinished until it is released; later ones pass it, unless its hang blocks them.
+"""
 
 import gzip
 import secrets
@@ -14,6 +17,7 @@ from sandbox.merchant.merchant import Merchant
 from sandbox.merchant.order_request import Refusal
 from sandbox.merchant.orders import OrderDesk
 from sandbox.world.faults import Fault
+from sandbox.world.hangs import Hang, Hangs
 from sandbox.world.report_desk import QUEUE_SHARE, Document, ReportDesk
 
 INPUT_RETENTION_SECONDS = 2 * 86400.0
@@ -36,7 +40,7 @@ class Feed:
 
     `created`, `started` and `ended` are wall times. `asked_at` (when createFeed was called) and `retained_from` (when
     the retention of the result began) are simulated seconds. `fate` is the scripted fault that decides how the feed
-    ends.
+    ends, `hang` what keeps it from ending. `foreign`: another program of the seller submitted it.
     """
 
     feed_id: str
@@ -53,6 +57,8 @@ class Feed:
     retained_from: float = 0.0
     result: Document | None = None
     order_ids: tuple[str, ...] = ()
+    hang: Hang | None = None
+    foreign: bool = False
 
     @property
     def fate_name(self) -> str:
@@ -70,6 +76,7 @@ class FeedDesk:
         self.reports = reports
         self.feeds: dict[tuple[str, str], Feed] = {}
         self.inputs: dict[tuple[str, str], InputDocument] = {}
+        self.hangs = Hangs()
         self._queues: dict[tuple[str, str], list[Feed]] = {}
         self._first_id = 70_000_000_000_001 + self.clock.started_ms
 
@@ -95,17 +102,68 @@ class FeedDesk:
         self, merchant: Merchant, feed_type: str, marketplace_ids: tuple[str, ...], content: bytes, fate: Fault | None
     ) -> Feed:
         """Add a feed to the queue of its seller and type."""
+        feed = self._add(merchant, feed_type, marketplace_ids, content, fate)
+        feed.hang = self.hangs.take_due(merchant.seller_id, feed_type)
+        self._enqueue(feed)
+        return feed
+
+    def add_foreign(
+        self, merchant: Merchant, feed_type: str, marketplace_id: str, content: bytes, status: str, *, hangs: bool
+    ) -> Feed:
+        """Add a feed that another program submitted.
+
+        With IN_QUEUE it waits for its turn, with IN_PROGRESS it is processed beside the queue; `hangs`: it stays so
+        until it is released. With any other status it has ended so.
+        """
+        fate = Fault("createFeed", "fatal_none") if status == "FATAL" else None
+        feed = self._add(merchant, feed_type, (marketplace_id,), content, fate)
+        feed.foreign, feed.hang = True, Hang(status) if hangs else None
+        if status == "IN_QUEUE" and not hangs:
+            self._enqueue(feed)
+        elif status == "CANCELLED":
+            self._set_final_status(feed, status, feed.asked_at)
+        elif status != "IN_QUEUE":
+            feed.status, feed.started = "IN_PROGRESS", feed.created
+            if status != "IN_PROGRESS":
+                self._finish(feed, feed.asked_at)
+            elif not hangs:
+                self._schedule_finish(feed, feed.asked_at)
+        return feed
+
+    def _add(
+        self, merchant: Merchant, feed_type: str, marketplace_ids: tuple[str, ...], content: bytes, fate: Fault | None
+    ) -> Feed:
         number = self._first_id + sum(1 for owner, _ in self.feeds if owner == merchant.seller_id)
         created = float(int(self.clock.wall()))
         feed = Feed(
             str(number), merchant, feed_type, marketplace_ids, content, fate, created, asked_at=self.clock.waited()
         )
         self.feeds[merchant.seller_id, feed.feed_id] = feed
-        queue = self._queues.setdefault((merchant.seller_id, feed_type), [])
+        return feed
+
+    def hung(self, seller_id: str | None) -> list[Feed]:
+        """The feeds of a seller (None: of all sellers) that hang, newest first."""
+        return [feed for feed in self.of_seller(seller_id) if feed.hang is not None and feed.ended is None]
+
+    def release(self, feed: Feed) -> None:
+        """Let a hung feed go on: it is processed like any other, after those that are in the queue by now."""
+        feed.hang = None
+        queue, now = self._queue(feed), self.clock.waited()
+        if feed.status == "IN_PROGRESS":
+            self._schedule_finish(feed, now)
+        elif feed not in queue:
+            self._enqueue(feed)
+        elif queue[0] is feed:
+            self._schedule_next(queue, now)
+
+    def _queue(self, feed: Feed) -> list[Feed]:
+        return self._queues.setdefault((feed.merchant.seller_id, feed.feed_type), [])
+
+    def _enqueue(self, feed: Feed) -> None:
+        queue = self._queue(feed)
         queue.append(feed)
         if len(queue) == 1:
-            self._schedule_next(queue, feed.asked_at)
-        return feed
+            self._schedule_next(queue, self.clock.waited())
 
     def cancel(self, feed: Feed) -> None:
         """Cancel a feed whose status is IN_QUEUE."""
@@ -119,20 +177,36 @@ class FeedDesk:
     def _start(self, feed: Feed, due: float) -> None:
         if feed.status != "IN_QUEUE":
             return
-        if feed.fate_name == "cancelled":
+        hang = feed.hang
+        if hang is None and feed.fate_name == "cancelled":
             self._set_final_status(feed, "CANCELLED", due)
             return
-        feed.status, feed.started = "IN_PROGRESS", max(feed.created, self.clock.wall_at(due))
+        if hang is None or hang.status == "IN_PROGRESS":
+            feed.status, feed.started = "IN_PROGRESS", max(feed.created, self.clock.wall_at(due))
+        if hang is None:
+            self._schedule_finish(feed, due)
+        elif not hang.blocks:
+            self._leave_queue(feed, due)
+
+    def _schedule_finish(self, feed: Feed, due: float) -> None:
         self.events.schedule(due + self.reports.processing_seconds * (1 - QUEUE_SHARE), partial(self._finish, feed))
 
     def _finish(self, feed: Feed, due: float) -> None:
+        if feed.fate_name == "cancelled":
+            self._set_final_status(feed, "CANCELLED", due)
+            return
         self._process_messages(feed, due)
         self._set_final_status(feed, "FATAL" if feed.fate_name.startswith("fatal_") else "DONE", due)
 
     def _set_final_status(self, feed: Feed, status: str, due: float) -> None:
         feed.status, feed.retained_from = status, due
         feed.ended = max(feed.started or feed.created, self.clock.wall_at(due))
-        queue = self._queues[feed.merchant.seller_id, feed.feed_type]
+        self._leave_queue(feed, due)
+
+    def _leave_queue(self, feed: Feed, due: float) -> None:
+        queue = self._queue(feed)
+        if feed not in queue:
+            return
         was_first = queue[0] is feed
         queue.remove(feed)
         if was_first:

@@ -1,16 +1,15 @@
-"""The control functions for fulfillment orders, feeds and shipments: scripting, shipping, and the expected results."""
+"""The control functions for fulfillment orders and shipments: scripting, shipping, and the expected results."""
 
-import threading
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.clock import Clock, EventQueue, iso
+from sandbox.clock import iso
 from sandbox.merchant.consumer_orders import consumer_rows
-from sandbox.merchant.merchant import Catalogue, Merchant
-from sandbox.merchant.orders import OPEN_STATUSES, STATUSES, Order, OrderDesk
+from sandbox.merchant.orders import OPEN_STATUSES, STATUSES, Order
 from sandbox.merchant.shipping import DAY, HOUR, ShippingScript
-from sandbox.world.feed_desk import FeedDesk
+from sandbox.world.world_part import WorldPart
 
 _IDENTITY_COLUMNS = (
     "amazon-order-id",
@@ -27,53 +26,18 @@ _IDENTITY_COLUMNS = (
 )
 
 
-class Fulfillment:
-    """The part of `World` that tests use to read and change feeds, orders and shipments; `World` inherits from it."""
+class Fulfillment(WorldPart):
+    """The part of `World` that tests use to read and change orders and shipments; `World` inherits from it."""
 
-    lock: threading.RLock
-    clock: Clock
-    events: EventQueue
-    order_desk: OrderDesk
-    feed_desk: FeedDesk
-
-    def merchant(self, seller_id: str) -> Merchant:
-        """Return a seller; ValueError if there is none with this id."""
-        raise NotImplementedError
-
-    def settle(self) -> None:
-        """Run every event that is due."""
-        raise NotImplementedError
-
-    def _catalogue(self, seller_id: str, marketplace_id: str) -> Catalogue:
-        raise NotImplementedError
-
-    # Feeds and orders
-
-    @property
-    def feed_count(self) -> int:
-        """Number of feeds created, of all sellers."""
-        return len(self.feed_desk.feeds)
-
-    def feeds(self, seller_id: str | None = None) -> list[dict[str, Any]]:
-        """Return a seller's feeds (None: all), newest first, as getFeed answers, with seller, order ids and fate."""
-        with self.lock:
-            self.settle()
-            return [
-                {
-                    **self.feed_desk.shown(feed),
-                    "sellerId": feed.merchant.seller_id,
-                    "fate": feed.fate_name,
-                    "orderIds": list(feed.order_ids),
-                }
-                for feed in self.feed_desk.of_seller(seller_id)
-            ]
+    # Orders
 
     def orders(self, seller_id: str) -> dict[str, dict[str, Any]]:
         """Return every order id that was submitted, accepted or not, with its state.
 
         `{order id: {times_received, times_created, refusals, status, marketplace_id, items, shipped, address, …}}`.
-        `times_received` counts the feed messages and createFulfillmentOrder calls with this id. `items` and `shipped`
-        are {sku: units}. For an id that was never accepted, `status` is None and `items` is empty.
+        `times_received` counts the feed messages and createFulfillmentOrder calls with this id, `times_created` the
+        orders made under it; the rest is of the newest. `items` and `shipped` are {sku: units}. For an id that was
+        never accepted, `status` is None and `items` is empty.
         """
         with self.lock:
             self.merchant(seller_id)
@@ -114,6 +78,50 @@ class Fulfillment:
             self.settle()
             self.order_desk.page_size = page_size or self.order_desk.page_size
             self.order_desk.list_delay = self.order_desk.list_delay if delay is None else float(delay)
+
+    def set_order_answers(
+        self,
+        *,
+        repeated_id: str | None = None,
+        second_cancel: str | None = None,
+        unknown_number: str | None = None,
+        capitals: bool | None = None,
+        leave_out: Iterable[str] | None = None,
+        leave_out_of: Iterable[str] | None = None,
+        quantities_as_text: bool | None = None,
+    ) -> None:
+        """Set how Amazon answers about orders, of every seller; None leaves a setting unchanged.
+
+        `repeated_id` is refuse (default) or second_order: an order id that exists already makes a second order. Both
+        reserve stock and ship; get, list and cancel then find the newest only. `second_cancel` is accept (default) or
+        refuse: to cancel a cancelled order is an error. `unknown_number` is not_found (default) or invalid_input:
+        getFulfillmentOrder of an unknown order answers 400. `capitals`: statuses read as in Amazon's examples, e.g.
+        COMPLETE_PARTIALLED. `leave_out`: fields that are missing in the answers of `leave_out_of` (default:
+        getFulfillmentOrder and listAllFulfillmentOrders). `quantities_as_text`: quantities are JSON strings.
+        """
+        with self.lock:
+            self.settle()
+            self.order_desk.answers = self.order_desk.answers.with_options(
+                repeated_id=repeated_id,
+                second_cancel=second_cancel,
+                unknown_number=unknown_number,
+                capitals=capitals,
+                leave_out=leave_out,
+                leave_out_of=leave_out_of,
+                quantities_as_text=quantities_as_text,
+            )
+
+    def show_order_status(self, seller_id: str, order_id: str, status: str | None) -> None:
+        """Show any text as the status of an order, whatever its actual status is; None: the actual one again.
+
+        The order need not exist yet. Nothing else changes: it is planned, cancelled and shipped as without this.
+        """
+        with self.lock:
+            self.merchant(seller_id)
+            if status is None:
+                self.order_desk.shown_statuses.pop((seller_id, order_id), None)
+            else:
+                self.order_desk.shown_statuses[seller_id, order_id] = str(status)
 
     def _order(self, seller_id: str, order_id: str) -> Order:
         self.merchant(seller_id)
@@ -174,7 +182,10 @@ class Fulfillment:
                 if order_ids is None
                 else [self._order(seller_id, order_id) for order_id in order_ids]
             )
-            return {order.request.order_id: self._ship(order, reported, parts) for order in orders}
+            row_counts: Counter[str] = Counter()
+            for order in (one for newest in orders for one in self.order_desk.made_under(newest)):
+                row_counts[order.request.order_id] += self._ship(order, reported, parts)
+            return dict(row_counts)
 
     def _ship(self, order: Order, reported: float, parts: int | None) -> int:
         desk, merchant = self.order_desk, self.merchant(order.seller_id)

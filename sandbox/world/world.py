@@ -20,6 +20,7 @@ from sandbox.merchant.orders import OrderDesk
 from sandbox.merchant.rendering import Rendering
 from sandbox.world.buckets import Buckets
 from sandbox.world.faults import Fault, Faults
+from sandbox.world.feed_controls import FeedControls
 from sandbox.world.feed_desk import FeedDesk
 from sandbox.world.fulfillment import Fulfillment
 from sandbox.world.grants import AccessToken, PageToken, SignedUrl
@@ -46,7 +47,7 @@ DEFAULT_MERCHANT = Credentials(
 )
 
 
-class World(Fulfillment):
+class World(Fulfillment, FeedControls):
     """The complete state of one simulated Amazon. Every method is thread-safe.
 
     `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and
@@ -294,12 +295,18 @@ class World(Fulfillment):
     # Time
 
     def set_clock(
-        self, speed: float | None = None, advance: float | None = None, processing_seconds: float | None = None
+        self,
+        speed: float | None = None,
+        advance: float | None = None,
+        processing_seconds: float | None = None,
+        ahead: float | None = None,
     ) -> dict[str, float]:
         """Set the clock and return its state.
 
         `speed` is in simulated seconds per real second, `advance` skips simulated seconds, `processing_seconds` is how
-        long reports and feeds take, in simulated seconds. None leaves a setting unchanged.
+        long reports and feeds take, in simulated seconds. `ahead` is by how many seconds Amazon's clock is ahead of this
+        machine's (negative: behind), in every time it writes and in the Date of its answers. None leaves a setting
+        unchanged.
         """
         with self.lock:
             self.settle()
@@ -310,7 +317,10 @@ class World(Fulfillment):
                 self.settle()
             if processing_seconds is not None:
                 self.desk.processing_seconds = float(processing_seconds)
+            if ahead is not None:
+                self.clock.set_ahead(ahead)
             return {
+                "ahead": self.clock.ahead,
                 "speed": self.clock.speed,
                 "waited": self.clock.waited(),
                 "processing_seconds": self.desk.processing_seconds,

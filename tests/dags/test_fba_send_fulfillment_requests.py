@@ -98,6 +98,7 @@ def test_requests_of_a_store_that_is_not_in_stores_yaml_are_reported(shop, dag):
     assert "stores.yaml has no store of this id" in shop.get("FR-1").waiting_reason
     rows = "SELECT store, outcome, attention FROM fba.run ORDER BY store"
     assert shop.sql(rows) == [("(none)", "skipped", {"of_no_store": 1}), ("amazon_us", "success", {})]
+    shop.sql("SET fba.writer = 'product'")
     shop.sql("UPDATE fba.fulfillment_request SET status = 'invalid' WHERE fr_number = 'FR-1'")
     dag.test()
     assert shop.sql("SELECT count(*) FROM fba.run WHERE store = '(none)'") == [(1,)]

@@ -196,8 +196,10 @@ class Campaign(Merchant):
                 self.add(number, [("AFN-PLAIN", 3)])
                 world.plan_order(SELLER, number, parts=2, never=number == "FR-2", late=False)
             orders_at_amazon(self.amazon, ["FR-1", "FR-2"], "AFN-PLAIN", 3)
+            self.sql("SET fba.writer = 'product'")
             for status in ("sending", "submitted", "accepted"):
                 self.sql("UPDATE fba.fulfillment_request SET status = %s", status)
+            self.sql("RESET fba.writer")
             self.sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '2 days'")
             world.ship_now(SELLER)
             now = datetime.now(UTC)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import requests
 from airflow.sdk.exceptions import AirflowSkipException
 
+from fba_operators.amazon.transport import FencedBody
 from fba_operators.operators import AmazonRetryPolicy
 from tests import timing
 from tests.faults.campaign import Campaign, shipped_dag
@@ -48,7 +50,12 @@ def restart_postgres() -> None:
     )
 
 
-FAULTS = {"killed": kill_this_process, "postgres restarted": restart_postgres}
+def stop_this_process() -> None:
+    """Stop until somebody continues this process, like a machine that is paused."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+FAULTS = {"killed": kill_this_process, "postgres restarted": restart_postgres, "stopped": stop_this_process}
 
 
 class Effects:
@@ -61,6 +68,7 @@ class Effects:
             (psycopg.Connection, "commit"),
             (psycopg.Cursor, "execute"),
             (psycopg.Cursor, "copy"),
+            (FencedBody, "read"),
         ):
             setattr(owner, name, self._counting(getattr(owner, name)))
 
@@ -105,8 +113,17 @@ def _run(pipe: Any, environment: dict[str, str], job: dict[str, Any], fault: str
     pipe.send({**result, "injected": 0 < at <= effects.count})
 
 
-def run_isolated(job: dict[str, Any], fault: str | None = None, at: int = 0) -> dict[str, Any] | None:
-    """Run a task in a new process; returns its result, or None if the process was killed."""
+def run_isolated(
+    job: dict[str, Any],
+    fault: str | None = None,
+    at: int = 0,
+    *,
+    while_stopped: Callable[[int], None] | None = None,
+) -> dict[str, Any] | None:
+    """Run a task in a new process; returns its result, or None if the process was killed.
+
+    :param while_stopped: called with the process's id if it stops; then it is continued
+    """
     ours, theirs = WORKERS.Pipe(duplex=False)
     process = WORKERS.Process(target=_run, args=(theirs, dict(os.environ), job, fault, at))
     with pytest.MonkeyPatch.context() as patch:
@@ -114,6 +131,14 @@ def run_isolated(job: dict[str, Any], fault: str | None = None, at: int = 0) -> 
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         process.start()
     theirs.close()
+    assert process.pid
+    while while_stopped and not ours.poll(0.01):
+        if Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+            try:
+                while_stopped(process.pid)
+            finally:
+                os.kill(process.pid, signal.SIGCONT)
+            break
     try:
         result: dict[str, Any] | None = ours.recv()
     except EOFError:

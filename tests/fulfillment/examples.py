@@ -18,6 +18,7 @@ GOOD = FulfillmentRequest(
     ship_to_name="Jane Example",
     ship_to_address_1="100 Example Street",
     ship_to_address_2="Apt 4",
+    ship_to_address_3="Rear building",
     ship_to_city="Seattle",
     ship_to_state="WA",
     ship_to_postal_code="98101",

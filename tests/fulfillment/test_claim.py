@@ -240,3 +240,23 @@ def test_two_claims_at_the_same_time_make_one_feed(shop):
     assert sorted(result is SKIPPED for result in results) == [False, True]
     assert len(shop.feeds()) == 1
     assert shop.sql("SELECT count(*) FROM fba.feed_message") == [(20,)]
+
+
+def test_a_speed_that_amazon_does_not_list_is_sent_as_mapped_with_a_warning(shop, caplog, capfd):
+    shop.add("FR-1", shipping_method="Priority")
+    shop.add("FR-2")
+    with caplog.at_level(logging.WARNING):
+        shop.send(until="claim")
+    warning = "Amazon lists Priority only in CA, IN and MX; it is sent as it is, and Amazon may refuse it"
+    assert shop.get("FR-1").status_reason == warning
+    assert shop.get("FR-2").status_reason is None
+    assert f"request FR-1: {warning}" in caplog.text + "".join(capfd.readouterr())
+    shop.send()
+    assert shop.amazon.world.orders(SELLER)["FR-1"]["speed"] == "Priority"
+
+
+def test_amazon_gets_the_third_address_line_and_the_number_of_the_packing_slip(shop):
+    shop.add("FR-1", ship_to_address_3="Rear building", displayable_order_number="Shop 12")
+    shop.send()
+    order = shop.amazon.world.order_desk.orders[SELLER, "FR-1"].request
+    assert (order.address["addressLine3"], order.displayable_id) == ("Rear building", "Shop 12")

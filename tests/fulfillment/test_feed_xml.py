@@ -31,6 +31,7 @@ GOOD = FulfillmentRequest(
     ship_to_name="Jane Example",
     ship_to_address_1="  100 Example Street ",
     ship_to_address_2="Apt 4",
+    ship_to_address_3=" Rear building",
     ship_to_city="Montréal",
     ship_to_state="qc",
     ship_to_postal_code="H2Y 1C6",
@@ -64,6 +65,7 @@ def test_a_feed_has_every_element_in_the_order_amazon_requires():
         ("Name", "Jane Example"),
         ("AddressFieldOne", "100 Example Street"),
         ("AddressFieldTwo", "Apt 4"),
+        ("AddressFieldThree", "Rear building"),
         ("City", "Montréal"),
         ("StateOrRegion", "QC"),
         ("PostalCode", "H2Y 1C6"),
@@ -81,10 +83,22 @@ def test_a_feed_has_every_element_in_the_order_amazon_requires():
 
 def test_what_a_request_does_not_have_is_left_out():
     bare = replace(
-        GOOD, ship_to_address_2=" ", ship_to_city=None, ship_to_state=None, ship_to_phone=None, ship_to_country="JP"
+        GOOD,
+        **{"ship_to_address_2": " ", "ship_to_address_3": ""},
+        ship_to_city=None,
+        ship_to_state=None,
+        ship_to_phone=None,
+        ship_to_country="JP",
     )
     tags = {tag for tag, _ in leaves(build_order_feed(SELLER, [bare], DEFAULT).document)}
-    assert not tags & {"AddressFieldTwo", "City", "StateOrRegion", "PhoneNumber", "NotificationEmail"}
+    assert not tags & {
+        "AddressFieldTwo",
+        "AddressFieldThree",
+        "City",
+        "StateOrRegion",
+        "PhoneNumber",
+        "NotificationEmail",
+    }
     assert "NotificationEmail" not in {
         tag for tag, _ in leaves(build_order_feed(SELLER, [replace(GOOD, ship_to_email=None)], NOTIFY).document)
     }
@@ -96,6 +110,14 @@ def test_the_delivery_sla_comes_from_the_mapping_and_the_comment_from_the_reques
     found = dict(leaves(build_order_feed(SELLER, [request], mapped).document))
     assert (found["DeliverySLA"], found["DisplayableOrderComment"]) == ("Priority", "Merci\nbeaucoup")
     assert (found["CountryCode"], found["StateOrRegion"]) == ("GB", "qc")
+
+
+def test_the_number_on_the_packing_slip_is_the_given_one():
+    request = replace(GOOD, displayable_order_number=" Nº 12 ")
+    found = dict(leaves(build_order_feed(SELLER, [request], DEFAULT).document))
+    assert (found["MerchantFulfillmentOrderID"], found["DisplayableOrderID"]) == ("WEB-1", "Nº 12")
+    found = dict(leaves(build_order_feed(SELLER, [replace(request, displayable_order_number=" ")], DEFAULT).document))
+    assert found["DisplayableOrderID"] == "WEB-1"
 
 
 def numbered(count: int) -> list[FulfillmentRequest]:
@@ -171,6 +193,14 @@ def test_an_invalid_feed_is_not_built(requests, seller, message):
         ("T09:30:05Z", "T09:30:05"),
         ("T09:30:05Z", "T25:30:05Z"),
         ("WEB-1</MerchantF", "WEB 1</MerchantF"),
+        ("WEB-1</Displayable", "WEB  1</Displayable"),
+        ("WEB-1</Displayable", "注文</Displayable"),
+        ("WEB-1</Displayable", f"{'x' * 41}</Displayable"),
+        ("<AddressFieldThree>Rear building</AddressFieldThree>", f"<AddressFieldThree>{'x' * 61}</AddressFieldThree>"),
+        (
+            "<AddressFieldTwo>Apt 4</AddressFieldTwo><AddressFieldThree>Rear building</AddressFieldThree>",
+            "<AddressFieldThree>Rear building</AddressFieldThree><AddressFieldTwo>Apt 4</AddressFieldTwo>",
+        ),
         ("<City>Montréal</City>", "<City> </City>"),
         ("<Name>Jane Example</Name>", ""),
         ("<Name>Jane Example</Name>", "<Name>Jane\nExample</Name>"),
@@ -209,7 +239,10 @@ valid_requests = st.builds(
     shipping_method=st.sampled_from(["Standard", "Expedited", "Priority"]),
     ship_to_name=filled[50],
     ship_to_address_1=filled[60],
+    displayable_order_number=st.none()
+    | st.text(st.characters(codec="latin-1", exclude_categories=["C", "Z"]), max_size=40),
     ship_to_address_2=st.none() | line(60, 0),
+    ship_to_address_3=st.none() | line(60, 0),
     ship_to_city=filled[60],
     ship_to_state=st.sampled_from(["WA", "ap", "DC"]),
     ship_to_postal_code=filled[40],
@@ -233,7 +266,9 @@ def test_the_xml_of_any_valid_request_passes_the_schema_and_has_its_content(requ
     assert list(feed.messages.values()) == [request.fr_number for request in requests]
     for order, request in zip(root.iter("FulfillmentOrderRequest"), requests, strict=True):
         assert order.findtext("MerchantFulfillmentOrderID") == request.fr_number
+        assert order.findtext("DisplayableOrderID") == (request.displayable_order_number or request.fr_number)
         assert order.findtext("DestinationAddress/Name") == request.ship_to_name.strip()
+        assert order.findtext("DestinationAddress/AddressFieldThree", "") == (request.ship_to_address_3 or "").strip()
         found = [(item.findtext("MerchantSKU"), int(item.findtext("Quantity"))) for item in order.iter("Item")]
         assert found == [(item.sku, item.quantity) for item in request.items]
 
@@ -249,7 +284,7 @@ anything = st.none() | st.text(max_size=70) | st.text(st.characters(), max_size=
             **{
                 name: anything
                 for name in GOOD.__dataclass_fields__
-                if name.startswith("ship_") or name == "order_comment"
+                if name.startswith(("ship_", "order_", "displayable_"))
             },
             "fr_number": st.text(max_size=45),
             "items": st.lists(

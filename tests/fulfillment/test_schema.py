@@ -1,4 +1,4 @@
-"""The constraints that the database enforces on requests, for every writer."""
+"""The constraints that the database enforces on requests, for every writer; test_guard.py has those for others than the product."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import traceback
 
 import psycopg
 import pytest
+
+from fba_operators.warehouse.database import as_product
 
 STATUSES = ("pending", "invalid", "sending", "submitted", "unknown", "accepted", "rejected", "cancelled")
 FROZEN = ("sending", "submitted", "unknown", "accepted", "cancelled")
@@ -25,7 +27,10 @@ ALLOWED = {
 
 @pytest.fixture
 def db(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as connection:
+    """A connection of the product's."""
+    with psycopg.connect(warehouse_url) as connection:
+        as_product(connection)
+        connection.autocommit = True
         yield connection
 
 
@@ -161,6 +166,7 @@ def test_an_item_written_while_the_request_is_claimed_waits_and_is_refused(db, w
                 refused.append(str(error))
 
     with psycopg.connect(warehouse_url) as claiming:
+        as_product(claiming)
         claiming.execute("SELECT 1 FROM fba.fulfillment_request FOR UPDATE SKIP LOCKED")
         writer = threading.Thread(target=write)
         writer.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,11 @@ from fba_operators.fulfillment.validation import problems, validate
 from tests.fulfillment.examples import CREATED, DEFAULT, GOOD, store
 
 STOCK = {"SKU-RED-M": 5, "SKU-BLUE-L": 1}
+OPTIONAL = ("displayable_order_number", "ship_to_address_2", "ship_to_address_3", "ship_to_phone", "order_comment")
+
+
+def check(request, rules=DEFAULT, *, country="US", stock=STOCK, inventory_as_of=None, near_skus=MappingProxyType({})):
+    return validate(request, rules, country=country, stock=stock, inventory_as_of=inventory_as_of, near_skus=near_skus)
 
 
 def items(*quantities: int) -> tuple[RequestItem, ...]:
@@ -25,7 +31,7 @@ def items(*quantities: int) -> tuple[RequestItem, ...]:
 
 def test_a_good_request_has_no_problems():
     assert problems(GOOD, DEFAULT) == []
-    assert problems(replace(GOOD, ship_to_address_2=None, ship_to_phone=None, order_comment=None), DEFAULT) == []
+    assert problems(replace(GOOD, **dict.fromkeys(OPTIONAL)), DEFAULT) == []
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,13 @@ def test_a_good_request_has_no_problems():
         ({"ship_to_address_1": "x" * 61}, "(ship_to_address_1) is 61 characters long; allowed: 60"),
         ({"ship_to_address_1": "1 Street\nApt 4"}, "(ship_to_address_1) has control characters or line breaks"),
         ({"ship_to_address_2": "x" * 61}, "(ship_to_address_2) is 61 characters long; allowed: 60"),
+        ({"ship_to_address_3": "x" * 61}, "(ship_to_address_3) is 61 characters long; allowed: 60"),
+        ({"ship_to_address_3": "Rear\rbuilding"}, "(ship_to_address_3) has control characters"),
+        ({"displayable_order_number": "x" * 41}, "displayable_order_number: allowed are 1 to 40 printable characters"),
+        ({"displayable_order_number": "1\t2"}, "displayable_order_number: allowed"),
+        ({"displayable_order_number": "1\x852"}, "displayable_order_number: allowed"),
+        ({"displayable_order_number": "1  2"}, "without two spaces in a row"),
+        ({"displayable_order_number": "注文 12"}, "of ISO 8859-1"),
         ({"ship_to_city": None}, "(ship_to_city) is missing"),
         ({"ship_to_city": "Seattle\ufffe"}, "(ship_to_city) has control characters"),
         ({"ship_to_postal_code": None}, "(ship_to_postal_code) is missing"),
@@ -88,6 +101,8 @@ def test_one_problem_gives_one_reason_that_says_what_is_allowed(change, message)
         {"fr_number": "a.B_c-9"},
         {"ship_to_name": "Ж" * 50},
         {"ship_to_address_1": "𝔸" * 60},
+        {"ship_to_address_3": "𝔸" * 60},
+        *({"displayable_order_number": text} for text in ("x" * 40, " Nº 12 / Ä-1 ", "#1001", " ", "", None)),
         {"order_comment": "x" * 750},
         {"order_comment": "Two\nlines"},
         {"items": items(*[2] * 100)},
@@ -115,6 +130,8 @@ def test_all_problems_come_at_once_and_none_repeats_personal_data():
         ship_to_name=secret * 20,
         ship_to_address_1=f"PO Box 1 {secret}\n",
         ship_to_city=f"{secret}\x01{secret}",
+        ship_to_address_3=f"{secret}\n{secret}",
+        displayable_order_number=f"{secret}\n{secret}",
         ship_to_state=secret,
         ship_to_email=secret,
         ship_to_phone=secret * 20,
@@ -122,8 +139,8 @@ def test_all_problems_come_at_once_and_none_repeats_personal_data():
         items=items(0),
     )
     reasons = problems(bad, store(notify_customer=True))
-    assert len(reasons) == 9
-    assert len(set(reasons)) == 9
+    assert len(reasons) == 11
+    assert len(set(reasons)) == 11
     assert secret not in " ".join(reasons)
     assert secret not in repr(bad)
     country = problems(replace(GOOD, ship_to_country=secret), DEFAULT)
@@ -137,7 +154,7 @@ def test_all_problems_come_at_once_and_none_repeats_personal_data():
      "Boîte postale 3"],
 )  # fmt: skip
 def test_po_boxes_are_refused_unless_the_store_allows_them(line):
-    for column in ("ship_to_address_1", "ship_to_address_2"):
+    for column in ("ship_to_address_1", "ship_to_address_2", "ship_to_address_3"):
         request = replace(GOOD, **{column: line})
         [reason] = problems(request, DEFAULT)
         assert "PO box" in reason
@@ -206,38 +223,68 @@ def test_ship_to_countries_accepts_uk_for_gb():
 
 
 def test_a_request_of_known_skus_is_valid():
-    found = validate(GOOD, DEFAULT, stock=STOCK, inventory_as_of=None)
+    found = check(GOOD, stock=STOCK)
     assert (found.reasons, found.waiting, found.warnings) == ((), None, ())
 
 
 @pytest.mark.parametrize("as_of", [None, CREATED - timedelta(hours=1), CREATED])
 def test_an_unknown_sku_waits_for_an_inventory_run_that_began_after_the_request(as_of):
-    found = validate(GOOD, DEFAULT, stock={"SKU-RED-M": 5}, inventory_as_of=as_of)
+    found = check(GOOD, stock={"SKU-RED-M": 5}, inventory_as_of=as_of)
     assert found.reasons == ()
     assert str(found.waiting) == "SKU SKU-BLUE-L: not in the pool yet"
 
 
 def test_an_unknown_sku_is_invalid_after_such_a_run():
-    found = validate(GOOD, DEFAULT, stock={}, inventory_as_of=CREATED + timedelta(seconds=1))
+    found = check(GOOD, stock={}, inventory_as_of=CREATED + timedelta(seconds=1))
     [reason] = found.reasons
     assert reason.startswith("SKU SKU-RED-M, SKU-BLUE-L: ")
     assert found.waiting is None
 
 
+def test_skus_that_may_have_been_meant_are_named():
+    near = {"SKU-RED-M": ("SKU-RED-N",), "SKU-BLUE-L": ("A", "B ", "C")}
+    found = check(GOOD, stock={}, near_skus=near)
+    assert str(found.waiting) == (
+        "SKU 'SKU-RED-M' (did you mean 'SKU-RED-N'?), 'SKU-BLUE-L' (did you mean 'A', 'B ' or 'C'?): not in the pool yet"
+    )
+    [reason] = check(GOOD, stock={}, near_skus=near, inventory_as_of=CREATED + timedelta(seconds=1)).reasons
+    assert reason.startswith("SKU 'SKU-RED-M' (did you mean 'SKU-RED-N'?), 'SKU-BLUE-L' (did")
+
+
 def test_a_request_with_problems_does_not_wait_for_its_skus():
-    found = validate(replace(GOOD, ship_to_name=None), DEFAULT, stock={}, inventory_as_of=None)
+    found = check(replace(GOOD, ship_to_name=None), stock={})
     assert len(found.reasons) == 1
     assert found.waiting is None
 
 
 def test_no_stock_is_a_warning():
-    found = validate(GOOD, DEFAULT, stock=STOCK | {"SKU-BLUE-L": 0}, inventory_as_of=None)
+    found = check(GOOD, stock=STOCK | {"SKU-BLUE-L": 0})
     assert (found.reasons, found.waiting) == ((), None)
     assert found.warnings == ("SKU SKU-BLUE-L: the pool has a quantity of 0",)
 
 
+@pytest.mark.parametrize(
+    ("method", "country", "listed"),
+    [
+        ("Priority", "US", False),
+        ("Priority", "UK", False),
+        ("Priority", "CA", True),
+        ("Priority", "IN", True),
+        ("Priority", "MX", True),
+        ("Standard", "US", True),
+        ("Expedited", "UK", True),
+        ("Drone", "US", True),
+    ],
+)
+def test_a_speed_that_amazon_does_not_list_there_is_a_warning(method, country, listed):
+    text = "Amazon lists Priority only in CA, IN and MX; it is sent as it is, and Amazon may refuse it"
+    assert check(replace(GOOD, shipping_method=method), country=country).warnings == (() if listed else (text,))
+    by_hand = store(shipping_methods={"Air": "Priority"})
+    assert check(replace(GOOD, shipping_method="Air"), by_hand).warnings == (text,)
+
+
 def test_a_request_without_items_waits_whatever_else_is_wrong():
-    found = validate(replace(GOOD, items=(), ship_to_name=None), DEFAULT, stock={}, inventory_as_of=CREATED)
+    found = check(replace(GOOD, items=(), ship_to_name=None), stock={}, inventory_as_of=CREATED)
     assert found.reasons == ()
     assert str(found.waiting) == "no items yet"
 
@@ -255,10 +302,10 @@ text = st.text(max_size=70) | st.none()
         items=st.lists(
             st.builds(RequestItem, line=st.integers(-1, 5), sku=st.text(max_size=45), quantity=st.integers(-5, 300))
         ).map(tuple),
-        **{name: text for name in GOOD.__dataclass_fields__ if name.startswith("ship") or name == "order_comment"},
+        **{name: text for name in GOOD.__dataclass_fields__ if name.startswith(("ship", "order_", "displayable_"))},
     )
 )
 def test_any_request_gets_reasons_and_no_exception(request):
-    found = validate(request, store(notify_customer=True), stock={}, inventory_as_of=None)
+    found = check(request, store(notify_customer=True), stock={})
     assert bool(found.reasons) != bool(found.waiting)  # nothing is in stock, so it is one or the other
     assert all(reason.isprintable() for reason in found.reasons)

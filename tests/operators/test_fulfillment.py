@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import CredentialsError, RequestRefusedError, UnavailableError
@@ -184,9 +184,10 @@ def test_an_exhausted_quota_waits_and_submits_once(shop):
 def test_without_an_access_token_nothing_was_submitted(shop):
     claim_id = uploaded(shop)
     shop.sql("DELETE FROM fba.lwa_token")
-    shop.amazon.world.add_fault("token", "503", times=5)
+    shop.amazon.world.add_fault("token", "503", times=None)
     with pytest.raises(UnavailableError):
         submit(shop, claim_id)
+    shop.amazon.world.clear_faults()
     assert shop.sql("SELECT status, submit_started_at FROM fba.feed") == [("CLAIMED", None)]
     assert submit(shop, claim_id) == claim_id
     assert shop.amazon.world.feed_count == 1
@@ -285,12 +286,24 @@ def test_waiting_defers_to_the_triggerer(shop):
     assert deferred.value.trigger.serialize()[1]["kind"] == "feed"
 
 
-def test_an_undocumented_feed_status_is_an_error(shop):
+def test_a_feed_status_that_nobody_knows_is_no_end(shop):
+    """The requests wait, and the summary says why."""
+    shop.amazon.world.set_clock(processing_seconds=10**6)
     claim_id = uploaded(shop)
     submit(shop, claim_id)
-    operator = WaitForFeedOperator(task_id="wait", claim_id=claim_id)
-    with pytest.raises(UnavailableError, match="unknown status 'MAYBE'"):
-        operator.resume(context(), {"id": "1", "state": {"feedId": "1", "processingStatus": "MAYBE"}})
+    ctx = shop.context()
+    event = {"id": "1", "state": {"feedId": "1", "processingStatus": "MAYBE"}}
+    with pytest.raises(AirflowSkipException):
+        WaitForFeedOperator(task_id="wait", claim_id=claim_id).resume(ctx, event)
+    answer = {"feedId": "1", "processingStatus": "MAYBE"}
+    shop.amazon.world.add_fault("getFeed", "status", status=200, body=answer, times=None)
+    shop.send(until="settle")
+    assert "MAYBE, a status that Amazon does not document" in shop.summary()
+    assert shop.get("FR-1").status == "submitted"
+    shop.amazon.world.clear_faults()
+    shop.amazon.world.advance(10**6)
+    shop.send(until="settle")
+    assert shop.get("FR-1").status == "accepted"
 
 
 def test_a_feed_amazon_cancelled_makes_the_requests_pending_again(shop):

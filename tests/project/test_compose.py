@@ -6,8 +6,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import psycopg
+import pytest
 import yaml
 from cryptography.fernet import Fernet
+
+from devstack.postgres import PSQL, running_postgres
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
@@ -93,3 +97,21 @@ def test_the_build_context_has_what_is_copied_and_nothing_else():
     assert ignored[1] == "*"
     assert {line[1:] for line in ignored if line.startswith("!")} == copied
     assert all((PROJECT / name).exists() for name in copied)
+
+
+def test_the_databases_of_an_empty_volume_have_their_owners_and_roles():
+    mounts = dict(volume.split(":")[:2] for volume in SERVICES["postgres"]["volumes"] if volume.startswith("./"))
+    (script,) = [PROJECT / here for here, there in mounts.items() if there.startswith("/docker-entrypoint-initdb.d/")]
+    text = script.read_text()
+    for here, there in mounts.items():
+        text = text.replace(f" {there}", f" {PROJECT / here}")
+    with running_postgres() as server:
+        where = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PATH": f"{PSQL.parent.resolve()}:/usr/bin:/bin"}
+        passwords = {"AIRFLOW_DB_PASSWORD": "a", "WAREHOUSE_DB_PASSWORD": "w"}
+        subprocess.run(["bash", "-c", text], check=True, capture_output=True, env={**where, **passwords})
+        with psycopg.connect(server.url("warehouse").replace("postgres@", "warehouse@")) as db:
+            db.execute("SET fba.writer = 'product'")
+            roles = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'fba_%' AND pg_has_role(oid, 'USAGE')"
+            assert db.execute(roles).fetchall() == [("fba_product",)]
+        with pytest.raises(psycopg.OperationalError, match="permission denied"):
+            psycopg.connect(server.url("warehouse").replace("postgres@", "airflow@"))

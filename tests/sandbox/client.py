@@ -146,6 +146,7 @@ ADDRESS: dict[str, str | None] = {
     "Name": "Jane Example",
     "AddressFieldOne": "100 Example Street",
     "AddressFieldTwo": None,
+    "AddressFieldThree": None,
     "City": "Seattle",
     "StateOrRegion": "WA",
     "PostalCode": "98101",

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fba_operators.settings.models import Fulfillment, Store, StoresError, StoresFile
+from fba_operators.settings.speeds import SpeedWarning, warn_of_speeds
 from fba_operators.settings.stores_file import load_stores, stores_path
 
 SHIPPED = Path(__file__).parents[2] / "include" / "stores.yaml"
@@ -319,3 +320,22 @@ def test_any_yaml_is_read_or_refused_with_a_message(tmp_path_factory, data):
         assert str(path) in str(error)
     else:
         assert set(found.stores) == set(data["stores"])
+
+
+def test_a_speed_that_amazon_has_only_in_some_countries_is_warned_of_and_no_mistake(read):
+    found = read("""
+stores:
+  amazon_us: {fulfillment: {shipping_methods: {next day: Priority, Ground: Standard}}}
+  amazon_ca: {fulfillment: {shipping_methods: {Priority: Priority}}}
+  amazon_de: {fulfillment: {shipping_methods: {Standard: Standard, Expedited: Expedited, Priority: Priority}}}
+  amazon_uk:
+""")
+    with pytest.warns(SpeedWarning) as caught:
+        warn_of_speeds(found)
+    assert [
+        str(warning.message).partition(": Amazon lists Priority only in CA, IN and MX; ")[0] for warning in caught
+    ] == [
+        "stores.yaml: store amazon_us, fulfillment.shipping_methods.next day",
+        "stores.yaml: store amazon_ca, fulfillment.shipping_methods.Priority",
+    ]
+    assert {warning.filename for warning in caught} == {__file__}

@@ -83,6 +83,7 @@ def test_only_accepted_requests_with_open_units_that_are_a_day_old_are_looked_up
 def test_orders_are_not_looked_up_at_another_seller(amazon, warehouse, sql):
     add_request(sql, "A", ("AFN-PLAIN", 1))
     days_ago(sql, 2)
+    sql("SET fba.writer = 'product'")
     sql("UPDATE fba.fulfillment_request SET seller_id = %s", OTHER_SELLER)
     assert (follow_up()["asked"], amazon.world.calls()["calls"]) == (0, {})
     sql("UPDATE fba.fulfillment_request SET seller_id = %s", SELLER)
@@ -126,6 +127,7 @@ def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
         add_request(sql, number, ("WIDGET", 1), status=sent, **ADDRESS)
     add_request(sql, "ANCIENT", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
     add_request(sql, "SENDING", ("WIDGET", 1), status="pending", created_at="2020-01-01", **ADDRESS)
+    sql("SET fba.writer = 'product'")
     sql("UPDATE fba.fulfillment_request SET status = 'sending' WHERE fr_number IN ('SENDING', 'GOES')")
     sql(
         "UPDATE fba.fulfillment_request SET resolved_at = now() - interval '31 days' WHERE fr_number IN ('JUST', 'OLD')"
@@ -149,6 +151,12 @@ def test_addresses_are_deleted_after_their_retention_period(warehouse, sql):
     assert purge() == {}
 
 
+def test_an_address_of_which_only_the_third_line_is_left_is_removed(sql):
+    add_request(sql, "OLD", status="pending", created_at="2020-01-01", ship_to_address_3="Rear building")
+    assert purge() == {STORE: {"addresses": 1}}
+    assert sql("SELECT ship_to_address_3 FROM fba.fulfillment_request").fetchall() == [(None,)]
+
+
 def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
     reports = Reports(warehouse)
     old, new = (reports.add(document(row(shipment_item_id=name))) for name in ("OLD", "NEW"))
@@ -165,3 +173,18 @@ def test_raw_copies_are_deleted_after_their_retention_period(warehouse, sql):
     assert sql("SELECT report_id FROM fba.report_document").fetchall() == [(new,)]
     assert sql("SELECT report_id FROM fba.rejected_row").fetchall() == [(new,)]
     assert sql("SELECT document_id FROM fba.feed WHERE result_document IS NULL").fetchall() == [("F1",)]
+
+
+def test_orders_and_feeds_of_others_are_forgotten_when_amazon_does_not_list_them_any_more(warehouse, sql):
+    for number, days in (("OLD", 91), ("WAITS", 91), ("NEW", 89)):
+        sql("INSERT INTO fba.order_at_amazon VALUES (%s, %s, now() - make_interval(days => %s))", STORE, number, days)
+    add_request(sql, "WAITS", ("WIDGET", 1), status="pending")
+    for feed_id, seen, cleared in (("OLD", 92, 91), ("NEW", 92, 89), ("OPEN", 92, None)):
+        sql(
+            "INSERT INTO fba.foreign_feed (store, feed_id, seen_at, cleared_at)"
+            " VALUES (%s, %s, now() - make_interval(days => %s), now() - make_interval(days => %s))",
+            *(STORE, feed_id, seen, cleared),
+        )
+    assert purge() == {STORE: {"orders of others": 1, "feeds of others": 1}}
+    assert sql("SELECT fr_number FROM fba.order_at_amazon ORDER BY 1").fetchall() == [("NEW",), ("WAITS",)]
+    assert sql("SELECT feed_id FROM fba.foreign_feed ORDER BY 1").fetchall() == [("NEW",), ("OPEN",)]

@@ -56,6 +56,8 @@ ITEM = "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, q
 ACCEPTED = [CREATED, ITEM, *(change(f"status = '{status}'") for status in ("sending", "submitted", "accepted"))]
 MINUTE = 1 / 60
 
+CARRIED = "UPDATE fba.fulfillment_request SET claim_id = (SELECT claim_id FROM fba.feed)"
+
 
 @dataclass
 class Case:
@@ -193,12 +195,13 @@ CASES = [
     ),
     Case(
         "slow_feed",
-        [feed(ago(5))],
-        ("F-1", 7, ago(5)),
+        [request("submitted", ago(6)), feed(ago(5)), MESSAGE, CARRIED],
+        ("FR-1", 1, ago(5)),
         {
             "Amazon has finished it": "UPDATE fba.feed SET settled_at = now()",
             "it is younger": f"UPDATE fba.feed SET submit_started_at = '{ago(3)}'",
             "it was not handed over": "UPDATE fba.feed SET submit_started_at = NULL, feed_id = NULL",
+            "another feed carries it": change("claim_id = gen_random_uuid()"),
         },
     ),
     Case(
@@ -241,6 +244,13 @@ CASES = [
         },
     ),
 ]
+
+
+@pytest.fixture
+def sql(sql):
+    """Statements of the product's, which may move requests."""
+    sql("SET fba.writer = 'product'")
+    return sql
 
 
 def rows_of(sql, code):
@@ -290,9 +300,25 @@ def test_a_request_that_is_being_sent_for_hours_waits_too_long(sql):
     assert rows_of(sql, "waiting_long") == [("us", "FR-1", 1, ago(7))]
 
 
-def test_a_slow_feed_that_got_no_id_is_named_by_its_document(sql):
-    sql(feed(ago(5), feed_id=None))
-    assert rows_of(sql, "slow_feed") == [("us", "doc", 7, ago(5))]
+def test_a_request_that_no_run_has_looked_at_for_hours_waits_too_long(sql):
+    sql(request("pending", ago(30)))
+    assert rows_of(sql, "waiting_long") == []  # it came into the table now
+    sql(change(f"inserted_at = '{ago(7)}'"))
+    assert rows_of(sql, "waiting_long") == [("us", "FR-1", 1, ago(7))]
+
+
+def test_a_request_that_waits_for_a_sku_for_hours_waits_too_long(sql):
+    sql(request("pending", ago(30), ", waiting_reason, waiting_since", f", 'SKU A: not in the pool yet', '{ago(7)}'"))
+    assert rows_of(sql, "waiting_long") == [("us", "FR-1", 1, ago(7))]
+
+
+def test_an_unknown_request_that_only_a_person_can_decide_is_stuck(sql):
+    for statement in (request("unknown", ago(5)), feed(ago(3)), MESSAGE):
+        sql(statement)
+    assert rows_of(sql, "stuck") == []
+    sql(change("stuck_since = now()"))
+    assert len(rows_of(sql, "stuck")) == 1
+    assert rows_of(sql, "unknown") == []
 
 
 def test_one_store_does_not_settle_what_another_store_needs(sql):

@@ -47,6 +47,7 @@ DATA = {
     5: "UPDATE fba.run SET attention = '{\"overdue\": 1}' WHERE run_id = 'old'",
     6: "UPDATE fba.run SET summary = 'very fine' WHERE run_id = 'old'",
     7: "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = '2026-01-03' WHERE sku = 'OLD-SKU'",
+    8: "INSERT INTO fba.order_at_amazon (store, fr_number) VALUES ('amazon_us', 'FR-9')",
 }
 
 
@@ -144,3 +145,49 @@ def test_a_migration_that_fails_leaves_the_version_before_it(old_warehouse, monk
         Warehouse().migrate()
     assert everything(url) == before
     monkeypatch.undo()
+
+
+def test_what_cannot_be_is_put_right_when_a_warehouse_is_upgraded(old_warehouse):
+    """Times that no calendar has and prices that are no numbers: version 8 refuses them, and older ones let them in."""
+    url = old_warehouse(7)
+    with psycopg.connect(url) as db:
+        db.execute(
+            "INSERT INTO fba.fulfillment_request (store, fr_number, created_at, resolved_at) VALUES"
+            " ('amazon_us', 'INF', 'infinity', NULL), ('amazon_us', 'OLD', '0001-01-01', NULL), ('amazon_us', 'OK', '2026-01-05', '9999-01-01')"
+        )
+        db.execute("INSERT INTO fba.fulfillment_request_item VALUES ('amazon_us', 'OK', 1, 'A', 1, 'NaN')")
+        db.execute(
+            "INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, finished_at)"
+            " VALUES ('amazon_us', 'd', gen_random_uuid(), 'r', 1, '9999-12-31')"
+        )
+    Warehouse().migrate()
+    with psycopg.connect(url) as db:
+        rows = db.execute(
+            "SELECT fr_number, status, status_reason LIKE 'created_at was %', created_at > now() - interval '1 minute', resolved_at IS NULL"
+            " FROM fba.fulfillment_request WHERE fr_number <> 'FR-1' ORDER BY fr_number"
+        ).fetchall()
+        assert rows == [
+            ("INF", "invalid", True, True, False),
+            ("OK", "pending", None, False, True),
+            ("OLD", "invalid", True, True, False),
+        ]
+        assert db.execute("SELECT unit_price FROM fba.fulfillment_request_item WHERE fr_number = 'OK'").fetchone() == (
+            None,
+        )
+        assert db.execute("SELECT finished_at FROM fba.feed").fetchone() == (None,)
+
+
+def test_requests_in_flight_know_their_feed_after_an_upgrade(old_warehouse):
+    url = old_warehouse(7)
+    with psycopg.connect(url) as db:
+        for status in ("sending", "submitted"):
+            db.execute("UPDATE fba.fulfillment_request SET status = %s", (status,))
+        db.execute(
+            "INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count)"
+            " VALUES ('amazon_us', 'd', '22222222-2222-4222-8222-222222222222', 'r', 1)"
+        )
+        db.execute("INSERT INTO fba.feed_message VALUES ('amazon_us', 'd', 1, 'FR-1')")
+    Warehouse().migrate()
+    with psycopg.connect(url) as db:
+        (claim_id,) = db.execute("SELECT claim_id::text FROM fba.fulfillment_request").fetchone()
+        assert claim_id == "22222222-2222-4222-8222-222222222222"

@@ -35,17 +35,18 @@ class Client:
         self.login = Login(credentials, self.transport, warehouse, mask)
         self.quota = Quota(credentials, warehouse)
 
-    def call(self, operation: Operation[A], *path: str, **arguments: Any) -> A:
+    def call(self, operation: Operation[A], *path: str, fence: Callable[[], None] | None = None, **arguments: Any) -> A:
         """Make a call and return Amazon's answer, after brief retries where the operation is idempotent.
 
         :param path: values for the placeholders of the operation's path
+        :param fence: called at the last moments at which the call can be given up; see :class:`FencedBody`
         :param arguments: those of :meth:`requests.Session.request`
         :raises SellingPartnerError: see :mod:`fba_operators.errors`
         """
         url = self.credentials.endpoint + operation.path.format(*(quote(part, safe="") for part in path))
         if operation.idempotent:
-            return retry_briefly(lambda: self._call_once(operation, url, arguments))
-        return self._call_once(operation, url, arguments)
+            return retry_briefly(lambda: self._call_once(operation, url, arguments, fence))
+        return self._call_once(operation, url, arguments, fence)
 
     def pages(self, operation: Operation[P], params: dict[str, Any], *, token_alone: bool = False) -> Iterator[P]:
         """Make the calls of a list, page after page.
@@ -82,13 +83,21 @@ class Client:
             )
         return self.transport.read(response, what)
 
-    def _call_once(self, operation: Operation[A], url: str, arguments: dict[str, Any]) -> A:
+    def _call_once(
+        self, operation: Operation[A], url: str, arguments: dict[str, Any], fence: Callable[[], None] | None
+    ) -> A:
         rejected = None
         while True:
             token = self.login.token(rejected=rejected)
             self.quota.take(operation)
             response = self.transport.send(
-                operation.name, operation.method, url, idempotent=operation.idempotent, auth=token, **arguments
+                operation.name,
+                operation.method,
+                url,
+                idempotent=operation.idempotent,
+                fence=fence,
+                auth=token,
+                **arguments,
             )
             self.quota.learn(operation, response)
             if response.ok:

@@ -13,6 +13,15 @@ TOKEN_URL = "https://api.amazon.com/auth/o2/token"  # noqa: S105 - an address, n
 
 
 @dataclass(frozen=True)
+class Destination:
+    """Where calls go; only there can what was sent be found, or be absent."""
+
+    seller_id: str
+    marketplace_id: str
+    endpoint: str
+
+
+@dataclass(frozen=True)
 class Credentials:
     """Who a store is at Amazon, and where Amazon is.
 
@@ -60,6 +69,11 @@ class Credentials:
             endpoint=_endpoint(connection.host, place),
             token_url=str(extra.get("token_url") or TOKEN_URL),
         )
+
+    @property
+    def destination(self) -> Destination:
+        """Where calls with these credentials go."""
+        return Destination(self.seller_id, self.marketplace.id, self.endpoint)
 
     @property
     def token_key(self) -> str:

@@ -14,7 +14,7 @@ from airflow.sdk.log import mask_secret
 
 from fba_operators.amazon import operations
 from fba_operators.amazon.client import Client, amazon_time
-from fba_operators.amazon.credentials import Credentials
+from fba_operators.amazon.credentials import Credentials, Destination
 from fba_operators.amazon.marketplaces import Marketplace
 from fba_operators.amazon.operations import Feed, FulfillmentOrder, ListedOrder, ListedReport, Report
 from fba_operators.amazon.transport import Download
@@ -93,6 +93,11 @@ class SellingPartnerHook(BaseHook):
         return self.credentials.seller_id
 
     @property
+    def destination(self) -> Destination:
+        """Where this store's calls go."""
+        return self.credentials.destination
+
+    @property
     def marketplace(self) -> Marketplace:
         """The marketplace of this store."""
         return self.credentials.marketplace
@@ -117,6 +122,10 @@ class SellingPartnerHook(BaseHook):
         """Amazon's clock minus this process's, as far as an answer has shown it."""
         known = self.client.transport.clock_offset if "client" in self.__dict__ else None
         return known or timedelta(0)
+
+    def amazon_now(self) -> datetime:
+        """The time by Amazon's clock, as far as an answer has shown it; else by this process's."""
+        return datetime.now(UTC) + self.clock_offset
 
     def access_token(self) -> str:
         """Return a valid access token; all tasks of one credential share it."""
@@ -183,9 +192,11 @@ class SellingPartnerHook(BaseHook):
                 status=response.status_code,
             )
 
-    def create_feed(self, feed_type: str, document_id: str) -> str:
+    def create_feed(self, feed_type: str, document_id: str, *, fence: Callable[[], None] | None = None) -> str:
         """Submit an uploaded document; returns the feed's id.
 
+        :param fence: called when access token and quota are there and before each of the two last steps, connecting and
+            writing the body; what it raises is raised, and Amazon has got nothing
         :raises LostAnswerError: the feed may exist; submitting again could send every order twice
         """
         body = {
@@ -193,7 +204,7 @@ class SellingPartnerHook(BaseHook):
             "marketplaceIds": [self.marketplace.id],
             "inputFeedDocumentId": document_id,
         }
-        return self.client.call(operations.CREATE_FEED, json=body).feed_id
+        return self.client.call(operations.CREATE_FEED, json=body, fence=fence).feed_id
 
     def get_feed(self, feed_id: str) -> Feed:
         """Return a feed's state."""
@@ -224,9 +235,23 @@ class SellingPartnerHook(BaseHook):
     def get_fulfillment_order(self, fr_number: str) -> FulfillmentOrder:
         """Return a Multi-Channel Fulfillment order with its items.
 
-        :raises RequestRefusedError: Amazon knows no such order
+        :raises RequestRefusedError: Amazon knows no such order, or refuses for another reason
         """
         return self.client.call(operations.GET_FULFILLMENT_ORDER, fr_number).payload
+
+    def find_fulfillment_order(self, fr_number: str) -> FulfillmentOrder | None:
+        """Return a Multi-Channel Fulfillment order with its items; None where Amazon answers that it has no such order.
+
+        One such answer proves nothing yet: Amazon gives the same one for passing faults.
+
+        :raises RequestRefusedError: Amazon refuses for another reason, which says nothing about the order
+        """
+        try:
+            return self.get_fulfillment_order(fr_number)
+        except RequestRefusedError as error:
+            if _says_no_such_order(error, fr_number):
+                return None
+            raise
 
     def list_all_fulfillment_orders(self, *, since: datetime) -> list[ListedOrder | None]:
         """Return every Multi-Channel Fulfillment order updated since a time, all pages; None for one that cannot be read."""
@@ -324,3 +349,15 @@ class SellingPartnerHook(BaseHook):
             return True
         verdicts.append(f"marketplace: FAILED: this seller does not sell in {here}, but in {', '.join(taking_part)}")
         return False
+
+
+def _says_no_such_order(error: RequestRefusedError, fr_number: str) -> bool:
+    """Whether an answer is the one for an unknown order number: 404, or 400 InvalidInput with words about this order.
+
+    Source: seen at Amazon (github.com/jlevers/selling-partner-api/issues/872). A wrong host answers 404 too, but not with
+    one of Amazon's error objects.
+    """
+    if error.code is None:
+        return False
+    about_it = fr_number in error.message or "order info" in error.message
+    return error.status == 404 or (error.status == 400 and error.code == "InvalidInput" and about_it)

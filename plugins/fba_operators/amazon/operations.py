@@ -45,7 +45,9 @@ def _moment(value: Any) -> datetime:
 
 
 def _units(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,10}", value) else value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,10}(\.0+)?", value):
+        return int(value.partition(".")[0])
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _none_if_odd(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
@@ -58,7 +60,7 @@ def _none_if_odd(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
 Text = Annotated[str, StringConstraints(min_length=1, strict=True), AfterValidator(_without_nul)]
 PageToken = Annotated[str, StringConstraints(strict=True)]  # an empty nextToken ends a list as a missing one does
 Moment = Annotated[datetime, BeforeValidator(_moment)]
-Units = Annotated[int, Field(ge=0, le=10**9, strict=True), BeforeValidator(_units)]  # also as a text of digits
+Units = Annotated[int, Field(ge=0, le=10**9, strict=True), BeforeValidator(_units)]  # also as 1.0 or a text
 OrNone = WrapValidator(_none_if_odd)
 
 
@@ -86,6 +88,11 @@ class _Processed(Answer):
     def finished(self) -> bool:
         """Whether Amazon's work is over; not so for an undocumented status."""
         return self.processing_status in FINISHED
+
+    @property
+    def is_documented(self) -> bool:
+        """Whether Amazon documents this status."""
+        return self.processing_status in list(ProcessingStatus)
 
 
 class Report(_Processed):
@@ -229,11 +236,11 @@ class Participations(Answer):
 
 
 class ListedOrder(Answer):
-    """A Multi-Channel Fulfillment order in a list, which has no items."""
+    """The header of a Multi-Channel Fulfillment order, which is all that a list has of it."""
 
     seller_fulfillment_order_id: Text
-    marketplace_id: Text | None = None
-    fulfillment_order_status: Text | None = None
+    marketplace_id: Annotated[Text | None, OrNone] = None
+    fulfillment_order_status: Annotated[Text | None, OrNone] = None
 
 
 class OrderPagePayload(Answer):
@@ -254,24 +261,18 @@ class OrderPage(Page):
         return self.payload.next_token
 
 
-class OrderHeader(ListedOrder):
-    """The header of a Multi-Channel Fulfillment order."""
-
-    fulfillment_order_status: Text
-
-
 class OrderItem(Answer):
-    """One line of a Multi-Channel Fulfillment order."""
+    """One line of a Multi-Channel Fulfillment order; what is None was not said."""
 
-    seller_sku: Text
-    quantity: Units
+    seller_sku: Annotated[Text | None, OrNone] = None
+    quantity: Annotated[Units | None, OrNone] = None
 
 
 class FulfillmentOrder(Answer):
-    """A Multi-Channel Fulfillment order with its items."""
+    """A Multi-Channel Fulfillment order with its items; what is None was not said."""
 
-    fulfillment_order: OrderHeader
-    fulfillment_order_items: list[OrderItem]
+    fulfillment_order: ListedOrder
+    fulfillment_order_items: list[Annotated[OrderItem | None, OrNone]] | None = None
 
 
 class FulfillmentOrderAnswer(Answer):

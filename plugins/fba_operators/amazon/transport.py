@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import re
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache
+from io import BytesIO
 from typing import Any, TypeVar
 
 import requests
@@ -58,14 +60,26 @@ class Transport:
         self.clock_offset: timedelta | None = None
 
     def send(
-        self, operation: str, method: str, url: str, *, idempotent: bool = True, **arguments: Any
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        *,
+        idempotent: bool = True,
+        fence: Callable[[], None] | None = None,
+        **arguments: Any,
     ) -> requests.Response:
         """Make one request; the response may have any status.
 
+        :param fence: called before connecting, and before the body is written; what it raises is raised
         :param arguments: those of :meth:`requests.Session.request`
         :raises UnavailableError: there was no response
         :raises LostAnswerError: the same of an operation that is not idempotent: it may have had its effect
         """
+        if fence:
+            fence()
+            arguments["data"] = FencedBody(json.dumps(arguments.pop("json")).encode(), fence)
+            arguments["headers"] = {"Content-Type": "application/json"}
         self.calls[operation] += 1
         try:
             response = session().request(method, url, timeout=TIMEOUT, **arguments)
@@ -103,6 +117,23 @@ class Transport:
                 raise UnavailableError(f"{self.conn_id}: {what} broke off ({type(error).__name__})") from None
 
         return Download(charset_of(response), chunks())
+
+
+class FencedBody(BytesIO):
+    """A request's body that is given out only if the fence lets it pass: after connecting, the last moment at which Amazon has got nothing.
+
+    A process can be stopped for an hour at any point. With its headers alone, a request has no effect.
+    """
+
+    def __init__(self, content: bytes, fence: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._fence = fence
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as a file does, once the fence has let it pass."""
+        if self.tell() == 0:
+            self._fence()
+        return super().read(size)
 
 
 @cache

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from fba_operators.amazon.operations import FulfillmentOrder
-from fba_operators.fulfillment.request import Move, units_by_sku
+from fba_operators.fulfillment.request import Move
 
 # Amazon's fulfillmentOrderStatus (Fulfillment Outbound 2020-07-01) of orders that end a request: its status and why.
 _ENDED = {
@@ -19,11 +20,30 @@ _ENDED = {
 COMPLETE, PARTLY_COMPLETE = "Complete", "CompletePartialled"
 SHIPPED = [COMPLETE, PARTLY_COMPLETE]
 """Statuses of orders of which nothing more will be shipped."""
+_DOCUMENTED = ("New", "Received", "Planning", "Processing", *_ENDED, *SHIPPED)
+ANOTHERS_ORDER = "FR number already used at Amazon for another order"
+
+
+def _letters(status: str) -> str:
+    return re.sub(r"[\W_]", "", status).casefold().replace("canceled", "cancelled")
+
+
+_BY_LETTERS = {_letters(status): status for status in _DOCUMENTED} | {"completepartial": PARTLY_COMPLETE}  # 2026-07-04
+
+
+def documented(order_status: str | None) -> str | None:
+    """Amazon's status of an order as its model spells it: ``COMPLETE_PARTIALLED`` is ``CompletePartialled``.
+
+    Amazon's own examples in the same model write them in capitals.
+
+    :return: None for a status that Amazon does not document, and for none
+    """
+    return _BY_LETTERS.get(_letters(order_status or ""))
 
 
 def end_of_request(order_status: str | None) -> tuple[str, str] | None:
     """The status and reason that a request gets from Amazon's status of its order; None while the order goes on."""
-    return _ENDED.get(order_status or "")
+    return _ENDED.get(documented(order_status) or "")
 
 
 def compare_with_request(order: FulfillmentOrder, fr_number: str, ordered: Counter[str], marketplace_id: str) -> Move:
@@ -31,12 +51,30 @@ def compare_with_request(order: FulfillmentOrder, fr_number: str, ordered: Count
 
     :param ordered: units of each SKU of the request
     :param marketplace_id: of the request's store
-    :return: accepted, or ended; invalid if the order is another one
+    :return: accepted, or ended; invalid if the order is another one; unknown where Amazon's status is not documented
     """
     header = order.fulfillment_order
-    status = header.fulfillment_order_status
-    at_amazon = units_by_sku((item.seller_sku, item.quantity) for item in order.fulfillment_order_items)
-    if header.marketplace_id != marketplace_id or at_amazon != ordered:
-        return Move(fr_number, "invalid", "FR number already used at Amazon for another order", status)
+    told = header.fulfillment_order_status
+    status = documented(told)
+    shown = status or (told or "")[:40] or None
+    if header.marketplace_id not in (None, marketplace_id) or _has_other_items(order, ordered):
+        return Move(fr_number, "invalid", ANOTHERS_ORDER, shown)
+    if status is None:
+        said = f"the status {shown!r}, which its documentation does not have" if shown else "no status"
+        return Move(fr_number, "unknown", f"Amazon has an order of this number with {said}", shown)
     ended = end_of_request(status)
     return Move(fr_number, *ended, status) if ended else Move(fr_number, "accepted", None, status)
+
+
+def _has_other_items(order: FulfillmentOrder, ordered: Counter[str]) -> bool:
+    """Whether the order names a SKU or a quantity that the request does not have; what it leaves out says nothing."""
+    items = order.fulfillment_order_items or ()
+    read = [item for item in items if item]
+    units: Counter[str] = Counter()
+    for item in read:
+        if item.seller_sku is not None:
+            units[item.seller_sku] += item.quantity or 0
+    if any(sku not in ordered or units[sku] > ordered[sku] for sku in units):
+        return True
+    is_whole = bool(items) and all(item and item.seller_sku is not None and item.quantity is not None for item in items)
+    return is_whole and units != ordered

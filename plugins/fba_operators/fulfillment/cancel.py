@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import RequestRefusedError
-from fba_operators.fulfillment.amazon_orders import compare_with_request
+from fba_operators.fulfillment.amazon_orders import compare_with_request, documented
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.request import listed_numbers, units_by_sku
 from fba_operators.fulfillment.settle import Outcome
@@ -25,11 +27,13 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome
             outcome.not_cancelled += 1
             continue
         try:
-            if row["status"] == "unknown" and not _is_ours(hook, ledger, number, outcome):
+            if row["status"] == "unknown" and not _is_ours(hook, ledger, row, outcome):
                 continue
-            hook.cancel_fulfillment_order(number)
+            refusal = _cancel(hook, number)
         except RequestRefusedError as error:
-            ledger.record_not_cancelled(number, f"not cancelled: {error.message}")
+            refusal = error.message
+        if refusal:
+            ledger.record_not_cancelled(number, f"not cancelled: {refusal}")
             refused.append(number)
             outcome.not_cancelled += 1
         else:
@@ -43,11 +47,29 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome
         outcome.sentences.append(f"{orders} could not be cancelled: {listed_numbers(refused)}.")
 
 
-def _is_ours(hook: SellingPartnerHook, ledger: FeedLedger, number: str, outcome: Outcome) -> bool:
+def _cancel(hook: SellingPartnerHook, number: str) -> str | None:
+    """Cancel an order; returns why it is not cancelled, or None.
+
+    A refusal is not believed before the order was looked at: an earlier call, whose answer was lost, may have cancelled it.
+    """
+    try:
+        hook.cancel_fulfillment_order(number)
+    except RequestRefusedError as error:
+        order = hook.find_fulfillment_order(number)
+        status = documented(order.fulfillment_order.fulfillment_order_status) if order else None
+        return None if status == "Cancelled" else error.message
+    return None
+
+
+def _is_ours(hook: SellingPartnerHook, ledger: FeedLedger, row: dict[str, Any], outcome: Outcome) -> bool:
     """Whether the order under an unknown request's number is of that request; another order is recorded."""
+    number = row["fr_number"]
+    if (order := hook.find_fulfillment_order(number)) is None:
+        return False  # nothing to cancel yet; it is not sent again while a cancellation is requested
     ordered = units_by_sku((item.sku, item.quantity) for item in ledger.items_of([number])[number])
-    move = compare_with_request(hook.get_fulfillment_order(number), number, ordered, hook.marketplace.id)
+    move = compare_with_request(order, number, ordered, hook.marketplace.id)
     if move.status == "accepted":
         return True
-    outcome.add_moves(ledger.resolve_unknown([move]))
+    if move.status != "unknown":
+        outcome.add_moves(ledger.resolve_unknown([move], row["claim_id"]))
     return False

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 
+from fba_operators.amazon.credentials import Destination
+from fba_operators.amazon.marketplaces import marketplace
 from fba_operators.fulfillment.feed_xml import assemble_order_feed
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.release import due
+from fba_operators.fulfillment.memory import Doubt
+from fba_operators.fulfillment.near_skus import nearest, spellings, worth_a_look
+from fba_operators.fulfillment.release import Waiting, due
 from fba_operators.fulfillment.request import FulfillmentRequest
-from fba_operators.fulfillment.validation import Validation, validate
+from fba_operators.fulfillment.validation import validate
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
 from fba_operators.settings.models import Fulfillment
 
 PAGE = 2000  # pending requests in memory at a time
+A_DAY = timedelta(days=1)  # that the clock of the system which writes requests may be ahead, time zones included
 BETWEEN_FEEDS = timedelta(minutes=20)  # developer-docs.amazon.com/sp-api/docs/feeds-api-best-practices
 
 
@@ -50,6 +55,7 @@ class Claim:
     :param claimed: FR numbers of the feed
     :param invalid: FR number → reason
     :param waiting: FR number → why it waits
+    :param held: those of them that wait for a time that stores.yaml sets, or for a run by hand
     :param warnings: FR number → warnings, for requests that are ready
     """
 
@@ -58,39 +64,57 @@ class Claim:
     claimed: list[str] = field(default_factory=list)
     invalid: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     warnings: dict[str, str] = field(default_factory=dict)
 
 
 def claim_requests(
-    ledger: FeedLedger, settings: Fulfillment, selection: Selection, *, seller_id: str, run_id: str
+    ledger: FeedLedger,
+    settings: Fulfillment,
+    selection: Selection,
+    *,
+    destination: Destination,
+    run_id: str,
+    doubt: Doubt | None = None,
 ) -> Claim:
     """Validate every pending request of a store and make one feed of those that are ready.
 
     A feed that this run claimed before and that was not submitted is returned again.
+
+    :param doubt: why requests may be at Amazon already; see :mod:`.memory`
     """
-    with ledger.warehouse.connect() as db:
-        ledger.run(db, "fulfillment.lock_store")
-        feed = next(iter(ledger.run(db, "fulfillment.open_feeds")), None)
+    with ledger.connect() as db:
+        ledger.lock(db)
+        feed = next((each for each in ledger.run(db, "fulfillment.open_feeds") if not each["set_aside_at"]), None)
         if feed and feed["run_id"] == run_id and feed["submit_started_at"] is None and not selection.dry_run:
             rows = ledger.run(db, "fulfillment.feed_requests", claim_id=feed["claim_id"])
             return Claim(str(feed["claim_id"]), claimed=[row["fr_number"] for row in rows])
         claim = Claim()
-        ready = _validate_pending(ledger, db, settings, selection, seller_id, claim)
+        (now,) = ledger.run(db, "fulfillment.now")
+        ready = _validate_pending(ledger, db, settings, selection, destination, claim, doubt or Doubt(), now["now"])
         if ready:
-            blocked = _why_no_feed_now(ledger, db, feed, selection)
+            blocked = _why_no_feed_now(ledger, db, feed, selection, now["now"])
             if blocked:
                 claim.waiting.update((request.fr_number, blocked) for request in ready)
             else:
-                _freeze(ledger, db, settings, selection, seller_id, run_id, ready, claim)
+                _freeze(ledger, db, settings, selection, destination, run_id, ready, claim)
         ledger.run(db, "fulfillment.set_invalid", numbers=list(claim.invalid), reasons=list(claim.invalid.values()))
-        ledger.run(db, "fulfillment.set_waiting", numbers=list(claim.waiting), reasons=list(claim.waiting.values()))
+        ledger.run(
+            db,
+            "fulfillment.set_waiting",
+            numbers=list(claim.waiting),
+            reasons=list(claim.waiting.values()),
+            held=[number in claim.held for number in claim.waiting],
+        )
         return claim
 
 
-def next_feed_at(ledger: FeedLedger) -> datetime | None:
-    """When the store's next feed may be submitted by schedule; None before the first."""
-    with ledger.warehouse.connect() as db:
-        return _next_feed_at(ledger, db)
+def until_next_feed(ledger: FeedLedger) -> timedelta | None:
+    """How long until the store's next feed may be submitted by schedule; None before the first."""
+    with ledger.connect() as db:
+        moment = _next_feed_at(ledger, db)
+        (now,) = ledger.run(db, "fulfillment.now")
+        return moment - now["now"] if moment else None
 
 
 def _next_feed_at(ledger: FeedLedger, db: psycopg.Connection[Any]) -> datetime | None:
@@ -99,7 +123,11 @@ def _next_feed_at(ledger: FeedLedger, db: psycopg.Connection[Any]) -> datetime |
 
 
 def _why_no_feed_now(
-    ledger: FeedLedger, db: psycopg.Connection[Any], feed: dict[str, Any] | None, selection: Selection
+    ledger: FeedLedger,
+    db: psycopg.Connection[Any],
+    feed: dict[str, Any] | None,
+    selection: Selection,
+    now: datetime,
 ) -> str | None:
     if selection.dry_run:
         return None
@@ -107,7 +135,7 @@ def _why_no_feed_now(
         name = f"feed {feed['feed_id']}" if feed["feed_id"] else "the feed before it"
         return f"ready; waits until {name} is settled, because a store has one feed at a time"
     moment = _next_feed_at(ledger, db)
-    if moment and moment > datetime.now(UTC) and not selection.manual:
+    if moment and moment > now and not selection.manual:
         minutes = BETWEEN_FEEDS.seconds // 60
         return f"ready; by schedule a feed goes out every {minutes} minutes; until {moment:%Y-%m-%d %H:%M} UTC"
     return None
@@ -118,22 +146,27 @@ def _validate_pending(
     db: psycopg.Connection[Any],
     settings: Fulfillment,
     selection: Selection,
-    seller_id: str,
+    destination: Destination,
     claim: Claim,
+    doubt: Doubt,
+    now: datetime,
 ) -> list[FulfillmentRequest]:
     """Sort the pending requests into invalid, waiting and (returned) ready."""
     ready: list[FulfillmentRequest] = []
-    now = datetime.now(UTC)
+    country = marketplace(destination.marketplace_id).country
     types = [LISTINGS.name, AFN_INVENTORY.name]
     as_of = ledger.run(db, "fulfillment.inventory_as_of", report_types=types)[0]["as_of"]
     for rows in _pages(ledger, db, selection):
         numbers = [row["fr_number"] for row in rows]
         items = ledger.items(db, numbers)
-        stock = _stock(ledger, db, sorted({item.sku for lines in items.values() for item in lines}))
+        skus = sorted({item.sku for lines in items.values() for item in lines})
+        stock = _stock(ledger, db, skus)
+        near = _near_skus(ledger, db, worth_a_look(sku for sku in skus if sku not in stock))
         used_by = {
             row["fr_number"]: row["store"]
-            for row in ledger.run(db, "fulfillment.used_elsewhere", seller_id=seller_id, numbers=numbers)
+            for row in ledger.run(db, "fulfillment.used_elsewhere", seller_id=destination.seller_id, numbers=numbers)
         }
+        at_amazon = {row["fr_number"] for row in ledger.run(db, "fulfillment.at_amazon", numbers=numbers)}
         claim.seen += len(rows)
         for row in rows:
             number = row["fr_number"]
@@ -141,37 +174,41 @@ def _validate_pending(
                 claim.invalid[number] = "cancelled before it was sent"
                 continue
             request = ledger.as_request(row, items[number])
-            found = validate(request, settings, stock=stock, inventory_as_of=as_of)
+            found = validate(request, settings, country=country, stock=stock, inventory_as_of=as_of, near_skus=near)
             reasons = found.reasons
             if number in used_by:
                 reasons += (
                     f"fr_number is already used by store {used_by[number]}, which is the same seller at Amazon",
                 )
+            if request.created_at > now + A_DAY:
+                reasons += (f"created_at lies in the future: {request.created_at:%Y-%m-%d %H:%M} UTC",)
+            timed = _not_before(request, settings, selection, now)
             if reasons:
                 claim.invalid[number] = "; ".join(reasons)
-            elif wait := _why_it_waits(request, found, settings, selection, now):
-                claim.waiting[number] = wait
+            elif found.waiting or timed:
+                claim.waiting[number] = "; ".join(str(wait) for wait in (found.waiting, timed) if wait)
+                claim.held |= set() if found.waiting else {number}
+            elif number in at_amazon:
+                claim.waiting[number] = "ready; Amazon may have an order of this number, which is looked at first"
+            elif why := doubt.why_held(row["inserted_at"]):
+                claim.waiting[number] = f"ready; {why}"
             else:
                 claim.warnings[number] = "; ".join(found.warnings)
                 ready.append(request)
     return ready
 
 
-def _why_it_waits(
-    request: FulfillmentRequest, found: Validation, settings: Fulfillment, selection: Selection, now: datetime
-) -> str:
-    waits = (
-        found.waiting,
-        due(
-            request,
-            settings,
-            now,
-            manual=selection.manual,
-            ignore_hold=selection.ignore_hold,
-            ignore_business_hours=selection.ignore_business_hours,
-        ),
+def _not_before(
+    request: FulfillmentRequest, settings: Fulfillment, selection: Selection, now: datetime
+) -> Waiting | None:
+    return due(
+        request,
+        settings,
+        now,
+        manual=selection.manual,
+        ignore_hold=selection.ignore_hold,
+        ignore_business_hours=selection.ignore_business_hours,
     )
-    return "; ".join(str(wait) for wait in waits if wait)
 
 
 def _pages(ledger: FeedLedger, db: psycopg.Connection[Any], selection: Selection) -> Iterator[list[dict[str, Any]]]:
@@ -188,18 +225,25 @@ def _stock(ledger: FeedLedger, db: psycopg.Connection[Any], skus: list[str]) -> 
     return stock
 
 
+def _near_skus(ledger: FeedLedger, db: psycopg.Connection[Any], unknown: list[str]) -> dict[str, tuple[str, ...]]:
+    """SKUs of the pool that may have been meant by some that are not in it."""
+    ways = ["\n".join(spellings(sku)) for sku in unknown]
+    rows = ledger.run(db, "fulfillment.near_skus", skus=unknown, spellings=ways) if unknown else []
+    return {sku: nearest(sku, [row["sku"] for row in rows if row["wanted"] == sku]) for sku in unknown}
+
+
 def _freeze(
     ledger: FeedLedger,
     db: psycopg.Connection[Any],
     settings: Fulfillment,
     selection: Selection,
-    seller_id: str,
+    destination: Destination,
     run_id: str,
     ready: list[FulfillmentRequest],
     claim: Claim,
 ) -> None:
     """Claim as many of the ready requests as one feed holds."""
-    feed = assemble_order_feed(seller_id, ready, settings)
+    feed = assemble_order_feed(destination.seller_id, ready, settings)
     claim.invalid.update(feed.refused)
     claim.waiting.update(
         (request.fr_number, "ready; the next feed is full, it goes with the one after it") for request in feed.left_over
@@ -212,7 +256,16 @@ def _freeze(
         return
     claim.claim_id = str(uuid.uuid4())
     key = {"claim_id": claim.claim_id}
-    ledger.run(db, "fulfillment.add_feed", **key, run_id=run_id, message_count=len(feed.messages))
+    ledger.run(
+        db, "fulfillment.add_feed", **key, run_id=run_id, message_count=len(feed.messages), **asdict(destination)
+    )
     ledger.run(db, "fulfillment.add_messages", **key, message_ids=list(feed.messages), numbers=claim.claimed)
     warnings = [claim.warnings[number] for number in claim.claimed]
-    ledger.run(db, "fulfillment.set_sending", seller_id=seller_id, numbers=claim.claimed, warnings=warnings)
+    ledger.run(
+        db,
+        "fulfillment.set_sending",
+        **key,
+        seller_id=destination.seller_id,
+        numbers=claim.claimed,
+        warnings=warnings,
+    )

@@ -1,31 +1,34 @@
 """The ledger of feeds: which requests a feed carries, how far it got, what became of them.
 
-Every step is committed before or together with its effect, and every change states the state it expects, so that
-concurrent runs, a cleared task or a retry cannot take the same step twice.
+Every step is committed before or together with its effect, and every change names the claim and the state it goes on
+from, so that concurrent runs, a cleared task, a retry or a process that slept for an hour cannot take a step twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from fba_operators.amazon.operations import Feed
 from fba_operators.amazon.processing_status import ProcessingStatus
+from fba_operators.errors import DecisionNeededError, ThrottledError, UnavailableError
 from fba_operators.fulfillment.processing_report import Verdict
-from fba_operators.fulfillment.request import FulfillmentRequest, Move, RequestItem
+from fba_operators.fulfillment.request import FulfillmentRequest, Move, RequestItem, listed_numbers
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import encrypt
 from fba_operators.warehouse.statements import execute
 
 _CONTENT = (
     "shipping_method",
+    "displayable_order_number",
     "ship_to_name",
     "ship_to_address_1",
     "ship_to_address_2",
+    "ship_to_address_3",
     "ship_to_city",
     "ship_to_state",
     "ship_to_postal_code",
@@ -34,6 +37,10 @@ _CONTENT = (
     "ship_to_phone",
     "order_comment",
 )
+
+
+BUSY = timedelta(minutes=1)  # until a store is tried again whose lock another task holds
+MAY_SUBMIT = timedelta(seconds=60)  # after the intent; then createFeed is not called any more
 
 
 class FeedLedger:
@@ -45,40 +52,96 @@ class FeedLedger:
     def __init__(self, warehouse: Warehouse, store: str) -> None:
         self.warehouse = warehouse
         self.store = store
+        self._lock: psycopg.Connection[Any] | None = None
 
     def run(self, db: psycopg.Connection[Any], name: str, /, **values: Any) -> list[dict[str, Any]]:
         """Run a named statement for this store in the caller's transaction; returns its rows."""
         cursor = execute(db, name, store=self.store, **values)
         return cursor.fetchall() if cursor.description else []
 
-    def _execute(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[Any]]:
+        """Open a transaction; not in a process that has lost the store's lock.
+
+        :raises UnavailableError: the lock's session was cut, so another task may be at work
+        """
+        self.check_lock()
         with self.warehouse.connect() as db:
+            yield db
+
+    def run_alone(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
+        """Run a named statement for this store in a transaction of its own; returns its rows."""
+        with self.connect() as db:
             return self.run(db, name, **values)
+
+    def lock(self, db: psycopg.Connection[Any]) -> None:
+        """Keep other tasks from claiming, submitting or settling feeds of this store until the transaction ends.
+
+        :raises ThrottledError: another task has held the lock for half a minute
+        """
+        self.run(db, "fulfillment.limit_lock")
+        try:
+            self.run(db, "fulfillment.lock_store")
+        except psycopg.errors.LockNotAvailable:
+            raise ThrottledError(
+                f"{self.store}: another task is at work on this store's feeds", until=datetime.now(UTC) + BUSY
+            ) from None
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
-        """Keep other tasks from submitting or settling feeds of this store in the meantime.
-
-        It only saves useless work, such as releasing a feed that is just being submitted: what must not happen twice
-        is guarded by the rows themselves.
-        """
+        """Hold the store's lock while Amazon is asked. Whoever holds it and does nothing for ten minutes loses it."""
         with self.warehouse.connect() as db:
-            self.run(db, "fulfillment.lock_store")
-            yield
+            self.lock(db)
+            self._lock = db
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def check_lock(self) -> None:
+        """Make sure that the lock of :meth:`exclusively` is still held, and keep it for another ten minutes.
+
+        :raises UnavailableError: its session was cut
+        """
+        if self._lock is None:
+            return
+        try:
+            self._lock.execute("SELECT 1")
+        except psycopg.Error:  # the server names an idle session's end in a class of its own
+            raise self._cut() from None
+
+    def _cut(self) -> UnavailableError:
+        return UnavailableError(
+            f"{self.store}: the database session that held the store's lock was cut, so another task may be at work; "
+            "nothing more was done"
+        )
+
+    def now(self) -> datetime:
+        """The time by the database's clock (UTC), the only one that ages are measured with."""
+        moment: datetime = self.run_alone("fulfillment.now")[0]["now"]
+        return moment
 
     # Reading
 
     def open_feeds(self) -> list[dict[str, Any]]:
-        """Return the rows of the feeds that are not settled; there is at most one."""
-        return self._execute("fulfillment.open_feeds")
+        """Return the rows of the feeds that are not settled, oldest first; at most one of them holds up other requests."""
+        return self.run_alone("fulfillment.open_feeds")
 
     def get(self, claim_id: str) -> dict[str, Any]:
-        """Return a feed's row."""
-        return self._execute("fulfillment.by_claim", claim_id=claim_id)[0]
+        """Return a feed's row.
+
+        :raises DecisionNeededError: the warehouse does not have it any more
+        """
+        if rows := self.run_alone("fulfillment.by_claim", claim_id=claim_id):
+            return rows[0]
+        raise DecisionNeededError(
+            f"{self.store}: the warehouse does not have the claim {claim_id} that this run made: an older copy of the "
+            "warehouse was put back. The next run looks for its requests at Amazon before it sends them"
+        )
 
     def requests(self, claim_id: str) -> list[dict[str, Any]]:
         """Return the requests of a feed in the order of their MessageIDs."""
-        return self._execute("fulfillment.feed_requests", claim_id=claim_id)
+        return self.run_alone("fulfillment.feed_requests", claim_id=claim_id)
 
     def items(self, db: psycopg.Connection[Any], numbers: Sequence[str]) -> dict[str, tuple[RequestItem, ...]]:
         """Return the lines of requests by FR number."""
@@ -89,12 +152,12 @@ class FeedLedger:
 
     def items_of(self, numbers: Sequence[str]) -> dict[str, tuple[RequestItem, ...]]:
         """Return the lines of requests by FR number, in a transaction of its own."""
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             return self.items(db, numbers)
 
     def content(self, claim_id: str) -> list[FulfillmentRequest]:
         """Return the requests that a feed carries; their content is frozen since it was claimed."""
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             rows = self.run(db, "fulfillment.feed_requests", claim_id=claim_id)
             items = self.items(db, [row["fr_number"] for row in rows])
         return [self.as_request(row, items[row["fr_number"]]) for row in rows]
@@ -106,28 +169,67 @@ class FeedLedger:
 
     # Up to createFeed
 
-    def record_upload(self, claim_id: str, document_id: str) -> bool:
-        """Record the document that was uploaded; False when the feed is settled or submitted already."""
-        return bool(self._execute("fulfillment.record_upload", claim_id=claim_id, document_id=document_id))
+    def record_upload(self, claim_id: str, document_id: str, digest: bytes) -> bool:
+        """Record the document that was uploaded; False when the feed is settled or submitted already.
 
-    def record_intent(self, claim_id: str) -> str | None:
-        """Record that createFeed is about to be called; returns the document, or None if it must not be called."""
-        rows = self._execute("fulfillment.record_intent", claim_id=claim_id)
-        return str(rows[0]["document_id"]) if rows else None
+        :param digest: SHA-256 of the document
+        """
+        values = {"claim_id": claim_id, "document_id": document_id, "digest": digest}
+        return bool(self.run_alone("fulfillment.record_upload", **values))
 
-    def withdraw_intent(self, claim_id: str) -> None:
+    def record_intent(self, claim_id: str, *, digest: bytes, token: str) -> datetime | None:
+        """Record that createFeed is about to be called; returns when, or None if it must not be called.
+
+        :param digest: SHA-256 of the document that the requests would give now; another than the uploaded one is not sent
+        :param token: of the last comparison of Amazon's feeds with the ledger; see :mod:`.memory`
+        """
+        rows = self.run_alone("fulfillment.record_intent", claim_id=claim_id, digest=digest, token=token)
+        return rows[0]["submit_started_at"] if rows else None
+
+    def may_submit(self, claim_id: str, intent: datetime) -> bool:
+        """Whether createFeed may still be called: asked over the session that holds the store's lock.
+
+        :param intent: what :meth:`record_intent` returned
+        :raises UnavailableError: that session was cut
+        """
+        if self._lock is None:
+            raise AssertionError("a feed is submitted only under the store's lock")
+        values = {"claim_id": claim_id, "intent": intent, "seconds": MAY_SUBMIT.total_seconds()}
+        try:
+            return bool(self.run(self._lock, "fulfillment.may_submit", **values))
+        except psycopg.Error:  # the server names an idle session's end in a class of its own
+            raise self._cut() from None
+
+    def withdraw_intent(self, claim_id: str, intent: datetime) -> None:
         """Record that createFeed had no effect: Amazon certainly made nothing."""
-        self._execute("fulfillment.withdraw_intent", claim_id=claim_id)
+        with self.warehouse.connect() as db:  # also by a process that has lost the lock: it names its own intent
+            self.run(db, "fulfillment.withdraw_intent", claim_id=claim_id, intent=intent)
 
     def record_submitted(self, claim_id: str, feed_id: str) -> None:
-        """Record the id that createFeed gave."""
+        """Record the id that createFeed gave.
+
+        :raises DecisionNeededError: meanwhile the feed was forgotten, or given up and its requests sent otherwise
+        """
         with self.warehouse.connect() as db:
-            self.run(db, "fulfillment.record_submitted", claim_id=claim_id, feed_id=feed_id)
-            self._move_all(db, claim_id, ("sending",), "submitted")
+            rows = self.run(db, "fulfillment.record_submitted", claim_id=claim_id, feed_id=feed_id)
+            if rows:
+                self._move_all(db, claim_id, ("sending",), "submitted")
+            elsewhere = self.run(db, "fulfillment.carried_elsewhere", claim_id=claim_id) if rows else []
+        if not rows:
+            raise DecisionNeededError(
+                f"{self.store}: Amazon made feed {feed_id}, but the warehouse does not have the claim {claim_id} any more: "
+                "an older copy of it was put back. The next run looks for the requests at Amazon before it sends them"
+            )
+        if elsewhere:
+            raise DecisionNeededError(
+                f"{self.store}: Amazon made feed {feed_id} after its requests had been given up and gone on otherwise. Look "
+                "in Seller Central whether Amazon has two orders under one of their numbers",
+                detail=listed_numbers([row["fr_number"] for row in elsewhere]),
+            )
 
     def record_lost_answer(self, claim_id: str) -> int:
         """Record that createFeed was called and gave no answer; returns how many requests are unknown now."""
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             feed = self.run(db, "fulfillment.lock_feed", claim_id=claim_id)
             if not feed or feed[0]["feed_id"] or not feed[0]["submit_started_at"]:
                 return 0
@@ -135,19 +237,22 @@ class FeedLedger:
             reason = "Amazon did not answer when the feed was submitted; it is looked up before anything is sent again"
             return self._move_all(db, claim_id, ("sending",), "unknown", reason)
 
-    def release(self, claim_id: str) -> int:
-        """Give up a feed that was never submitted; returns how many requests are pending again."""
-        with self.warehouse.connect() as db:
+    def release(self, claim_id: str, reason: str | None = None) -> int:
+        """Give up a feed that was never submitted; returns how many requests are pending again.
+
+        :param reason: why, for status_reason
+        """
+        with self.connect() as db:
             feed = self.run(db, "fulfillment.lock_feed", claim_id=claim_id)
             if not feed or feed[0]["submit_started_at"]:
                 return 0
-            moved = self._move_all(db, claim_id, ("sending",), "pending")
+            moved = self._move_all(db, claim_id, ("sending",), "pending", reason)
             self.run(db, "fulfillment.close_feed", claim_id=claim_id, status="RELEASED")
             return moved
 
     def record_refused(self, claim_id: str) -> int:
         """Give up a feed that createFeed refused; returns how many requests are pending again."""
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             if not self.run(db, "fulfillment.lock_feed", claim_id=claim_id):
                 return 0
             moved = self._move_all(db, claim_id, ("sending", "unknown"), "pending", "Amazon refused the feed it was in")
@@ -162,16 +267,19 @@ class FeedLedger:
         :raises UnavailableError: it is none of Amazon's documented states
         """
         status = feed.status
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             self._record_state(
                 db,
                 claim_id,
                 status.value,
                 result_document_id=feed.result_feed_document_id,
                 finished=status.finished,
-                finished_at=feed.processing_end_time,
             )
         return status
+
+    def set_aside(self, claim_id: str) -> None:
+        """Let other requests go out although this feed is not settled; the runs go on following it."""
+        self.run_alone("fulfillment.set_aside", claim_id=claim_id)
 
     def _record_state(
         self,
@@ -181,14 +289,13 @@ class FeedLedger:
         *,
         result_document_id: str | None = None,
         finished: bool = False,
-        finished_at: datetime | None = None,
     ) -> None:
-        values = {"result_document_id": result_document_id, "finished": finished, "finished_at": finished_at}
+        values = {"result_document_id": result_document_id, "finished": finished}
         self.run(db, "fulfillment.record_state", claim_id=claim_id, status=status, **values)
 
     def record_cancelled(self, claim_id: str) -> int:
         """Settle a feed that Amazon cancelled before processing it; returns how many requests are pending again."""
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             if not self.run(db, "fulfillment.lock_feed", claim_id=claim_id):
                 return 0
             reason = "Amazon cancelled the feed it was in before processing it"
@@ -203,7 +310,7 @@ class FeedLedger:
         :param document: the processing report, if it could be read
         :return: the requests that changed
         """
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             feed = self.run(db, "fulfillment.lock_feed", claim_id=claim_id)
             if not feed or feed[0]["judged_at"]:
                 return []
@@ -221,7 +328,7 @@ class FeedLedger:
                 for row in self.run(db, "fulfillment.feed_requests", claim_id=claim_id)
                 for verdict in [verdicts[row["message_id"]]]
             ]
-            moved = self._move(db, moves, ("submitted", "unknown"))
+            moved = self._move(db, moves, ("submitted", "unknown"), claim_id=claim_id)
             stored = encrypt(document) if document is not None else None
             self.run(db, "fulfillment.record_judged", claim_id=claim_id, result_document=stored)
             self._close_if_settled(db, claim_id)
@@ -229,57 +336,99 @@ class FeedLedger:
 
     # Requests whose result Amazon did not report
 
-    def resolve_unknown(self, moves: Iterable[Move]) -> list[Move]:
-        """Record what was found out about unknown requests; returns those that changed."""
-        with self.warehouse.connect() as db:
-            return self._move(db, list(moves), ("unknown",))
+    def resolve_unknown(self, moves: Iterable[Move], claim_id: str | None) -> list[Move]:
+        """Record what was found out about unknown requests of a claim; returns those that changed."""
+        with self.connect() as db:
+            return self._move(db, list(moves), ("unknown",), claim_id=claim_id)
 
-    def record_absent(self, numbers: list[str], *, absent: bool) -> None:
+    def record_absent(self, claim_id: str, numbers: list[str], *, absent: bool) -> None:
         """Record that a complete list of orders lacks these requests, or that it is inconclusive about them."""
-        self._execute("fulfillment.record_absent", numbers=numbers, absent=absent)
+        self.run_alone("fulfillment.record_absent", claim_id=claim_id, numbers=numbers, absent=absent)
 
-    def record_not_arrived(self, number: str, stuck: str | None) -> None:
+    def record_not_arrived(self, claim_id: str, number: str, absent_since: datetime, stuck: str | None) -> bool:
         """Record that Amazon does not have an unknown request: it is pending again, or waits for a person.
 
+        :param absent_since: since when it was absent when its row was read; nothing is done if that has changed
         :param stuck: what the person has to do, or None
+        :return: whether it was recorded
         """
-        with self.warehouse.connect() as db:
-            self.run(db, "fulfillment.record_attempt", number=number)
-            again = Move(number, "pending", "it was sent, but Amazon has no order of it; it is sent again")
-            self._move(db, [Move(number, "unknown", stuck) if stuck else again], ("unknown",))
+        with self.connect() as db:
+            values = {"claim_id": claim_id, "number": number, "absent_since": absent_since}
+            if not self.run(db, "fulfillment.record_attempt", **values):
+                return False
+            if stuck:
+                self.run(db, "fulfillment.record_stuck", claim_id=claim_id, numbers=[number], reason=stuck)
+            else:
+                again = Move(number, "pending", "it was sent, but Amazon has no order of it; it is sent again")
+                self._move(db, [again], ("unknown",), claim_id=claim_id)
+            return True
+
+    def record_stuck(self, claim_id: str, numbers: list[str], reason: str) -> list[str]:
+        """Record that a person has to decide about unknown requests; returns those that are new."""
+        rows = self.run_alone("fulfillment.record_stuck", claim_id=claim_id, numbers=numbers, reason=reason)
+        return [row["fr_number"] for row in rows]
+
+    def record_of_another_seller(self, claim_id: str, reason: str) -> None:
+        """Record that what became of a feed cannot be found out with the connection's present credentials."""
+        with self.connect() as db:
+            self._move_all(db, claim_id, ("submitted",), "unknown", reason)
+            numbers = [row["fr_number"] for row in self.run(db, "fulfillment.feed_requests", claim_id=claim_id)]
+            self.run(db, "fulfillment.record_stuck", claim_id=claim_id, numbers=numbers, reason=reason)
 
     def count_stuck(self) -> int:
-        """Return how many unknown requests wait for a person, because no open feed carries them."""
-        return int(self._execute("fulfillment.count_stuck")[0]["count"])
+        """Return how many unknown requests wait for a person."""
+        return int(self.run_alone("fulfillment.count_stuck")[0]["count"])
 
     def close_if_settled(self, claim_id: str, except_for: Sequence[str] = ()) -> bool:
         """Settle a feed if none of its requests is open, apart from those a person has to decide about."""
-        with self.warehouse.connect() as db:
+        with self.connect() as db:
             return self._close_if_settled(db, claim_id, except_for)
 
     def _close_if_settled(self, db: psycopg.Connection[Any], claim_id: str, except_for: Sequence[str] = ()) -> bool:
         rows = self.run(db, "fulfillment.feed_requests", claim_id=claim_id)
         if any(
-            row["status"] in ("sending", "submitted", "unknown") and row["fr_number"] not in except_for for row in rows
+            row["status"] in ("sending", "submitted", "unknown")
+            and row["claim_id"] == row["feed_claim_id"]
+            and row["fr_number"] not in except_for
+            for row in rows
         ):
             return False
         self.run(db, "fulfillment.close_feed", claim_id=claim_id, status=None)
         return True
 
+    def adopt(self, move: Move, *, seller_id: str) -> list[Move]:
+        """Record what Amazon's order under a pending request's number means: it was sent, and that was forgotten.
+
+        :return: the request, if it was still pending
+        """
+        number = move.fr_number
+        with self.connect() as db:
+            if move.status == "invalid":
+                moved = self._move(db, [move], ("pending",), claim_id=None)
+            elif self.run(db, "fulfillment.adopt_as_sent", number=number, seller_id=seller_id):
+                self._move(db, [Move(number, "unknown", move.reason, move.order_status)], ("sending",), claim_id=None)
+                moved = [move]
+                if move.status != "unknown":
+                    moved = self._move(db, [move], ("unknown",), claim_id=None)
+            else:
+                moved = []
+            self.run(db, "fulfillment.remove_order_at_amazon", number=number)
+            return moved
+
     # Cancelling
 
     def to_cancel(self) -> list[dict[str, Any]]:
         """Return the requests that Amazon has or may have and whose cancellation is requested."""
-        return self._execute("fulfillment.to_cancel")
+        return self.run_alone("fulfillment.to_cancel")
 
     def record_order_cancelled(self, fr_number: str) -> None:
         """Record that Amazon cancelled an order."""
-        with self.warehouse.connect() as db:
-            self._move(db, [Move(fr_number, "cancelled", None, "Cancelled")], ("accepted", "unknown"))
+        with self.connect() as db:
+            self._move(db, [Move(fr_number, "cancelled", None, "Cancelled")], ("accepted", "unknown"), claim_id=None)
 
     def record_not_cancelled(self, fr_number: str, reason: str) -> None:
         """Record why an order was not cancelled."""
-        self._execute("fulfillment.record_not_cancelled", fr_number=fr_number, reason=reason)
+        self.run_alone("fulfillment.record_not_cancelled", fr_number=fr_number, reason=reason)
 
     # Moving requests
 
@@ -294,18 +443,22 @@ class FeedLedger:
         rows = self.run(db, "fulfillment.feed_requests", claim_id=claim_id)
         (feed,) = self.run(db, "fulfillment.by_claim", claim_id=claim_id)
         moves = [Move(row["fr_number"], status, reason) for row in rows]
-        return len(self._move(db, moves, moved_from, feed["submit_started_at"]))
+        return len(self._move(db, moves, moved_from, claim_id=claim_id, sent_at=feed["submit_started_at"]))
 
     def _move(
         self,
         db: psycopg.Connection[Any],
         moves: list[Move],
         moved_from: tuple[str, ...],
+        *,
+        claim_id: str | None,
         sent_at: datetime | None = None,
     ) -> list[Move]:
+        """Move requests that are still in one of these statuses and, where a claim is named, still carried by it."""
         moved = self.run(
             db,
             "fulfillment.move",
+            claim_id=claim_id,
             numbers=[move.fr_number for move in moves],
             statuses=[move.status for move in moves],
             reasons=[move.reason for move in moves],

@@ -39,9 +39,11 @@ class FulfillmentRequest:
     created_at: datetime
     items: tuple[RequestItem, ...]
     shipping_method: str | None = None
+    displayable_order_number: str | None = field(default=None, repr=False)
     ship_to_name: str | None = field(default=None, repr=False)
     ship_to_address_1: str | None = field(default=None, repr=False)
     ship_to_address_2: str | None = field(default=None, repr=False)
+    ship_to_address_3: str | None = field(default=None, repr=False)
     ship_to_city: str | None = field(default=None, repr=False)
     ship_to_state: str | None = field(default=None, repr=False)
     ship_to_postal_code: str | None = field(default=None, repr=False)

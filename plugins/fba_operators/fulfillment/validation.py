@@ -6,7 +6,7 @@ No message made here repeats a name, an address, an e-mail or a comment: reasons
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,13 +19,16 @@ from fba_operators.fulfillment.release import Waiting
 from fba_operators.fulfillment.request import FR_NUMBER, FulfillmentRequest, RequestItem, clean, iso_country
 from fba_operators.runs.summary import listed
 from fba_operators.settings.models import Fulfillment, Rules
+from fba_operators.settings.speeds import doubt_about
 
 MAX_LINES = 100  # Fulfillment Outbound 2020-07-01, like all limits below that the feed's own schema does not have
 MAX_UNITS = 250
-MAX_SKU, MAX_EMAIL, MAX_COMMENT = 40, 64, 750
+MAX_SKU, MAX_EMAIL, MAX_COMMENT, MAX_DISPLAYED = 40, 64, 750, 40
 SHOWN = 10  # SKUs in a reason
 
 EMAIL = re.compile(r"[\w.+-]+@([\w-]+\.)+\w+", re.ASCII)
+# ISO 8859-1 without two spaces in a row: displayableOrderId of Fulfillment Outbound 2020-07-01.
+_DISPLAYED = re.compile(r"[!-~\xa1-\xac\xae-\xff]+( [!-~\xa1-\xac\xae-\xff]+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _XML_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # Only certain matches: a false positive would stop a good order, a false negative is refused by Amazon.
@@ -42,6 +45,7 @@ _TEXTS = (
     ("ship_to_name", "ship-to name", 50, True),
     ("ship_to_address_1", "ship-to address line 1", 60, True),
     ("ship_to_address_2", "ship-to address line 2", 60, False),
+    ("ship_to_address_3", "ship-to address line 3", 60, False),
     ("ship_to_city", "ship-to city", 200, False),
     ("ship_to_state", "ship-to state", 200, False),
     ("ship_to_postal_code", "ship-to postal code", 200, True),
@@ -72,13 +76,17 @@ def validate(
     request: FulfillmentRequest,
     settings: Fulfillment,
     *,
+    country: str,
     stock: Mapping[str, int],
     inventory_as_of: datetime | None,
+    near_skus: Mapping[str, Sequence[str]],
 ) -> Validation:
     """Decide whether a request can be sent to Amazon, and report all of its problems at once.
 
+    :param country: of the store's marketplace, in Amazon's code
     :param stock: quantity of every SKU the store knows (pool and AFN copy); at least those of this request
     :param inventory_as_of: when the inventory reports of the pool were asked for; None before the first
+    :param near_skus: SKU that the store does not know → SKUs it has that may have been meant
     """
     if not request.items:
         return Validation(waiting=Waiting("no items yet"))
@@ -86,12 +94,20 @@ def validate(
     unknown = list(dict.fromkeys(item.sku for item in request.items if item.sku and item.sku not in stock))
     waiting = None
     if unknown and inventory_as_of is not None and inventory_as_of > request.created_at:
-        reasons.append(f"{_skus(unknown)}: Amazon's inventory reports made after the request do not have it")
+        reasons.append(f"{_skus(unknown, near_skus)}: Amazon's inventory reports made after the request do not have it")
     elif unknown:
-        waiting = Waiting(f"{_skus(unknown)}: not in the pool yet")
-    empty = list(dict.fromkeys(item.sku for item in request.items if stock.get(item.sku) == 0))
-    warnings = (f"{_skus(empty)}: the pool has a quantity of 0",) if empty else ()
-    return Validation(tuple(reasons), None if reasons else waiting, warnings)
+        waiting = Waiting(f"{_skus(unknown, near_skus)}: not in the pool yet")
+    return Validation(tuple(reasons), None if reasons else waiting, tuple(_warnings(request, settings, country, stock)))
+
+
+def _warnings(
+    request: FulfillmentRequest, settings: Fulfillment, country: str, stock: Mapping[str, int]
+) -> Iterator[str]:
+    if empty := list(dict.fromkeys(item.sku for item in request.items if stock.get(item.sku) == 0)):
+        yield f"{_skus(empty)}: the pool has a quantity of 0"
+    speed = settings.shipping_methods.get(request.shipping_method or "")
+    if speed and (doubt := doubt_about(speed, country)):
+        yield doubt
 
 
 def problems(request: FulfillmentRequest, settings: Fulfillment) -> list[str]:
@@ -118,6 +134,12 @@ def _header_problems(request: FulfillmentRequest, settings: Fulfillment) -> list
         found.append(f"shipping_method is missing; allowed: {mapped}")
     elif request.shipping_method not in settings.shipping_methods:
         found.append(f"shipping_method has no mapping in the store's fulfillment.shipping_methods; allowed: {mapped}")
+    shown = clean(request.displayable_order_number)
+    if shown and (len(shown) > MAX_DISPLAYED or not _DISPLAYED.fullmatch(shown)):
+        found.append(
+            f"displayable_order_number: allowed are 1 to {MAX_DISPLAYED} printable characters of ISO 8859-1 (Western European), "
+            "without two spaces in a row"
+        )
     comment = clean(request.order_comment)
     if len(comment) > MAX_COMMENT:
         found.append(f"order_comment is {len(comment)} characters long; allowed: {MAX_COMMENT}")
@@ -157,7 +179,7 @@ def _address_problems(request: FulfillmentRequest, settings: Fulfillment) -> lis
         if state not in _states(country):
             fault = "is not one" if state else "is missing"
             found.append(f"ship-to state (ship_to_state) {fault}; allowed: the two-letter code of a {kind}")
-    lines = (clean(request.ship_to_address_1), clean(request.ship_to_address_2))
+    lines = [clean(line) for line in (request.ship_to_address_1, request.ship_to_address_2, request.ship_to_address_3)]
     if not settings.allow_po_boxes and any(_PO_BOX.search(line) for line in lines):
         found.append("the ship-to address is a PO box, which this store does not allow (fulfillment.allow_po_boxes)")
     return found
@@ -207,6 +229,13 @@ def _rule_problems(request: FulfillmentRequest, rules: Rules) -> list[str]:
     return found
 
 
-def _skus(skus: list[str]) -> str:
-    printable = [sku[:MAX_SKU] if sku.isprintable() else ascii(sku[:MAX_SKU]) for sku in skus]
-    return f"SKU {listed(printable, SHOWN)}"
+def _skus(skus: Sequence[str], near: Mapping[str, Sequence[str]] | None = None) -> str:
+    return f"SKU {listed([_shown(sku, (near or {}).get(sku, ())) for sku in skus], SHOWN)}"
+
+
+def _shown(sku: str, meant: Sequence[str]) -> str:
+    if meant:  # in quotes, because the difference may be a blank
+        *others, last = map(repr, meant)
+        either = f"{', '.join(others)} or {last}" if others else last
+        return f"{sku!r} (did you mean {either}?)"
+    return sku[:MAX_SKU] if sku.isprintable() else ascii(sku[:MAX_SKU])

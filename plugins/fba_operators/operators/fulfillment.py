@@ -6,6 +6,8 @@ id of a claim passes from task to task.
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NoReturn
 
+import psycopg
 from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -27,10 +30,11 @@ from fba_operators.errors import (
     UnavailableError,
 )
 from fba_operators.fulfillment.cancel import cancel_orders
-from fba_operators.fulfillment.claim import Claim, Selection, claim_requests, next_feed_at
+from fba_operators.fulfillment.claim import Claim, Selection, claim_requests, until_next_feed
 from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
-from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.request import listed_numbers
+from fba_operators.fulfillment.ledger import MAY_SUBMIT, FeedLedger
+from fba_operators.fulfillment.memory import Doubt, adopt_orders, compare_feeds, examine, look_up
+from fba_operators.fulfillment.request import counts_by_status, listed_numbers
 from fba_operators.fulfillment.settle import Outcome, settle_feed
 from fba_operators.operators.base import SellingPartnerOperator, run_type_of
 from fba_operators.operators.run import SummariseRunOperator
@@ -105,7 +109,7 @@ class FeedOperator(SellingPartnerOperator):
         try:
             yield found
         finally:
-            sentences = "\n".join(filter(None, (*found.sentences, found.waiting)))
+            sentences = "\n".join((*found.sentences, *found.waiting))
             attention = {"not_cancelled": found.not_cancelled}
             self.add_to_summary(context, sentences, moved=found.moved, attention=attention)
 
@@ -154,10 +158,10 @@ class SettleFeedsOperator(FeedOperator):
         self.publish(context, outcome.moved)
         if outcome.stuck:
             raise DecisionNeededError(
-                f"{self.conn_id}: {counted(len(outcome.stuck), 'request was', 'requests were')} sent repeatedly, and Amazon "
-                "has no order: look in Seller Central under each number, then set status in fba.fulfillment_request to "
-                "pending (to send again), accepted or rejected. Until then it stays unknown; the next run goes on with the "
-                "others",
+                f"{self.conn_id}: {counted(len(outcome.stuck), 'request was', 'requests were')} sent, and whether Amazon "
+                "makes an order of it cannot be found out (status_reason says why): look in Seller Central under each number, "
+                "then set status in fba.fulfillment_request to pending (to send again), accepted or rejected. Until then it "
+                "stays unknown; the next run goes on with the others",
                 detail=listed_numbers(outcome.stuck),
             )
         return dict(outcome.moved)
@@ -207,11 +211,21 @@ class ClaimRequestsOperator(FeedOperator):
             ignore_business_hours=is_on("ignore_business_hours", self.ignore_business_hours),
             dry_run=is_on("validate_only", self.validate_only),
         )
-        turn = None if selection.manual or selection.dry_run else next_feed_at(self.ledger)
-        if turn and timedelta(0) < turn - datetime.now(UTC) <= MAX_WAIT_FOR_TURN and not self.ledger.open_feeds():
-            raise ThrottledError(f"{self.conn_id}: the next feed's turn is near", until=turn)
+        wait = None if selection.manual or selection.dry_run else until_next_feed(self.ledger)
+        if (
+            wait
+            and timedelta(0) < wait <= MAX_WAIT_FOR_TURN
+            and all(feed["set_aside_at"] for feed in self.ledger.open_feeds())
+        ):
+            raise ThrottledError(f"{self.conn_id}: the next feed's turn is near", until=datetime.now(UTC) + wait)
+        doubt = None if selection.dry_run else self._look_for_forgotten(context, selection)
         claim = claim_requests(
-            self.ledger, self.settings, selection, seller_id=self.hook.seller_id, run_id=context["run_id"]
+            self.ledger,
+            self.settings,
+            selection,
+            destination=self.hook.destination,
+            run_id=context["run_id"],
+            doubt=doubt,
         )
         moved = Counter(invalid=len(claim.invalid))
         sentence = self._describe(claim, selection)
@@ -224,6 +238,21 @@ class ClaimRequestsOperator(FeedOperator):
         if claim.claim_id is None:
             self.skip()
         return claim.claim_id
+
+    def _look_for_forgotten(self, context: Context, selection: Selection) -> Doubt | None:
+        """Find out about requests that Amazon may have although the ledger says that they were never sent."""
+        (pending,) = self.ledger.run_alone("fulfillment.has_pending", numbers=list(selection.numbers))
+        if not pending["yes"]:
+            return None
+        with self.ledger.exclusively():
+            doubt = examine(self.hook, self.ledger)
+            moves = adopt_orders(self.hook, self.ledger)
+        if moves:
+            moved = Counter(move.status for move in moves)
+            was = counted(len(moves), "pending request was", "pending requests were")
+            found = f"{was} at Amazon already: {counts_by_status(moved)}."
+            self.add_to_summary(context, found, moved=moved)
+        return doubt
 
     def _describe(self, claim: Claim, selection: Selection) -> str:
         parts = []
@@ -288,42 +317,75 @@ class UploadFeedOperator(_ClaimedOperator):
             self.skip_overtaken(context)
         if feed["uploaded_at"]:
             return self.claim_id
-        built = build_order_feed(self.hook.seller_id, self.ledger.content(self.claim_id), self.settings)
         requests = self.ledger.requests(self.claim_id)
         claimed = {row["message_id"]: row["fr_number"] for row in requests}
-        if built.messages != claimed or {row["seller_id"] for row in requests} != {self.hook.seller_id}:
+        content = self.ledger.content(self.claim_id)
+        built = build_order_feed(self.hook.seller_id, content, self.settings) if content else None
+        there = self.hook.destination
+        if (
+            built is None
+            or built.messages != claimed
+            or any(row["status"] != "sending" or row["claim_id"] != row["feed_claim_id"] for row in requests)
+            or (feed["seller_id"], feed["marketplace_id"], feed["endpoint"])
+            != (there.seller_id, there.marketplace_id, there.endpoint)
+        ):
             raise FeedError(
-                f"{self.conn_id}: the feed would not hold what was claimed, because stores.yaml or the connection has "
-                "changed. The next run claims again"
+                f"{self.conn_id}: the feed would not hold what was claimed, because stores.yaml, the connection or a request "
+                "has changed. The next run claims again"
             )
         document_id, url = self.hook.create_feed_document(CONTENT_TYPE)
         self.hook.upload_feed_document(url, built.document, CONTENT_TYPE)
-        if not self.ledger.record_upload(self.claim_id, document_id):
+        if not self.ledger.record_upload(self.claim_id, document_id, hashlib.sha256(built.document).digest()):
             self.skip_overtaken(context)
         self.log.info("%s: uploaded %s, %d bytes.", self.conn_id, counted(len(claimed), "request"), len(built.document))
         return self.claim_id
 
 
 class SubmitFeedOperator(_ClaimedOperator):
-    """Submit the uploaded feed, once: only the task that recorded the intent calls createFeed.
+    """Submit the uploaded feed, once: only the task that recorded the intent calls createFeed, within a minute of it.
+
+    Before that, Amazon's feeds are compared with the ledger: see :mod:`fba_operators.fulfillment.memory`.
 
     :return: the claim
     :raises RequestRefusedError: Amazon refused it; the requests are pending again
     """
 
     def work(self, context: Context) -> str:
-        """Record the intent, call createFeed, record its id."""
+        """Compare, record the intent, call createFeed, record its id."""
         with self.ledger.exclusively():
-            document_id = self.ledger.record_intent(self.claim_id)
-            if document_id is None:
-                return self._go_on(context)
+            feed = self.ledger.get(self.claim_id)
+            if feed["settled_at"] or feed["submit_started_at"]:
+                return self._go_on(context, feed)
+            token = self._compare(context)
+            digest = self._digest(context)
+            intent: datetime | None = None
+            started = 0.0
+
+            def fence() -> None:
+                # First called when token and quota are there; then between connecting and writing the body.
+                nonlocal intent, started
+                if intent is None:
+                    started = time.monotonic()
+                    intent = self.ledger.record_intent(self.claim_id, digest=digest, token=token)
+                    if intent is None:
+                        raise _NotIntendedError
+                passed = time.monotonic() - started
+                if passed > MAY_SUBMIT.total_seconds() or not self.ledger.may_submit(self.claim_id, intent):
+                    raise UnavailableError(
+                        f"{self.conn_id}: the feed was not submitted, because this process was stopped for too long before "
+                        "createFeed, or another task has gone on with the feed"
+                    )
+
             try:
-                feed_id = self.hook.create_feed(FEED_TYPE, document_id)
+                feed_id = self.hook.create_feed(FEED_TYPE, str(feed["document_id"]), fence=fence)
+            except _NotIntendedError:
+                self._release(context, "its content, its status or the warehouse changed after it was claimed")
             except LostAnswerError:
                 self._skip_lost(context)
             except (ThrottledError, UnavailableError):
-                # Nothing was made: the quota was used up, or there was no access token.
-                self.ledger.withdraw_intent(self.claim_id)
+                # Nothing was made: the quota was used up, there was no access token, or the fence was closed.
+                if intent:
+                    self.ledger.withdraw_intent(self.claim_id, intent)
                 raise
             except (RequestRefusedError, CredentialsError):
                 released = self.ledger.record_refused(self.claim_id)
@@ -334,14 +396,42 @@ class SubmitFeedOperator(_ClaimedOperator):
         self.add_to_summary(context, f"{counted(count, 'request')} submitted as feed {feed_id}.")
         return self.claim_id
 
-    def _go_on(self, context: Context) -> str:
-        feed = self.ledger.get(self.claim_id)
+    def _compare(self, context: Context) -> str:
+        """Make sure that Amazon does not have these requests already; returns the token that proves it."""
+        token, whole = compare_feeds(self.hook, self.ledger)
+        if not whole:
+            self._release(context, "a feed in Amazon's list cannot be read, and may hold it")
+        doubt = examine(self.hook, self.ledger)
+        requests = self.ledger.requests(self.claim_id)
+        if why := next(filter(None, (doubt.why_held(row["inserted_at"]) for row in requests)), None):
+            self._release(context, why)
+        if doubt.look_up_since:
+            look_up(self.hook, self.ledger, requests, doubt.look_up_since)
+        numbers = [row["fr_number"] for row in requests]
+        if self.ledger.run_alone("fulfillment.at_amazon", numbers=numbers):
+            self._release(
+                context, "Amazon may have an order of the number of one of these requests, which is looked at first"
+            )
+        return token
+
+    def _digest(self, context: Context) -> bytes:
+        """SHA-256 of the document that the requests give now."""
+        content = self.ledger.content(self.claim_id)
+        if not content:
+            self._release(context, "the requests of its feed are gone")
+        return hashlib.sha256(build_order_feed(self.hook.seller_id, content, self.settings).document).digest()
+
+    def _release(self, context: Context, reason: str) -> NoReturn:
+        released = self.ledger.release(self.claim_id, f"not sent: {reason}")
+        requests = counted(released, "request is", "requests are")
+        self.add_to_summary(context, f"Not sent, {requests} pending again: {reason}.", outcome="success")
+        self.skip()
+
+    def _go_on(self, context: Context, feed: dict[str, Any]) -> str:
         if feed["settled_at"]:
             self.skip_overtaken(context)
         if feed["feed_id"]:
             return self.claim_id
-        if feed["submit_started_at"] is None:
-            raise AssertionError("a feed is submitted only after its upload")
         return self._skip_lost(context)  # an earlier attempt died before the answer
 
     def _skip_lost(self, context: Context) -> NoReturn:
@@ -352,6 +442,10 @@ class SubmitFeedOperator(_ClaimedOperator):
         )
         self.add_to_summary(context, sentence if lost else "", outcome="success", moved=Counter(unknown=lost))
         self.skip()
+
+
+class _NotIntendedError(Exception):
+    """What was claimed must not be submitted any more."""
 
 
 class WaitForFeedOperator(_ClaimedOperator):
@@ -381,7 +475,7 @@ class WaitForFeedOperator(_ClaimedOperator):
             return self.work(context)
         state = event.get("state")
         feed = Feed.model_validate(state) if state else self.hook.get_feed(event["id"])
-        if not self.ledger.record_state(self.claim_id, feed).finished:
+        if not feed.is_documented or not self.ledger.record_state(self.claim_id, feed).finished:
             count = self.ledger.get(self.claim_id)["message_count"]
             waiting = counted(count, "request waits", "requests wait")
             self.add_to_summary(context, f"{waiting} for feed {event['id']}.", outcome="success")
@@ -409,9 +503,9 @@ class RecordFeedOperator(_ClaimedOperator):
 
 
 class SummariseRequestsOperator(SummariseRunOperator):
-    """Summarise as every DAG does, and report requests that no run processes.
+    """Summarise as every DAG does, and report requests that wait for hours, and those that no run processes.
 
-    Their store is not shown: it is a text of another system, and could be anything.
+    The store of the latter is not shown: it is a text of another system, and could be anything.
     """
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -419,6 +513,10 @@ class SummariseRequestsOperator(SummariseRunOperator):
         if self.stores:
             self._look_for_strays(context)
         return super().execute(context)
+
+    def check(self, db: psycopg.Connection[Any], context: Context) -> None:
+        """Add ``waiting_long``, ``slow_feed`` and what is ``unknown`` for six hours to what needs a person."""
+        execute(db, "runs.add_waiting", dag_id=self.dag_id, run_id=str(context["run_id"]))
 
     def _look_for_strays(self, context: Context) -> None:
         with Warehouse(self.warehouse_conn_id).connect() as db:

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, Context
 from fba_operators.amazon.operations import ListedReport
 from fba_operators.assets import SHIPMENTS
 from fba_operators.errors import DecisionNeededError, RequestRefusedError, UnavailableError
-from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, end_of_request
+from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, documented, end_of_request
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
 from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
@@ -273,11 +273,18 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
 
     def _look_up(self, fr_number: str) -> str | None:
         try:
-            order = self.hook.get_fulfillment_order(fr_number)
+            order = self.hook.find_fulfillment_order(fr_number)
         except RequestRefusedError as error:
             self.log.warning("%s: Amazon does not show the order of request %s: %s", self.conn_id, fr_number, error)
             return None
-        return order.fulfillment_order.fulfillment_order_status
+        told = order.fulfillment_order.fulfillment_order_status if order else None
+        status = documented(told)
+        if told and not status:
+            self.log.warning(
+                "%s: the order of request %s has a status that Amazon does not document: %s",
+                *(self.conn_id, fr_number, ascii(told[:40])),
+            )
+        return status or (told or "")[:40] or None
 
 
 class SummariseShipmentsOperator(SummariseRunOperator):

@@ -1,4 +1,4 @@
-"""Retention: personal data and raw copies are removed when their retention period is over."""
+"""Retention: personal data, raw copies and what is remembered of others are removed when their retention period is over."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ KINDS = {
     "runs.remove_documents": "raw reports",
     "runs.remove_rejected_lines": "rejected lines",
     "runs.remove_processing_reports": "processing reports",
+    "runs.remove_orders_at_amazon": "orders of others",
+    "runs.remove_foreign_feeds": "feeds of others",
 }
 
 
 def remove_expired(db: psycopg.Connection[Any], retention: Retention) -> dict[str, dict[str, int]]:
-    """Remove ship-to fields, raw reports, rejected lines and processing reports whose retention period is over.
+    """Remove what is in :data:`KINDS` and whose retention period is over.
 
     Works on every store of the warehouse, in the caller's transaction.
 

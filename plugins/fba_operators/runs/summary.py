@@ -51,8 +51,8 @@ ATTENTION = {
     "invalid": ("request is invalid", "requests are invalid"),
     "rejected": ("request was rejected by Amazon", "requests were rejected by Amazon"),
     "stuck": (
-        "request was sent repeatedly, and Amazon has no order of it",
-        "requests were sent repeatedly, and Amazon has no order of them",
+        "unknown request can only be decided by a person",
+        "unknown requests can only be decided by a person",
     ),
     "not_cancelled": ("order could not be cancelled", "orders could not be cancelled"),
     "without_request": (
@@ -92,6 +92,9 @@ STANDING = frozenset(
         "clock_skew",
         "of_no_store",
         "stuck",
+        "unknown",
+        "waiting_long",
+        "slow_feed",
         "not_cancelled",
         "without_request",
         "overdue",

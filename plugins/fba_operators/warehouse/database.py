@@ -15,6 +15,16 @@ from fba_operators.warehouse import statements
 DEFAULT_WAREHOUSE = "fba_warehouse"
 
 
+def as_product(connection: psycopg.Connection[Any]) -> None:
+    """Make a new connection one of the product's, for which the database's rules allow more than for others."""
+    connection.autocommit = True
+    # A commit must survive a crash of the server, whatever its default is: a request that was sent must never be pending
+    # again.
+    connection.execute("SET synchronous_commit = on")
+    connection.execute("SET fba.writer = 'product'")
+    connection.autocommit = False
+
+
 class Warehouse:
     """Postgres behind an Airflow connection.
 
@@ -31,11 +41,7 @@ class Warehouse:
     def connect(self) -> Iterator[psycopg.Connection[Any]]:
         """Open a connection; commit at the end of the block, roll back on an error, close in either case."""
         with cast("psycopg.Connection[Any]", self._hook.get_conn()) as connection:
-            # A commit must survive a crash of the server, whatever its default is: a request that was sent must
-            # never be pending again.
-            connection.autocommit = True
-            connection.execute("SET synchronous_commit = on")
-            connection.autocommit = False
+            as_product(connection)
             try:
                 yield connection
             except psycopg.Error as error:

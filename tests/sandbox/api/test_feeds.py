@@ -388,6 +388,7 @@ def test_every_element_of_a_feed_document_is_read(amazon: Sandbox, client: Clien
         head="<FulfillmentPolicy>FillOrKill</FulfillmentPolicy><FulfillmentMethod>Consumer</FulfillmentMethod>"
         "<FulfillmentAction>Ship</FulfillmentAction><NotificationEmail>jane@example.com</NotificationEmail>",
         AddressFieldTwo="Apt 4",
+        AddressFieldThree="Rear building",
     )
     head = (
         "<DisplayableOrderID>SHOP-1</DisplayableOrderID><DisplayableOrderDate>2026-11-20T09:30:00"
@@ -406,6 +407,7 @@ def test_every_element_of_a_feed_document_is_read(amazon: Sandbox, client: Clien
     assert shown["fulfillmentOrder"]["displayableOrderComment"] == "Grüße & 日本"
     assert shown["fulfillmentOrder"]["notificationEmails"] == ["jane@example.com"]
     assert shown["fulfillmentOrder"]["destinationAddress"]["addressLine2"] == "Apt 4"
+    assert shown["fulfillmentOrder"]["destinationAddress"]["addressLine3"] == "Rear building"
     assert shown["fulfillmentOrderItems"][0]["giftMessage"] == "Hi"
 
 

@@ -101,6 +101,27 @@ def test_orders_feeds_and_shipments(amazon: Sandbox, client: Client) -> None:
     )
 
 
+def test_answers_about_orders_and_hung_and_foreign_feeds(amazon: Sandbox, client: Client) -> None:
+    control(amazon, "POST", "/orders/answers", json={"capitals": True, "leave_out": ["marketplaceId"]})
+    control(amazon, "POST", "/orders/shown-status", json={"seller_id": SELLER, "order_id": "FR-1", "status": "Odd"})
+    for order_id, status in (("FR-1", "Odd"), ("FR-2", "RECEIVED")):
+        client.create_order(order_id)
+        order = client.order(order_id).json()["payload"]["fulfillmentOrder"]
+        assert (order["fulfillmentOrderStatus"], "marketplaceId" in order) == (status, False)
+    control(amazon, "POST", "/feeds/hang", json={"seller_id": SELLER, "times": 1})
+    client.submit(client.upload(envelope(order_xml("FR-3"))))
+    theirs = control(
+        amazon,
+        "POST",
+        "/feeds/foreign",
+        json={"seller_id": SELLER, "marketplace_id": US, "orders": {"FR-4": {"AFN-PLAIN": 1}}, "status": "DONE"},
+    )
+    foreign, ours = control(amazon, "GET", "/feeds")
+    assert (foreign["feedId"], foreign["foreign"], foreign["hangs"]) == (theirs, True, False)
+    assert (ours["foreign"], ours["hangs"]) == (False, True)
+    assert control(amazon, "POST", "/feeds/release") == [ours["feedId"]]
+
+
 def test_reset_restores_the_initial_state(amazon: Sandbox, client: Client, seller: Any) -> None:
     before = amazon.world.truth(SELLER, US)
     seller()
@@ -134,6 +155,11 @@ def test_reset_restores_the_initial_state(amazon: Sandbox, client: Client, selle
         ("/inventory-page-size", {"size": 0}),
         ("/orders/status", {"seller_id": SELLER, "order_id": "FR-1", "status": "Complete"}),
         ("/orders/listing", {"page_size": 0}),
+        ("/orders/answers", {"repeated_id": "ignore"}),
+        ("/orders/shown-status", {"seller_id": "A0", "order_id": "FR-1", "status": "Odd"}),
+        ("/feeds/hang", {"status": "DONE"}),
+        ("/feeds/release", {"feed_ids": ["1"]}),
+        ("/feeds/foreign", {"seller_id": SELLER, "marketplace_id": US, "orders": ["FR-1"]}),
         ("/ship", {"seller_id": "A0"}),
         ("/shipments/seed", {"seller_id": SELLER, "marketplace_id": US, "n": 1, "start": "x", "end": "y"}),
         ("/reset", [1]),

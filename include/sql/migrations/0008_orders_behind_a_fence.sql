@@ -1,0 +1,438 @@
+-- The database guards orders against everybody, and knows the product from everybody else; a request names the feed that
+-- carries it; what other programs send through the same seller is remembered.
+ALTER TABLE fba.fulfillment_request
+    ADD COLUMN ship_to_address_3 text,
+    ADD COLUMN displayable_order_number text,
+    ADD COLUMN resend_of text,
+    ADD COLUMN claim_id uuid,
+    ADD COLUMN inserted_at timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN waiting_since timestamptz,
+    ADD COLUMN unknown_since timestamptz,
+    ADD COLUMN stuck_since timestamptz,
+    ADD COLUMN looked_up_at timestamptz;
+COMMENT ON COLUMN fba.fulfillment_request.displayable_order_number IS 'The order number on the packing slip; empty: fr_number.';
+COMMENT ON COLUMN fba.fulfillment_request.resend_of IS 'The request that this one replaces; see fba.resend.';
+COMMENT ON COLUMN fba.fulfillment_request.claim_id IS 'The feed that carries it (fba.feed.claim_id); null while it is pending.';
+COMMENT ON COLUMN fba.fulfillment_request.inserted_at IS 'When it came into this table, by this database''s clock.';
+COMMENT ON COLUMN fba.fulfillment_request.waiting_since IS
+    'Since when it waits although neither hold_hours nor business hours nor a run by hand are what it waits for.';
+COMMENT ON COLUMN fba.fulfillment_request.unknown_since IS 'When it became unknown.';
+COMMENT ON COLUMN fba.fulfillment_request.stuck_since IS 'Since when only a person can say what became of this unknown request.';
+COMMENT ON COLUMN fba.fulfillment_request.looked_up_at IS 'When Amazon was last asked for its number before it was sent, and had no order.';
+CREATE INDEX fulfillment_request_resent ON fba.fulfillment_request (store, resend_of) WHERE resend_of IS NOT NULL;
+
+ALTER TABLE fba.feed
+    ADD COLUMN seller_id text,
+    ADD COLUMN marketplace_id text,
+    ADD COLUMN endpoint text,
+    ADD COLUMN document_digest bytea,
+    ADD COLUMN set_aside_at timestamptz;
+COMMENT ON COLUMN fba.feed.seller_id IS 'With marketplace_id and endpoint: where it was sent. Only there can its orders be found or be absent.';
+COMMENT ON COLUMN fba.feed.document_digest IS 'SHA-256 of the uploaded document, compared with the requests once more before createFeed.';
+COMMENT ON COLUMN fba.feed.set_aside_at IS 'Since when it no longer holds up other requests, because Amazon has not finished it for four hours.';
+DROP INDEX fba.one_open_feed_per_store;
+CREATE UNIQUE INDEX one_open_feed_per_store ON fba.feed (store) WHERE settled_at IS NULL AND set_aside_at IS NULL;
+
+CREATE TABLE fba.feed_check (
+    store text PRIMARY KEY,
+    checked_until timestamptz NOT NULL,
+    token uuid NOT NULL
+);
+COMMENT ON TABLE fba.feed_check IS
+    'Until when (Amazon''s clock) Amazon''s feeds were compared with fba.feed. A restored backup has an old one, so what was forgotten is found.';
+COMMENT ON COLUMN fba.feed_check.token IS 'Of the last comparison: createFeed is called only if it still stands here.';
+CREATE TABLE fba.foreign_feed (
+    store text NOT NULL,
+    feed_id text NOT NULL,
+    created_at timestamptz,
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at timestamptz,
+    cleared_at timestamptz,
+    PRIMARY KEY (store, feed_id)
+);
+CREATE INDEX foreign_feed_open ON fba.foreign_feed (store) WHERE cleared_at IS NULL;
+COMMENT ON TABLE fba.foreign_feed IS
+    'Feeds of orders at Amazon that fba.feed does not know: another program''s, or ours from before a restored backup.';
+COMMENT ON COLUMN fba.foreign_feed.ended_at IS 'When we first saw it finished, by this database''s clock.';
+COMMENT ON COLUMN fba.foreign_feed.cleared_at IS 'When Amazon''s list of orders was read long enough after its end.';
+CREATE TABLE fba.order_at_amazon (
+    store text NOT NULL,
+    fr_number text NOT NULL,
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (store, fr_number)
+);
+COMMENT ON TABLE fba.order_at_amazon IS
+    'Numbers of orders found at Amazon that no request of fba.fulfillment_request accounts for; looked up before such a number is sent.';
+
+-- What only the product may do is told apart by a setting of its transactions and, where roles.sql was run, by its role.
+CREATE FUNCTION fba.is_product() RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(current_setting('fba.writer', true), '') = 'product'
+       AND coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'fba_product'), true)
+$$;
+
+CREATE FUNCTION fba.is_stuck(store text, fr_number text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.stuck_since IS NOT NULL OR NOT EXISTS (
+        SELECT FROM fba.feed AS f JOIN fba.feed_message AS m ON m.store = f.store AND m.document_id = f.document_id
+        WHERE f.settled_at IS NULL AND m.store = $1 AND m.fr_number = $2)
+    FROM fba.fulfillment_request AS r WHERE r.store = $1 AND r.fr_number = $2 AND r.status = 'unknown'
+$$;
+COMMENT ON FUNCTION fba.is_stuck IS 'Whether only a person can decide this unknown request: no open feed carries it, or a run has said so.';
+
+CREATE OR REPLACE FUNCTION fba.guard_request() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    next_of CONSTANT jsonb := '{
+        "pending": ["invalid", "sending"],
+        "sending": ["submitted", "unknown", "pending"],
+        "submitted": ["accepted", "rejected", "unknown", "pending"],
+        "unknown": ["accepted", "rejected", "cancelled", "pending", "invalid"],
+        "accepted": ["rejected", "cancelled"],
+        "invalid": ["pending"],
+        "rejected": ["pending"],
+        "cancelled": []}';
+    by_hand CONSTANT jsonb := '{
+        "unknown": ["accepted", "rejected", "pending"],
+        "invalid": ["pending"],
+        "rejected": ["pending"]}';
+    personal CONSTANT text[] := ARRAY['ship_to_name', 'ship_to_address_1', 'ship_to_address_2', 'ship_to_address_3', 'ship_to_city',
+        'ship_to_state', 'ship_to_postal_code', 'ship_to_country', 'ship_to_email', 'ship_to_phone'];
+    content CONSTANT text[] := ARRAY['store', 'fr_number', 'shipping_method', 'displayable_order_number', 'order_comment', 'created_at'];
+    ours CONSTANT text[] := ARRAY['inserted_at', 'looked_up_at'];
+    ours_in_flight CONSTANT text[] := ARRAY['seller_id', 'claim_id', 'stuck_since', 'unknown_since'];
+    is_product CONSTANT boolean := fba.is_product();
+    changed text;
+    allowed jsonb;
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF fba.frozen(OLD.status) THEN
+            RAISE EXCEPTION 'Request % of % is % and cannot be deleted: Amazon has it or may have it. To stop it, set cancel_requested_at.',
+                OLD.fr_number, OLD.store, OLD.status;
+        END IF;
+        RETURN OLD;
+    END IF;
+
+    IF NEW.status <> OLD.status THEN
+        allowed := coalesce(next_of -> OLD.status, '[]');
+        IF NOT allowed ? NEW.status THEN
+            RAISE EXCEPTION 'Request % of % cannot go from % to %; from % it can go to: %.', OLD.fr_number, OLD.store,
+                OLD.status, NEW.status, OLD.status, coalesce(nullif(translate(allowed::text, '[]"', ''), ''), 'nothing');
+        END IF;
+        IF NOT is_product THEN
+            allowed := coalesce(by_hand -> OLD.status, '[]');
+            IF NOT allowed ? NEW.status THEN
+                RAISE EXCEPTION 'Request % of %: the column status cannot be set from % to % by hand, only a run of fba_send_fulfillment_requests does that. A program that writes whole rows back must leave status out. By hand % can become: %.%',
+                    OLD.fr_number, OLD.store, OLD.status, NEW.status, OLD.status,
+                    coalesce(nullif(translate(allowed::text, '[]"', ''), ''), 'nothing'),
+                    CASE WHEN OLD.status IN ('cancelled', 'invalid', 'rejected') THEN '' ELSE ' To stop it, set cancel_requested_at.' END;
+            END IF;
+            IF OLD.status = 'unknown' AND NOT fba.is_stuck(OLD.store, OLD.fr_number) THEN
+                RAISE EXCEPTION 'Request % of %: the column status cannot be set from unknown to % by hand yet: the runs of fba_send_fulfillment_requests still look for its order at Amazon.',
+                    OLD.fr_number, OLD.store, NEW.status;
+            END IF;
+        END IF;
+    END IF;
+
+    IF fba.frozen(OLD.status) THEN
+        -- Retention may empty an address, but not while the feed with it is still to be written.
+        SELECT string_agg(o.key, ', ' ORDER BY o.key) INTO changed
+        FROM jsonb_each(to_jsonb(OLD)) AS o
+        JOIN jsonb_each(to_jsonb(NEW)) AS n ON n.key = o.key AND n.value <> o.value
+        WHERE o.key = ANY (content) OR o.key = ANY (personal) AND (n.value <> 'null' OR OLD.status = 'sending');
+        IF changed IS NOT NULL THEN
+            RAISE EXCEPTION 'Request % of % is %: its content is frozen (%). To stop it, set cancel_requested_at.',
+                OLD.fr_number, OLD.store, OLD.status, changed;
+        END IF;
+    END IF;
+
+    IF NOT is_product THEN
+        SELECT string_agg(o.key, ', ' ORDER BY o.key) INTO changed
+        FROM jsonb_each(to_jsonb(OLD)) AS o
+        JOIN jsonb_each(to_jsonb(NEW)) AS n ON n.key = o.key AND n.value <> o.value
+        WHERE o.key = ANY (ours) OR o.key = ANY (ours_in_flight) AND fba.frozen(OLD.status)
+           OR o.key = 'absent_since' AND o.value = 'null';
+        IF changed IS NOT NULL THEN
+            RAISE EXCEPTION 'Request % of %: only the product writes %. A program that writes whole rows back must leave it out.',
+                OLD.fr_number, OLD.store, changed;
+        END IF;
+    END IF;
+
+    IF NEW.status <> OLD.status THEN
+        NEW.resolved_at := CASE WHEN NEW.status IN ('invalid', 'accepted', 'rejected', 'cancelled') THEN clock_timestamp() END;
+        NEW.unknown_since := CASE WHEN NEW.status = 'unknown' THEN clock_timestamp() END;
+        IF NEW.status <> 'unknown' THEN
+            NEW.absent_since := NULL;
+            NEW.stuck_since := NULL;
+        END IF;
+        IF NEW.status NOT IN ('pending', 'sending') THEN
+            NEW.waiting_since := NULL;
+        END IF;
+        IF NEW.status <> 'pending' THEN
+            NEW.waiting_reason := NULL;
+        ELSE
+            NEW.sent_at := NULL;
+            NEW.claim_id := NULL;
+            IF OLD.status IN ('invalid', 'rejected') THEN  -- put right by hand: it begins anew
+                NEW.status_reason := NULL;
+                NEW.attempts := 0;
+            END IF;
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION fba.guard_truncate() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kept record;
+BEGIN
+    SELECT fr_number, store, status INTO kept FROM fba.fulfillment_request WHERE fba.frozen(status) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% cannot be truncated: request % of % is %, so Amazon has it or may have it.',
+            TG_TABLE_NAME, kept.fr_number, kept.store, kept.status;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON fba.fulfillment_request EXECUTE FUNCTION fba.guard_truncate();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON fba.fulfillment_request_item EXECUTE FUNCTION fba.guard_truncate();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON fba.feed EXECUTE FUNCTION fba.guard_truncate();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON fba.feed_message EXECUTE FUNCTION fba.guard_truncate();
+
+CREATE FUNCTION fba.guard_feed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.settled_at IS NULL THEN
+        RAISE EXCEPTION 'Feed % of % is not settled and cannot be deleted: what became of its requests is not known yet.', OLD.document_id, OLD.store;
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER guard BEFORE DELETE ON fba.feed FOR EACH ROW EXECUTE FUNCTION fba.guard_feed();
+-- The rules must not be looked up in what the caller has made: it could have a pg_roles of its own.
+ALTER FUNCTION fba.guard_request() SET search_path = pg_catalog, pg_temp;
+ALTER FUNCTION fba.guard_item() SET search_path = pg_catalog, pg_temp;
+
+-- What older versions wrote: which feed carries a request, and since when an unknown one is unknown.
+ALTER TABLE fba.fulfillment_request DISABLE TRIGGER guard;
+UPDATE fba.fulfillment_request AS r SET claim_id = latest.claim_id
+FROM (
+    SELECT DISTINCT ON (m.store, m.fr_number) m.store, m.fr_number, f.claim_id
+    FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id)
+    ORDER BY m.store, m.fr_number, f.claimed_at DESC
+) AS latest
+WHERE r.store = latest.store AND r.fr_number = latest.fr_number AND r.status IN ('sending', 'submitted', 'unknown');
+UPDATE fba.fulfillment_request SET unknown_since = coalesce(sent_at, now()) WHERE status = 'unknown';
+UPDATE fba.fulfillment_request SET inserted_at = least(created_at, now()) WHERE created_at BETWEEN '2000-01-01' AND '2100-01-01';
+
+-- Times are finite and possible, prices are numbers. What is not is put right, and a request that it was in must be looked at.
+UPDATE fba.fulfillment_request SET created_at = now(), inserted_at = now(),
+    status = CASE WHEN status = 'pending' THEN 'invalid' ELSE status END,
+    status_reason = CASE WHEN status = 'pending' THEN 'created_at was ' || created_at || ', which cannot be; now it is the time of the upgrade' ELSE status_reason END,
+    resolved_at = CASE WHEN status = 'pending' THEN now() ELSE resolved_at END
+WHERE NOT created_at BETWEEN '2000-01-01' AND '2100-01-01';
+ALTER TABLE fba.fulfillment_request ENABLE TRIGGER guard;
+ALTER TABLE fba.fulfillment_request_item DISABLE TRIGGER guard;
+UPDATE fba.fulfillment_request_item SET unit_price = NULL WHERE unit_price IN ('NaN', 'Infinity', '-Infinity');
+ALTER TABLE fba.fulfillment_request_item ENABLE TRIGGER guard;
+ALTER TABLE fba.fulfillment_request_item ADD CONSTRAINT unit_price_is_finite CHECK (unit_price > '-Infinity' AND unit_price < 'Infinity');
+
+DO $$
+DECLARE
+    c record;
+BEGIN
+    FOR c IN
+        SELECT table_name AS t, column_name AS n, is_nullable = 'YES' AS nullable FROM information_schema.columns
+        JOIN information_schema.tables USING (table_schema, table_name)
+        WHERE table_schema = 'fba' AND table_type = 'BASE TABLE' AND data_type = 'timestamp with time zone' AND is_generated = 'NEVER'
+        ORDER BY table_name, column_name
+    LOOP
+        EXECUTE format('ALTER TABLE fba.%I DISABLE TRIGGER USER', c.t);
+        EXECUTE format('UPDATE fba.%I SET %I = %s WHERE NOT %I BETWEEN ''2000-01-01'' AND ''2100-01-01''',
+            c.t, c.n, CASE WHEN c.nullable THEN 'NULL' ELSE 'now()' END, c.n);
+        EXECUTE format('ALTER TABLE fba.%I ENABLE TRIGGER USER', c.t);
+        EXECUTE format('ALTER TABLE fba.%I ADD CONSTRAINT %I CHECK (%I BETWEEN ''2000-01-01'' AND ''2100-01-01'')',
+            c.t, c.n || '_is_possible', c.n);
+    END LOOP;
+END $$;
+
+-- A copy of a request that Amazon will not ship any more, under a number of its own.
+CREATE FUNCTION fba.resend(store text, fr_number text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    old fba.fulfillment_request;
+    root text;
+    made text;
+BEGIN
+    SELECT r.* INTO old FROM fba.fulfillment_request AS r WHERE r.store = $1 AND r.fr_number = $2 FOR UPDATE;
+    IF old.fr_number IS NULL THEN
+        RAISE EXCEPTION 'Store % has no request %.', $1, $2;
+    END IF;
+    IF old.status NOT IN ('cancelled', 'rejected') THEN
+        RAISE EXCEPTION 'Request % of % is %: only one that is cancelled or rejected can be sent again under another number.', $2, $1, old.status;
+    END IF;
+    IF old.ship_to_name IS NULL OR old.ship_to_address_1 IS NULL THEN
+        RAISE EXCEPTION 'Request % of % has no address any more (retention): insert a new request instead.', $2, $1;
+    END IF;
+    root := coalesce(old.resend_of, old.fr_number);
+    PERFORM pg_advisory_xact_lock(hashtext('fba.resend'), hashtext($1 || E'\t' || root));
+    SELECT r.fr_number INTO made FROM fba.fulfillment_request AS r
+    WHERE r.store = $1 AND r.resend_of = root AND r.status NOT IN ('cancelled', 'rejected') LIMIT 1;
+    IF made IS NOT NULL THEN
+        RAISE EXCEPTION 'Request % of % has been sent again already, as %.', root, $1, made;
+    END IF;
+    SELECT root || '-' || min(n) INTO made FROM generate_series(2, 1000) AS n
+    WHERE NOT EXISTS (SELECT FROM fba.fulfillment_request AS r WHERE r.store = $1 AND r.fr_number = root || '-' || n);
+    INSERT INTO fba.fulfillment_request (store, fr_number, resend_of, shipping_method, displayable_order_number, ship_to_name,
+        ship_to_address_1, ship_to_address_2, ship_to_address_3, ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country,
+        ship_to_email, ship_to_phone, order_comment)
+    VALUES ($1, made, root, old.shipping_method, coalesce(old.displayable_order_number, root), old.ship_to_name,
+        old.ship_to_address_1, old.ship_to_address_2, old.ship_to_address_3, old.ship_to_city, old.ship_to_state,
+        old.ship_to_postal_code, old.ship_to_country, old.ship_to_email, old.ship_to_phone, old.order_comment);
+    INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity, unit_price, title, upc)
+    SELECT i.store, made, i.line, i.sku, i.quantity, i.unit_price, i.title, i.upc
+    FROM fba.fulfillment_request_item AS i WHERE i.store = $1 AND i.fr_number = $2;
+    UPDATE fba.fulfillment_request AS r SET acknowledged_at = clock_timestamp() WHERE r.store = $1 AND r.fr_number = $2;
+    RETURN made;
+END $$;
+COMMENT ON FUNCTION fba.resend IS
+    'Sends a cancelled or rejected request again: a copy under <fr_number>-2 (-3 ...), pending, linked by resend_of. Returns its number.';
+
+-- Parcels of a request that was sent again count for both numbers.
+CREATE OR REPLACE VIEW fba.fulfillment_progress AS
+SELECT store, fr_number, sku, ordered, shipped, greatest(ordered - shipped, 0) AS open,
+       greatest(shipped - ordered, 0) AS over_shipped,
+       CASE WHEN shipped = 0 THEN 'open' WHEN shipped < ordered THEN 'partial' ELSE 'complete' END AS status,
+       tracking_numbers, carriers, service_level
+FROM (
+    SELECT r.store, r.fr_number, l.sku, sum(l.ordered)::bigint AS ordered, sum(l.shipped)::bigint AS shipped,
+           coalesce(array_agg(DISTINCT l.tracking_number) FILTER (WHERE l.tracking_number <> ''), '{}') AS tracking_numbers,
+           coalesce(array_agg(DISTINCT l.carrier) FILTER (WHERE l.carrier <> ''), '{}') AS carriers,
+           string_agg(DISTINCT l.service_level, ', ') FILTER (WHERE l.service_level <> '') AS service_level
+    FROM fba.fulfillment_request AS r
+    JOIN (
+        SELECT store, fr_number, sku, quantity::bigint AS ordered, 0::bigint AS shipped,
+               NULL AS tracking_number, NULL AS carrier, NULL AS service_level
+        FROM fba.fulfillment_request_item
+        UNION ALL
+        SELECT store, coalesce(fr_number, merchant_order_id), sku, 0, quantity, tracking_number, carrier, service_level
+        FROM fba.shipment_item WHERE coalesce(fr_number, merchant_order_id) IS NOT NULL
+        UNION ALL
+        SELECT n.store, n.resend_of, s.sku, 0, s.quantity, s.tracking_number, s.carrier, s.service_level
+        FROM fba.fulfillment_request AS n
+        JOIN fba.shipment_item AS s ON s.store = n.store AND coalesce(s.fr_number, s.merchant_order_id) = n.fr_number
+        WHERE n.resend_of IS NOT NULL
+    ) AS l ON l.store = r.store AND l.fr_number = r.fr_number
+    WHERE r.status IN ('submitted', 'accepted', 'unknown')
+       OR r.status IN ('cancelled', 'rejected') AND EXISTS (
+           SELECT FROM fba.fulfillment_request AS n WHERE n.store = r.store AND n.resend_of = r.fr_number)
+    GROUP BY r.store, r.fr_number, l.sku
+) AS lines;
+
+-- statement_timestamp(), not clock_timestamp(): that is volatile, so no index on a time could be used.
+CREATE OR REPLACE VIEW fba.needs_attention AS
+WITH recent AS (  -- events of the last day: the newest run that reported each
+    SELECT DISTINCT ON (r.store, a.code) r.store, a.code, a.number::bigint AS number, r.finished_at
+    FROM fba.run AS r CROSS JOIN LATERAL jsonb_each_text(r.attention) AS a (code, number)
+    WHERE r.started_at > statement_timestamp() - interval '24 hours' AND r.finished_at IS NOT NULL AND r.attention <> '{}'
+      AND a.code IN ('zeroed_skus', 'vanished_skus', 'units_jumped', 'report_drift', 'rejected_lines', 'conflicting_skus', 'shared_fnsku', 'clock_skew')
+    ORDER BY r.store, a.code, r.started_at DESC
+), stock AS (
+    SELECT s.store, s.max_stock_age_hours, (
+        SELECT min(coalesce(newest.requested_at, s.first_run))  -- a report that never came is as old as the first run
+        FROM (VALUES ('GET_MERCHANT_LISTINGS_ALL_DATA'), ('GET_AFN_INVENTORY_DATA')) AS t (report_type)
+        LEFT JOIN LATERAL (
+            SELECT r.requested_at FROM fba.report AS r
+            WHERE r.store = s.store AND r.report_type = t.report_type AND r.applied_at IS NOT NULL
+            ORDER BY r.requested_at DESC LIMIT 1
+        ) AS newest ON true
+    ) AS as_of
+    FROM (
+        SELECT store, max_stock_age_hours,
+               (SELECT min(started_at) FROM fba.run AS r WHERE r.store = k.store AND r.dag_id = 'fba_get_inventory') AS first_run
+        FROM fba.store AS k
+    ) AS s
+), refused AS (
+    SELECT DISTINCT ON (r.store, r.report_type) r.store, r.report_id, r.refused_at,
+           count(*) OVER (PARTITION BY r.store, r.report_type) AS number,
+           min(r.refused_at) OVER (PARTITION BY r.store, r.report_type) AS since
+    FROM fba.report AS r
+    WHERE r.refused_at IS NOT NULL AND NOT EXISTS (
+        SELECT FROM fba.report AS later WHERE later.store = r.store AND later.report_type = r.report_type
+          AND later.applied_at IS NOT NULL AND later.requested_at >= r.requested_at)
+    ORDER BY r.store, r.report_type, r.requested_at DESC
+)
+SELECT store, 'failed_run' AS code, dag_id AS subject, 1::bigint AS number, finished_at AS since,
+       'Read failure in fba.run and the log of summarise; the runbook has the remedy of each error.' AS remedy
+FROM fba.run AS r
+WHERE outcome = 'failed' AND finished_at IS NOT NULL AND started_at > statement_timestamp() - interval '7 days' AND NOT EXISTS (
+    SELECT FROM fba.run AS later WHERE later.dag_id = r.dag_id AND later.store = r.store
+      AND later.started_at > r.started_at AND later.finished_at IS NOT NULL AND later.outcome IN ('success', 'failed'))
+UNION ALL
+SELECT store, 'stale_stock', NULL, 1, as_of,
+       'No newer reports were applied: see the last runs of fba_get_inventory, whether it is paused, and whether Amazon makes reports.'
+FROM stock WHERE as_of < statement_timestamp() - make_interval(secs => max_stock_age_hours * 3600)
+UNION ALL
+SELECT store, 'refused_stock', report_id, number, since,
+       'Compare with Seller Central; if the stock really is gone, run fba_get_inventory with accept_zeroed_stock.'
+FROM refused
+UNION ALL
+SELECT store, 'unconfirmed_skus', NULL, count(*), min(unconfirmed_since),
+       'No report states these SKUs any more; they keep their quantity until a later pair of reports agrees. Look up those with most units.'
+FROM fba.global_inventory_pool WHERE unconfirmed_since IS NOT NULL GROUP BY store
+UNION ALL
+SELECT store, code, NULL, number, finished_at, CASE code
+       WHEN 'zeroed_skus' THEN 'SKUs became 0 although no report stated it: compare with Seller Central.'
+       WHEN 'vanished_skus' THEN 'SKUs with stock are in no report any more: compare with Seller Central.'
+       WHEN 'units_jumped' THEN 'The units in stock changed implausibly: compare some SKUs with Seller Central.'
+       WHEN 'report_drift' THEN 'A report has other columns or far more or fewer rows than before; the run''s summary says which.'
+       WHEN 'rejected_lines' THEN 'See fba.rejected_row.'
+       WHEN 'conflicting_skus' THEN 'Listings contradict each other; the smallest quantity was taken.'
+       WHEN 'shared_fnsku' THEN 'These SKUs draw on the same units at Amazon: do not offer the sum of their quantities.'
+       ELSE 'Synchronise the clocks of the database and the workers (NTP).' END
+FROM recent
+UNION ALL
+SELECT store, status, fr_number, 1, coalesce(resolved_at, sent_at, created_at),
+       'Put right what status_reason says, then set status to pending; or set acknowledged_at.'
+FROM fba.fulfillment_request
+WHERE status IN ('invalid', 'rejected') AND coalesce(acknowledged_at < resolved_at, acknowledged_at IS NULL)
+UNION ALL
+SELECT r.store, CASE WHEN fba.is_stuck(r.store, r.fr_number) THEN 'stuck' ELSE 'unknown' END, r.fr_number, 1,
+       coalesce(r.unknown_since, r.sent_at, r.created_at),
+       CASE WHEN fba.is_stuck(r.store, r.fr_number)
+       THEN 'Look in Seller Central under this number and set status by hand: no run decides it. status_reason says why.'
+       ELSE 'Nothing yet: the runs go on looking for it among Amazon''s orders.' END
+FROM fba.fulfillment_request AS r WHERE r.status = 'unknown'
+UNION ALL
+SELECT store, 'waiting_long', fr_number, 1, since,
+       CASE WHEN never_seen THEN 'No run of fba_send_fulfillment_requests has looked at it: is the DAG paused, or does it fail?'
+       ELSE 'Read waiting_reason, and see the last runs of fba_send_fulfillment_requests.' END
+FROM (
+    SELECT store, fr_number, status = 'pending' AND waiting_reason IS NULL AS never_seen,
+           CASE WHEN status = 'pending' AND waiting_reason IS NULL THEN greatest(created_at, inserted_at)
+                ELSE coalesce(waiting_since, created_at) END AS since
+    FROM fba.fulfillment_request
+    WHERE status = 'sending'
+       OR status = 'pending' AND (waiting_since IS NOT NULL OR coalesce(starts_with(waiting_reason, 'ready'), true))
+) AS waiting
+WHERE since < statement_timestamp() - interval '6 hours'
+UNION ALL
+SELECT f.store, 'slow_feed', m.fr_number, 1, f.submit_started_at,
+       'Amazon has not finished feed ' || f.feed_id || '; ask Amazon''s support with this id. Other requests go out meanwhile.'
+FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id) JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE f.settled_at IS NULL AND f.feed_id IS NOT NULL AND f.submit_started_at < statement_timestamp() - interval '4 hours'
+  AND r.status = 'submitted' AND r.claim_id = f.claim_id
+UNION ALL
+SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, 'Amazon refused to cancel; status_reason says why. Take cancel_requested_at back, or ask the buyer.'
+FROM fba.fulfillment_request
+WHERE cancel_requested_at IS NOT NULL AND status IN ('accepted', 'unknown') AND starts_with(status_reason, 'not cancelled')
+UNION ALL
+SELECT r.store, 'overdue', r.fr_number, p.open, coalesce(least(r.sent_at, r.resolved_at), r.created_at),
+       'Accepted more than a day ago and not all shipped: amazon_order_status is Amazon''s status of the order.'
+FROM fba.fulfillment_request AS r CROSS JOIN LATERAL (
+    SELECT sum(p.open)::bigint AS open FROM fba.fulfillment_progress AS p WHERE p.store = r.store AND p.fr_number = r.fr_number
+) AS p
+WHERE r.status = 'accepted' AND r.amazon_order_asked_at IS NOT NULL AND p.open > 0
+  AND coalesce(r.amazon_order_status, '') <> 'CompletePartialled'
+  AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < statement_timestamp() - interval '24 hours'
+UNION ALL
+SELECT store, 'of_no_store', fr_number, 1, created_at, 'Correct store, or add the store to stores.yaml: no run sends this.'
+FROM fba.fulfillment_request AS r
+WHERE status IN ('pending', 'sending', 'submitted', 'unknown') AND EXISTS (SELECT FROM fba.store)
+  AND NOT EXISTS (SELECT FROM fba.store AS s WHERE s.store = r.store);
+COMMENT ON VIEW fba.needs_attention IS
+    'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';

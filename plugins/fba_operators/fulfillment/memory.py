@@ -1,0 +1,223 @@
+"""Looking before the first send: whether Amazon has feeds of orders that the ledger does not know.
+
+Such a feed is another program's, or ours from before an older copy of the warehouse was put back (a restored backup, a
+failover that lost the last commits). Which of the two cannot be seen. So before createFeed is called, Amazon's feeds
+since the last look are compared with the ledger, and where one is not known there, the numbers that are about to be sent
+are looked up among Amazon's orders. A restored warehouse cannot get around that: it remembers an older look.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.operations import Feed
+from fba_operators.errors import RequestRefusedError
+from fba_operators.fulfillment.amazon_orders import compare_with_request
+from fba_operators.fulfillment.feed_xml import FEED_TYPE
+from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.request import Move, units_by_sku
+
+FEED_PATIENCE = timedelta(hours=4)  # then an unfinished feed is told, and no longer holds up other requests
+QUIET_TIME = timedelta(minutes=30)  # after a feed ended; then its orders are in Amazon's list
+LOOK_BACK = timedelta(hours=1)  # before a feed was made, when listing orders
+REACH = timedelta(days=89)  # getFeeds looks back 90 days
+SLACK = timedelta(minutes=10)  # between a clock and another, and until Amazon lists what was made
+
+
+@dataclass
+class Doubt:
+    """Why requests may be at Amazon already, although the ledger says that they were never sent.
+
+    :param hold: why nothing may be sent now, or None
+    :param hold_before: requests inserted up to then may be in a feed that Amazon does not finish
+    :param hung: that feed
+    :param look_up_since: Amazon's list may still lack orders of a feed that ended then, so each number is asked for
+    """
+
+    hold: str | None = None
+    hold_before: datetime | None = None
+    hung: str | None = None
+    look_up_since: datetime | None = None
+
+    def why_held(self, inserted_at: datetime) -> str | None:
+        """Why a request that came into the table then may not be sent now, or None."""
+        if self.hold:
+            return self.hold
+        if self.hold_before and inserted_at <= self.hold_before:
+            return (
+                f"it may be in feed {self.hung}, which the ledger does not know and Amazon has not finished for "
+                f"{FEED_PATIENCE.seconds // 3600} hours; if that is another program's feed, set cleared_at in fba.foreign_feed"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What Amazon's clock says, converted to the database's: ages are differences of one clock.
+
+    :param now: by the database's clock
+    :param ahead: Amazon's clock minus the database's
+    """
+
+    now: datetime
+    ahead: timedelta = field(default=timedelta(0))
+
+    @classmethod
+    def read(cls, hook: SellingPartnerHook, ledger: FeedLedger) -> Clocks:
+        """Read both."""
+        now = ledger.now()
+        return cls(now, hook.amazon_now() - now)
+
+    def ours(self, amazons: datetime) -> datetime:
+        """A moment of Amazon's, by the database's clock."""
+        return amazons - self.ahead
+
+    def amazons(self, ours: datetime) -> datetime:
+        """A moment of ours, by Amazon's clock."""
+        return ours + self.ahead
+
+
+def compare_feeds(hook: SellingPartnerHook, ledger: FeedLedger) -> tuple[str, bool]:
+    """Compare Amazon's feeds of orders with the ledger, and take down those that it does not know.
+
+    :return: a token that proves the comparison, and whether every feed in Amazon's list could be read
+    """
+    clocks = Clocks.read(hook, ledger)
+    looked = ledger.run_alone("fulfillment.feed_check")
+    reach = clocks.amazons(clocks.now - REACH)
+    since = max(looked[0]["checked_until"] - SLACK, reach) if looked else reach
+    listed = list(hook.get_feeds(FEED_TYPE, created_since=since))
+    clocks = Clocks.read(hook, ledger)  # with the Date of Amazon's answer
+    feeds = [feed for feed in listed if feed]
+    unknown = _unknown(ledger, feeds, clocks)
+    token = str(uuid.uuid4())
+    whole = None not in listed
+    with ledger.connect() as db:
+        ledger.run(
+            db,
+            "fulfillment.add_foreign_feeds",
+            feed_ids=[feed.feed_id for feed in unknown],
+            created=[feed.created_time for feed in unknown],
+            ended=[feed.finished for feed in unknown],
+        )
+        until = clocks.amazons(clocks.now) if whole else since + SLACK
+        ledger.run(db, "fulfillment.set_feed_check", checked_until=until, token=token)
+    return token, whole
+
+
+def _unknown(ledger: FeedLedger, feeds: Iterable[Feed], clocks: Clocks) -> list[Feed]:
+    """Feeds that the ledger does not know, without those that are surely its own, whose id was lost with the answer."""
+    feeds = sorted(feeds, key=lambda feed: feed.created_time or clocks.now)
+    known = {
+        row["feed_id"] for row in ledger.run_alone("fulfillment.known_feeds", feed_ids=[feed.feed_id for feed in feeds])
+    }
+    unknown = [feed for feed in feeds if feed.feed_id not in known]
+    for row in ledger.run_alone("fulfillment.lost_intents"):
+        for feed in unknown:
+            if feed.created_time and may_be_of(row["submit_started_at"], clocks.ours(feed.created_time)):
+                unknown.remove(feed)
+                break
+    return unknown
+
+
+def may_be_of(intent: datetime, created: datetime) -> bool:
+    """Whether a feed that Amazon made then may be the one that was intended then: createFeed follows within a minute.
+
+    :param intent: by the database's clock
+    :param created: by the database's clock
+    """
+    return intent - SLACK <= created <= intent + SLACK
+
+
+def examine(hook: SellingPartnerHook, ledger: FeedLedger) -> Doubt:
+    """Find out what the feeds that the ledger does not know mean for the requests that are to be sent."""
+    if not (rows := ledger.run_alone("fulfillment.open_foreign_feeds")):
+        return Doubt()
+    clocks = Clocks.read(hook, ledger)
+    rows = [_followed(hook, ledger, row) for row in rows]
+    unfinished = [row for row in rows if row["ended_at"] is None]
+    if young := [row for row in unfinished if clocks.now - row["seen_at"] < FEED_PATIENCE]:
+        return Doubt(
+            hold=f"feed {young[0]['feed_id']}, which the ledger does not know, may hold it and is still being processed"
+        )
+    doubt = Doubt()
+    if unfinished:
+        last = max(unfinished, key=lambda row: row["seen_at"])
+        # Not since it was made: after a restore, requests that were lost with it may have been inserted again since then.
+        doubt.hung, doubt.hold_before = last["feed_id"], last["seen_at"]
+    if ended := [row for row in rows if row["ended_at"]]:
+        doubt.look_up_since = _list_orders(hook, ledger, ended, clocks)
+    return doubt
+
+
+def _followed(hook: SellingPartnerHook, ledger: FeedLedger, row: dict[str, Any]) -> dict[str, Any]:
+    """A feed's row as it is after asking Amazon whether it has ended."""
+    if row["ended_at"]:
+        return row
+    try:
+        if not hook.get_feed(row["feed_id"]).finished:
+            return row
+    except RequestRefusedError:
+        return row  # not shown, so nothing is known of its end
+    (ended,) = ledger.run_alone("fulfillment.end_foreign_feed", feed_id=row["feed_id"])
+    return row | ended
+
+
+def _list_orders(
+    hook: SellingPartnerHook, ledger: FeedLedger, ended: list[dict[str, Any]], clocks: Clocks
+) -> datetime | None:
+    """Take down the orders at Amazon that no request accounts for.
+
+    :return: when the last feed ended whose orders Amazon's list may still lack; None if it is complete
+    """
+    begin = min(row["created_at"] or clocks.amazons(row["seen_at"] - REACH) for row in ended)
+    listed = hook.list_all_fulfillment_orders(since=max(begin - LOOK_BACK, clocks.amazons(clocks.now - REACH)))
+    numbers = [order.seller_fulfillment_order_id for order in listed if order]
+    late = [row["ended_at"] for row in ended if None in listed or clocks.now - row["ended_at"] < QUIET_TIME]
+    with ledger.connect() as db:
+        ledger.run(db, "fulfillment.add_orders_at_amazon", numbers=numbers)
+        cleared = [row["feed_id"] for row in ended if row["ended_at"] not in late]
+        ledger.run(db, "fulfillment.clear_foreign_feeds", feed_ids=cleared)
+    return max(late, default=None)
+
+
+def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:
+    """Settle pending requests under whose numbers Amazon has an order already; returns those that changed."""
+    moves = []
+    for row in ledger.run_alone("fulfillment.pending_at_amazon"):
+        number = row["fr_number"]
+        try:
+            order = hook.find_fulfillment_order(number)
+        except RequestRefusedError:
+            continue  # it waits, and the next run asks again
+        if order:
+            ordered = units_by_sku((item.sku, item.quantity) for item in ledger.items_of([number])[number])
+            moves += ledger.adopt(
+                compare_with_request(order, number, ordered, hook.marketplace.id), seller_id=hook.seller_id
+            )
+    return moves
+
+
+def look_up(hook: SellingPartnerHook, ledger: FeedLedger, requests: list[dict[str, Any]], since: datetime) -> None:
+    """Ask Amazon for each request's number, once after a moment; those it has are taken down.
+
+    :param requests: rows of the ledger
+    :param since: a number asked for later is not asked for again
+    """
+    for row in requests:
+        if row["looked_up_at"] and row["looked_up_at"] > since:
+            continue
+        number = row["fr_number"]
+        try:
+            found = hook.find_fulfillment_order(number) is not None
+        except RequestRefusedError:
+            found = True  # not an answer: it is not sent before there is one
+        if found:
+            ledger.run_alone("fulfillment.add_order_at_amazon", number=number)
+        else:
+            ledger.run_alone("fulfillment.record_looked_up", number=number)
