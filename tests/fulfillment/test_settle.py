@@ -205,6 +205,7 @@ def test_an_order_missing_from_the_lists_is_not_sent_twice(shop):
 
 def test_a_duplicate_rejected_because_the_order_exists_is_accepted(shop):
     """Sent again after two lists without it; then Amazon rejects the number as used: the first one had arrived."""
+    shop.amazon.world.set_order_answers(repeated_id="refuse")
     lose_answer(shop, arrived=False)
     look_up_unknown(shop)
     assert shop.get("FR-1").status == "pending"
@@ -499,3 +500,12 @@ def test_stores_of_one_seller_do_not_wait_for_each_other(shop, fulfillment, monk
     shop.add("CA-1", store="amazon_ca", ship_to_state="ON", ship_to_country="CA")
     assert shop.send(store="amazon_ca") == {"accepted": 1}
     assert shop.amazon.world.orders(SELLER)["CA-1"]["marketplace_id"] == CANADA
+
+
+def test_many_rejections_are_looked_behind_in_steps_within_amazons_quota(shop):
+    """Amazon's quota allows 30 orders at once: those it did not know are not asked for again."""
+    shop.stock("NOT-AT-AMAZON", 5)
+    for number in range(70):
+        shop.add(f"FR-{number:02}", [("NOT-AT-AMAZON", 1)])
+    assert shop.send() == {"rejected": 70}
+    assert 70 <= shop.calls_of("getFulfillmentOrder") < 75

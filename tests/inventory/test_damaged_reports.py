@@ -46,6 +46,7 @@ def serve(shop, report_type, document, chance) -> tuple[bytes, str]:
     return content, kind
 
 
+@pytest.mark.timeout(ROUNDS)  # seconds: each of the tests makes a quarter of the rounds, a second or less each
 @pytest.mark.parametrize("flags", FLAGS, ids=str)
 def test_stock_is_never_silently_less_than_the_truth(shop, flags, monkeypatch):
     fbm, fetch = flags

@@ -209,10 +209,12 @@ def look_up(hook: SellingPartnerHook, ledger: FeedLedger, requests: list[dict[st
     :param requests: rows of the ledger
     :param since: a number asked for later is not asked for again
     """
+    numbers = [row["fr_number"] for row in requests]
+    taken_down = {row["fr_number"] for row in ledger.run_alone("fulfillment.at_amazon", numbers=numbers)}
     for row in requests:
-        if row["looked_up_at"] and row["looked_up_at"] > since:
-            continue
         number = row["fr_number"]
+        if number in taken_down or (row["looked_up_at"] and row["looked_up_at"] > since):
+            continue
         try:
             found = hook.find_fulfillment_order(number) is not None
         except RequestRefusedError:

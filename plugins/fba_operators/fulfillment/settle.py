@@ -174,7 +174,7 @@ def _apply_processing_report(
     try:
         document = download_processing_report(hook, ledger.get(claim_id), ledger.now())
         verdicts = judge_messages(parse_processing_report(document), sent)
-        verdicts |= _behind_rejections(hook, ledger, requests, verdicts)
+        verdicts |= _behind_rejections(hook, ledger, feed, requests, verdicts)
     except ReportError as error:
         doubt = str(error)
         verdicts = _all_unknown(sent, doubt)
@@ -199,14 +199,22 @@ def _record_verdicts(
 
 
 def _behind_rejections(
-    hook: SellingPartnerHook, ledger: FeedLedger, requests: list[dict[str, Any]], verdicts: Mapping[int, Verdict]
+    hook: SellingPartnerHook,
+    ledger: FeedLedger,
+    feed: dict[str, Any],
+    requests: list[dict[str, Any]],
+    verdicts: Mapping[int, Verdict],
 ) -> dict[int, Verdict]:
     """Look behind every rejection: Amazon also rejects a number because it has the order already.
 
     It was sent before, and that answer, or the warehouse's memory of it, was lost.
     """
+    # Amazon's quota may end the work in the middle: a number that it did not know is not asked for again.
     rejected = {
-        row["fr_number"]: row["message_id"] for row in requests if verdicts[row["message_id"]].outcome == "rejected"
+        row["fr_number"]: row["message_id"]
+        for row in requests
+        if verdicts[row["message_id"]].outcome == "rejected"
+        and not (row["looked_up_at"] and row["looked_up_at"] > feed["submit_started_at"])
     }
     found: dict[int, Verdict] = {}
     for number, ordered in _ordered_units(ledger, list(rejected)).items():
@@ -216,8 +224,9 @@ def _behind_rejections(
         except RequestRefusedError as error:
             found[rejected[number]] = Verdict("unknown", description=f"rejected, and its order is not shown: {error}")
             continue
-        if order is None:
-            continue  # Amazon has no such order: the rejection stands
+        if order is None:  # the rejection stands
+            ledger.run_alone("fulfillment.record_looked_up", number=number)
+            continue
         move = compare_with_request(order, number, ordered, hook.marketplace.id)
         if move.status == "invalid":
             found[rejected[number]] = Verdict("rejected", description=move.reason)
