@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import _secrets_masker
 
+from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Report
 from fba_operators.amazon.trigger import MAX_POLL_INTERVAL, ProcessingTrigger
@@ -20,9 +21,9 @@ from tests.helpers import wait_inline
 from tests.stores import AFN, STORE
 
 
-def trigger_for(report_id):
+def trigger_for(report_id, store=STORE):
     return ProcessingTrigger(
-        conn_id=STORE, warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
+        conn_id=store, warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
     )
 
 
@@ -71,8 +72,11 @@ def test_many_polls_run_at_once(amazon, warehouse_url, monkeypatch):
         return Report.model_validate({"reportId": report_id, "processingStatus": "DONE"})
 
     async def together():
-        return await asyncio.gather(*(anext(trigger_for(str(n)).run()) for n in range(all_there.parties)))
+        stores = [f"store_{n % 7}" for n in range(all_there.parties)]
+        return await asyncio.gather(*(anext(trigger_for(str(n), store).run()) for n, store in enumerate(stores)))
 
+    for n in range(7):
+        monkeypatch.setenv(f"AIRFLOW_CONN_STORE_{n}", store_connection(amazon.url))
     monkeypatch.setattr(SellingPartnerHook, "get_report", get_report)
     events = asyncio.run(together())
     assert {event.payload["state"]["processingStatus"] for event in events} == {"DONE"}
