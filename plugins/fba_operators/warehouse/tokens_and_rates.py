@@ -46,11 +46,12 @@ def shared_access_token(
     last_moment, pause = time.monotonic() + patience, 0.05
     while True:
         with warehouse.connect() as db:
-            execute(db, "warehouse.register_credential", credential=key)
-            row = execute(db, "warehouse.token", credential=key).fetchone() or {}
-            if known := _usable(row, rejected):
+            row = execute(db, "warehouse.token", credential=key).fetchone()
+            if row is None:  # asked first, because an insert would wait for a session that has changed the row
+                execute(db, "warehouse.register_credential", credential=key)
+            elif known := _usable(row, rejected):
                 return known
-            seen = row.get("token")
+            seen = row["token"] if row else None
             lease = execute(db, "warehouse.lease_token", credential=key, seen=seen, seconds=LEASE_SECONDS).fetchone()
         if lease or time.monotonic() >= last_moment:
             return _fetched(warehouse, key, fetch, lease["fetching_until"] if lease else None)
@@ -59,7 +60,7 @@ def shared_access_token(
 
 
 def _usable(row: dict[str, Any], rejected: str | None) -> tuple[str, datetime] | None:
-    if row.get("token") is None or not row["valid"]:
+    if row["token"] is None or not row["valid"]:
         return None
     with suppress(ConfigurationError):  # encrypted with a lost Fernet key: replaced by a new token
         token = decrypt(row["token"]).decode()
