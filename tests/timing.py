@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fba_operators.amazon import quota, transport, trigger
+from fba_operators.amazon import client, login, quota, transport, trigger
 from fba_operators.operators import fulfillment, reports, shipments
 from fba_operators.reports import request_once
 
@@ -56,3 +56,11 @@ def cancelled_timeout(patch: pytest.MonkeyPatch, timeout: timedelta) -> None:
 def clock_skew(patch: pytest.MonkeyPatch, skew: timedelta) -> None:
     """Assume that Amazon's clock differs from ours by no more than this."""
     patch.setattr(request_once, "CLOCK_SKEW", skew)
+
+
+def call_limit(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let a call, a login and a download take no longer than this, retries included."""
+    patch.setattr(client, "CALL_SECONDS", seconds)
+    patch.setattr(client, "DOWNLOAD_SECONDS", seconds)
+    patch.setattr(transport, "CALL_SECONDS", seconds)
+    patch.setattr(login, "LOGIN_SECONDS", seconds)

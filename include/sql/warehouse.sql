@@ -23,11 +23,24 @@ ORDER BY xact_start LIMIT 1
 -- name: register_credential
 INSERT INTO fba.lwa_token (credential) VALUES (%(credential)s) ON CONFLICT DO NOTHING
 
--- name: lock_token
-SELECT token, expires_at, expires_at > clock_timestamp() AS valid FROM fba.lwa_token WHERE credential = %(credential)s FOR UPDATE
+-- name: token
+SELECT token, expires_at, expires_at > clock_timestamp() AS valid FROM fba.lwa_token WHERE credential = %(credential)s
+
+-- name: lease_token
+-- For one task, unless the token is another than the one it has seen. A lease that ends later than one can is none.
+UPDATE fba.lwa_token SET fetching_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE credential IN (
+    SELECT credential FROM fba.lwa_token
+    WHERE credential = %(credential)s AND token IS NOT DISTINCT FROM %(seen)s
+      AND coalesce(NOT fetching_until BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %(seconds)s), true)
+    FOR UPDATE SKIP LOCKED)
+RETURNING fetching_until
+
+-- name: end_lease
+UPDATE fba.lwa_token SET fetching_until = NULL WHERE credential = %(credential)s AND fetching_until = %(lease)s
 
 -- name: store_token
-UPDATE fba.lwa_token SET token = %(token)s, expires_at = %(expires_at)s, refreshed_at = clock_timestamp()
+UPDATE fba.lwa_token SET token = %(token)s, expires_at = %(expires_at)s, refreshed_at = clock_timestamp(), fetching_until = NULL
 WHERE credential = %(credential)s
 
 -- name: take_call
@@ -49,4 +62,12 @@ UPDATE fba.rate_limit SET
              ELSE least(burst, tokens + extract(epoch FROM clock_timestamp() - refilled_at) * rate) END,
     refilled_at = clock_timestamp(),
     rate = coalesce(%(rate)s::double precision, rate)
+WHERE bucket = %(bucket)s
+
+-- name: correct_impossible_bucket
+-- A rate far from the documented one, or a time that is still to come, would stop every call.
+UPDATE fba.rate_limit SET
+    rate = greatest(least(rate, %(rate)s::double precision * 100), %(rate)s::double precision / 100),
+    tokens = greatest(tokens, 0),
+    refilled_at = least(refilled_at, clock_timestamp())
 WHERE bucket = %(bucket)s

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fba_operators.amazon.client import amazon_time, without_tokens
+from fba_operators.amazon.client import Client, amazon_time, without_tokens
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.errors import UnavailableError
 from tests.stores import LISTINGS, SELLER, US
 
 
@@ -36,3 +37,49 @@ def test_times_are_written_in_utc():
 
 def test_tokens_are_removed_from_texts():
     assert without_tokens("bad Atza|IwEB and Atz.sprdt|x.") == "bad (token removed) and (token removed)"
+
+
+# Lists end
+
+
+def tokens_of(monkeypatch, *, elements, next_token):
+    """Let listAllFulfillmentOrders answer pages: the n-th has these elements and leads on with this token."""
+    asked = []
+
+    def call(client, operation, params):
+        asked.append(params.get("nextToken"))
+        orders = [{"sellerFulfillmentOrderId": "1"}] * elements(len(asked))
+        return operation.read({"payload": {"fulfillmentOrders": orders, "nextToken": next_token(len(asked))}})
+
+    monkeypatch.setattr(Client, "call", call)
+    return asked
+
+
+def list_orders():
+    return SellingPartnerHook(warehouse_conn_id=None).list_all_fulfillment_orders(since=datetime.now(UTC))
+
+
+def test_a_list_that_goes_round_in_circles_ends(amazon, monkeypatch):
+    asked = tokens_of(monkeypatch, elements=lambda n: 1, next_token=lambda n: "AB"[n % 2])
+    with pytest.raises(UnavailableError, match="leads back"):
+        list_orders()
+    assert len(asked) == 3
+
+
+def test_a_list_of_empty_pages_ends(amazon, monkeypatch):
+    asked = tokens_of(monkeypatch, elements=lambda n: int(n == 40), next_token=str)
+    with pytest.raises(UnavailableError, match="50 empty pages"):
+        list_orders()
+    assert len(asked) == 90
+
+
+def test_a_list_without_end_ends(amazon, monkeypatch):
+    asked = tokens_of(monkeypatch, elements=lambda n: 1, next_token=str)
+    with pytest.raises(UnavailableError, match="more than 10000 pages"):
+        list_orders()
+    assert len(asked) == 10_000
+
+
+def test_some_empty_pages_are_no_end(amazon, monkeypatch):
+    tokens_of(monkeypatch, elements=lambda n: n % 40 == 0, next_token=lambda n: str(n) if n < 200 else "")
+    assert len(list_orders()) == 5

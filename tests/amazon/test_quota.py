@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.operations import CREATE_REPORT
 from fba_operators.errors import (
     ThrottledError,
 )
@@ -57,3 +59,41 @@ def test_amazon_may_grant_another_rate(amazon, warehouse, warehouse_url):
     with psycopg.connect(warehouse_url) as db:
         ((rate,),) = db.execute("SELECT rate FROM fba.rate_limit").fetchall()
     assert rate == pytest.approx(0.0167 * 60)
+
+
+@pytest.mark.parametrize(
+    ("told", "rate"), [("0.000000001", 0.0167 / 100), ("999999999", 1.67), ("0", 0.0167), ("x", 0.0167)]
+)
+def test_a_rate_that_cannot_be_is_not_believed(amazon, warehouse, sql, told, rate):
+    response = SimpleNamespace(headers={"x-amzn-RateLimit-Limit": told})
+    hook = SellingPartnerHook()
+    hook.client.quota.take(CREATE_REPORT)
+    hook.client.quota.learn(CREATE_REPORT, response)
+    assert sql("SELECT rate FROM fba.rate_limit").fetchone() == (pytest.approx(rate),)
+
+
+@pytest.mark.parametrize(
+    "odd", ["rate = 1e-12", "refilled_at = now() + interval '3 years'", "tokens = -1e9", "rate = 0.0000167"]
+)
+def test_no_wait_is_longer_than_a_bucket_takes_to_fill(amazon, warehouse, sql, odd):
+    """Whatever the table holds: the task looks again after 15 minutes at most, and then goes on."""
+    hook = SellingPartnerHook()
+    hook.create_report(AFN)
+    sql("UPDATE fba.rate_limit SET tokens = 0")
+    sql(f"UPDATE fba.rate_limit SET {odd}")
+    with pytest.raises(ThrottledError) as caught:
+        hook.create_report(LISTINGS)
+    assert caught.value.until - datetime.now(UTC) <= timedelta(seconds=15 / 0.0167)
+    rate, tokens, ago = sql("SELECT rate, tokens, now() - refilled_at FROM fba.rate_limit").fetchone()
+    assert rate >= 0.000167
+    assert tokens >= 0
+    assert ago >= timedelta(0)
+
+
+def test_a_bucket_whose_row_is_held_by_somebody_stops_no_call(amazon, warehouse, warehouse_url, sql):
+    hook = SellingPartnerHook()
+    hook.create_report(AFN)
+    with psycopg.connect(warehouse_url) as idle:
+        idle.execute("SELECT FROM fba.rate_limit FOR UPDATE")
+        hook.create_report(LISTINGS)
+    assert calls_of(amazon, "createReport") == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from threading import Barrier
+import time
+from threading import Barrier, Event
 from types import SimpleNamespace
 
 import psycopg
@@ -12,17 +14,20 @@ import pytest
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import _secrets_masker
 
+from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Report
-from fba_operators.amazon.trigger import MAX_POLL_INTERVAL, ProcessingTrigger
+from fba_operators.amazon.trigger import MAX_POLL_INTERVAL, THREADS, ProcessingTrigger
 from fba_operators.warehouse.database import Warehouse
+from tests import timing
+from tests.amazon.wire import Wire
 from tests.helpers import wait_inline
 from tests.stores import AFN, STORE
 
 
-def trigger_for(report_id):
+def trigger_for(report_id, store=STORE):
     return ProcessingTrigger(
-        conn_id=STORE, warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
+        conn_id=store, warehouse_conn_id="fba_warehouse", kind="report", amazon_id=report_id, patience=60
     )
 
 
@@ -71,8 +76,11 @@ def test_many_polls_run_at_once(amazon, warehouse_url, monkeypatch):
         return Report.model_validate({"reportId": report_id, "processingStatus": "DONE"})
 
     async def together():
-        return await asyncio.gather(*(anext(trigger_for(str(n)).run()) for n in range(all_there.parties)))
+        stores = [f"store_{n % 7}" for n in range(all_there.parties)]
+        return await asyncio.gather(*(anext(trigger_for(str(n), store).run()) for n, store in enumerate(stores)))
 
+    for n in range(7):
+        monkeypatch.setenv(f"AIRFLOW_CONN_STORE_{n}", store_connection(amazon.url))
     monkeypatch.setattr(SellingPartnerHook, "get_report", get_report)
     events = asyncio.run(together())
     assert {event.payload["state"]["processingStatus"] for event in events} == {"DONE"}
@@ -131,3 +139,51 @@ def test_a_wait_sends_airflow_no_token_and_few_messages(amazon, warehouse_url, m
     assert masker.redact(token) == token
     SellingPartnerHook().access_token()  # in a worker it is masked
     assert token not in masker.redact(f"a {token} b")
+
+
+def test_a_store_whose_login_hangs_stops_no_other(amazon, warehouse_url, monkeypatch):
+    """It has more waits than the triggerer has threads."""
+    ours = SellingPartnerHook().create_report(AFN)
+    timing.call_limit(monkeypatch, 5)
+
+    async def together():
+        hanging = [asyncio.create_task(anext(trigger_for(str(n), "hanging").run())) for n in range(THREADS + 8)]
+        await asyncio.sleep(1)
+        began = asyncio.get_running_loop().time()
+        event = await anext(trigger_for(ours).run())
+        taken = asyncio.get_running_loop().time() - began
+        unfinished = sum(not each.done() for each in hanging)
+        for each in hanging:
+            each.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        return event, taken, unfinished
+
+    with Wire() as wire:
+        wire.answer("/", lambda request: [0.05] * 200)
+        elsewhere = json.loads(store_connection(amazon.url, login="amzn1.another"))
+        elsewhere["extra"]["token_url"] = f"{wire.url}/auth/o2/token"
+        monkeypatch.setenv("AIRFLOW_CONN_HANGING", json.dumps(elsewhere))
+        event, taken, unfinished = asyncio.run(together())
+        assert event.payload["state"]["processingStatus"] == "DONE"
+        assert taken < 3
+        assert unfinished == THREADS + 8
+        assert len(wire.requests) == 1  # the others wait for the token that is being fetched
+
+
+def test_a_wait_whose_turn_never_comes_ends_with_its_patience(amazon, warehouse_url, monkeypatch):
+    release = Event()
+    monkeypatch.setattr(SellingPartnerHook, "get_report", lambda hook, report_id: release.wait(20))
+    triggers = [trigger_for(str(n)) for n in range(6)]
+    for trigger in triggers:
+        trigger.patience = 1.5
+
+    async def together():
+        return await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
+
+    began = time.monotonic()
+    try:
+        events = asyncio.run(together())
+    finally:
+        release.set()
+    assert [event.payload["state"] for event in events] == [None] * 6
+    assert time.monotonic() - began < 10

@@ -286,7 +286,7 @@ HIDDEN = {
     "run": {"summary"},
     "amazon_fulfilled_shipments_report": {"extra"},
     "report_document": {"store", "report_id", "chunk", "content", "charset", "stored_at"},
-    "lwa_token": {"credential", "token", "expires_at", "refreshed_at"},
+    "lwa_token": {"credential", "token", "expires_at", "refreshed_at", "fetching_until"},
 }
 # What a merchant's system writes into a request.
 WRITTEN = {

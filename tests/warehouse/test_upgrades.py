@@ -48,6 +48,7 @@ DATA = {
     6: "UPDATE fba.run SET summary = 'very fine' WHERE run_id = 'old'",
     7: "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = '2026-01-03' WHERE sku = 'OLD-SKU'",
     8: "INSERT INTO fba.order_at_amazon (store, fr_number) VALUES ('amazon_us', 'FR-9')",
+    9: "INSERT INTO fba.lwa_token (credential, fetching_until) VALUES ('hash', '2026-01-06')",
 }
 
 

@@ -11,15 +11,22 @@ from urllib.parse import quote
 import requests
 
 from fba_operators.amazon.credentials import Credentials
+from fba_operators.amazon.deadline import CALL_SECONDS, DOWNLOAD_SECONDS, ends_within
 from fba_operators.amazon.login import Login
 from fba_operators.amazon.operations import Answer, Document, Operation, Page, UnexpectedAnswerError
 from fba_operators.amazon.quota import Quota
-from fba_operators.amazon.transport import Download, Transport, errors_of, json_of, retry_briefly
+from fba_operators.amazon.storage import check_storage
+from fba_operators.amazon.transport import Download, Transport, errors_of, is_redirect, json_of, retry_briefly
 from fba_operators.errors import CredentialsError, LostAnswerError, RequestRefusedError, UnavailableError
 from fba_operators.warehouse.database import Warehouse
 
 A = TypeVar("A", bound=Answer)
 P = TypeVar("P", bound=Page)
+
+# A list ends. 10,000 pages are half a million orders at fifty a page, and at Amazon's fastest rate of a list, two pages a
+# second, more than an hour. Amazon documents no empty pages; where filters are at work, some may come.
+MAX_PAGES = 10_000
+MAX_EMPTY_PAGES = 50
 
 
 class Client:
@@ -44,44 +51,76 @@ class Client:
         :raises SellingPartnerError: see :mod:`fba_operators.errors`
         """
         url = self.credentials.endpoint + operation.path.format(*(quote(part, safe="") for part in path))
-        if operation.idempotent:
-            return retry_briefly(lambda: self._call_once(operation, url, arguments, fence))
-        return self._call_once(operation, url, arguments, fence)
+        with ends_within(CALL_SECONDS):
+            if operation.idempotent:
+                return retry_briefly(lambda: self._call_once(operation, url, arguments, fence))
+            return self._call_once(operation, url, arguments, fence)
 
     def pages(self, operation: Operation[P], params: dict[str, Any], *, token_alone: bool = False) -> Iterator[P]:
         """Make the calls of a list, page after page.
 
         :param params: of the first page
         :param token_alone: further pages are asked for with ``nextToken`` and nothing else, or Amazon refuses
-        :raises UnavailableError: Amazon repeats a page
+        :raises UnavailableError: the list does not end: a page comes again, or there are too many, or too many empty ones
         """
-        while True:
+        tokens: set[str] = set()
+        empty = 0
+        for _ in range(MAX_PAGES):
             page = self.call(operation, params=params)
             yield page
             token = page.next_token
             if not token:
                 return
-            if token == params.get("nextToken"):
-                raise UnavailableError(f"{self.credentials.conn_id}: Amazon returns the same page of a list repeatedly")
+            if token in tokens:
+                self._refuse_list(operation, "it leads back to a page that was there already")
+            empty = 0 if page.elements else empty + 1
+            if empty >= MAX_EMPTY_PAGES:
+                self._refuse_list(operation, f"{empty} empty pages came one after another")
+            tokens.add(token)
             params = {"nextToken": token} if token_alone else {**params, "nextToken": token}
+        self._refuse_list(operation, f"it has more than {MAX_PAGES} pages")
+
+    def _refuse_list(self, operation: Operation[Any], reason: str) -> NoReturn:
+        store = self.credentials.conn_id
+        raise UnavailableError(f"{store}: Amazon's list does not end: {reason}", operation=operation.name)
 
     def download(self, operation: Operation[Document], document_id: str, what: str) -> Download:
         """Get a document's pre-signed URL and start the download.
 
         :param what: the document, for messages
         """
-        response = self.transport.open_download(self.call(operation, document_id).url, what)
-        if response.status_code == 403:  # the pre-signed URL expired (five minutes), perhaps while we waited to connect
-            response.close()
-            response = self.transport.open_download(self.call(operation, document_id).url, what)
-        if not response.ok:
-            response.close()
+        with ends_within(DOWNLOAD_SECONDS):
+            response = self._open(operation, document_id, what)
+            if response.status_code == 403:  # the URL expired (five minutes), perhaps while we waited to connect
+                response.close()
+                response = self._open(operation, document_id, what)
+            if not response.ok or is_redirect(response):
+                response.close()
+                raise UnavailableError(
+                    f"{self.credentials.conn_id}: Amazon's storage refuses the {what}, or says that it is elsewhere",
+                    operation="download",
+                    status=response.status_code,
+                )
+            return self.transport.read(response, what)
+
+    def _open(self, operation: Operation[Document], document_id: str, what: str) -> requests.Response:
+        url = self.call(operation, document_id).url
+        check_storage(url, self.credentials)
+        return self.transport.open_download(url, what)
+
+    def upload(self, url: str, content: bytes, content_type: str) -> None:
+        """Upload a document to a pre-signed URL.
+
+        :param content_type: the one that is signed
+        """
+        check_storage(url, self.credentials)
+        response = self.transport.upload(url, content, content_type)
+        if not response.ok or is_redirect(response):
             raise UnavailableError(
-                f"{self.credentials.conn_id}: Amazon's storage refuses the {what}",
-                operation="download",
+                f"{self.credentials.conn_id}: the upload of a feed document was refused; a new document is asked for",
+                operation="upload",
                 status=response.status_code,
             )
-        return self.transport.read(response, what)
 
     def _call_once(
         self, operation: Operation[A], url: str, arguments: dict[str, Any], fence: Callable[[], None] | None

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from fba_operators.amazon.marketplaces import Marketplace, marketplace
 from fba_operators.errors import ConfigurationError
 
 TOKEN_URL = "https://api.amazon.com/auth/o2/token"  # noqa: S105 - an address, not a secret
+
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
+_NEVER = re.compile(r"[^!-~]|[\"'`]")
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # copied along from web pages, and no blanks to Python
 
 
 @dataclass(frozen=True)
@@ -41,34 +49,47 @@ class Credentials:
 
     @classmethod
     def of(cls, conn_id: str, connection: Any) -> Credentials:
-        """Read an Airflow connection.
+        """Read an Airflow connection, without the blanks, line ends and quotes that were pasted along with a value.
 
-        :raises ConfigurationError: a field is missing, or the marketplace does not exist
+        :raises ConfigurationError: a field is missing or cannot be, or the marketplace does not exist
         """
         extra = _extra_of(connection)
-        missing = [
-            *(name for name, value in (("login", connection.login), ("password", connection.password)) if not value),
-            *(name for name in ("refresh_token", "seller_id", "marketplace_id") if not extra.get(name)),
-        ]
-        if missing:
+        given = {
+            "login": _pasted(connection.login),
+            "password": _pasted(connection.password),
+            **{name: _pasted(extra.get(name)) for name in ("refresh_token", "seller_id", "marketplace_id")},
+        }
+        if missing := [name for name, value in given.items() if not value]:
             raise ConfigurationError(
                 f"Connection {conn_id} lacks {', '.join(missing)}. login and password are the LWA client id and "
                 "secret; refresh_token, seller_id and marketplace_id are extras."
             )
+        if odd := [name for name, value in given.items() if _NEVER.search(value)]:
+            raise ConfigurationError(
+                f"Connection {conn_id}: {', '.join(odd)} holds a blank, a line end, a quote or another character that "
+                "Amazon never uses there: paste it again, in one piece"
+            )
         try:
-            place = marketplace(str(extra["marketplace_id"]))
+            place = marketplace(given["marketplace_id"])
+            endpoint = _endpoint(connection, place)
+            token_url = _web_address("token_url", _pasted(extra.get("token_url")) or TOKEN_URL)
         except ValueError as error:
             raise ConfigurationError(f"Connection {conn_id}: {error}") from None
         return cls(
             conn_id=conn_id,
-            client_id=connection.login,
-            client_secret=connection.password,
-            refresh_token=extra["refresh_token"],
-            seller_id=str(extra["seller_id"]),
+            client_id=given["login"],
+            client_secret=given["password"],
+            refresh_token=given["refresh_token"],
+            seller_id=given["seller_id"],
             marketplace=place,
-            endpoint=_endpoint(connection.host, place),
-            token_url=str(extra.get("token_url") or TOKEN_URL),
+            endpoint=endpoint,
+            token_url=token_url,
         )
+
+    @property
+    def names_endpoint(self) -> bool:
+        """Whether the connection names an endpoint other than Amazon's, such as a sandbox or a proxy."""
+        return self.endpoint != self.marketplace.region.endpoint
 
     @property
     def destination(self) -> Destination:
@@ -85,10 +106,48 @@ class Credentials:
         return ":".join((self.client_id, self.seller_id, self.marketplace.region.code, operation))
 
 
-def _endpoint(host: str | None, place: Marketplace) -> str:
+def _endpoint(connection: Any, place: Marketplace) -> str:
+    host = _pasted(connection.host)
     if not host:
         return place.region.endpoint
-    return (host if "://" in host else f"https://{host}").rstrip("/")
+    address = _web_address("host", host if "://" in host else f"https://{host}")
+    port = connection.port or None  # Airflow's form needs a 0 where there is none
+    found = parse_url(address)
+    if port and found.port and port != found.port:
+        raise ValueError(f"host names port {found.port}, and port is {port}: give it once")
+    return found._replace(port=port).url if port else address
+
+
+def _web_address(name: str, text: str) -> str:
+    """Read the address of a server, with or without a path.
+
+    :raises ValueError: it is none
+    """
+    try:
+        found = parse_url(text)
+    except LocationParseError:
+        found = None
+    if (
+        found is None
+        or found.scheme not in ("http", "https")
+        or not found.host
+        or found.auth
+        or found.query is not None
+        or found.fragment is not None
+        or not re.fullmatch(r"[!-~]+", text)
+    ):
+        raise ValueError(f"{name} is no address like https://example.com or http://example.com:8765/path")
+    return found.url.rstrip("/")
+
+
+def _pasted(value: Any) -> str:
+    """A pasted value without the blanks, line ends and quotes around it."""
+    text, before = str(value if value is not None else ""), None
+    while text != before:
+        before, text = text, text.strip().strip(_INVISIBLE)
+        if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+            text = text[1:-1]
+    return text
 
 
 def _extra_of(connection: Any) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from fba_operators.errors import (
     CredentialsError,
     RequestRefusedError,
     SellingPartnerError,
-    UnavailableError,
 )
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
@@ -183,14 +182,7 @@ class SellingPartnerHook(BaseHook):
 
     def upload_feed_document(self, url: str, content: bytes, content_type: str) -> None:
         """Upload a feed's content to the URL of :meth:`create_feed_document`."""
-        headers = {"Content-Type": content_type}
-        response = self.client.transport.send("upload", "PUT", url, data=content, headers=headers)
-        if not response.ok:
-            raise UnavailableError(
-                f"{self.conn_id}: the upload of a feed document was refused; a new document is asked for",
-                operation="upload",
-                status=response.status_code,
-            )
+        self.client.upload(url, content, content_type)
 
     def create_feed(self, feed_type: str, document_id: str, *, fence: Callable[[], None] | None = None) -> str:
         """Submit an uploaded document; returns the feed's id.

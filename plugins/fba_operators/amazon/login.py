@@ -12,12 +12,14 @@ import requests
 from requests.auth import AuthBase
 
 from fba_operators.amazon.credentials import Credentials
+from fba_operators.amazon.deadline import ends_within, seconds_left
 from fba_operators.amazon.transport import Transport, json_of, retry_briefly
 from fba_operators.errors import CredentialsError, SellingPartnerError, UnavailableError
 from fba_operators.warehouse.database import Warehouse
-from fba_operators.warehouse.tokens_and_rates import shared_access_token
+from fba_operators.warehouse.tokens_and_rates import LEASE_SECONDS, shared_access_token
 
 TOKEN_LEAD = timedelta(seconds=60)  # before its expiry a token is no longer used
+LOGIN_SECONDS = LEASE_SECONDS - 15.0  # a login usually takes less than a second
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Login:
                 self._credentials.token_key,
                 rejected=rejected.text if rejected else None,
                 fetch=self._fetch,
+                patience=min(LEASE_SECONDS, seconds_left()),
             )
         else:
             text, expires_at = self._fetch()
@@ -80,7 +83,8 @@ class Login:
         return self.current
 
     def _fetch(self) -> tuple[str, datetime]:
-        return retry_briefly(self._fetch_once)
+        with ends_within(LOGIN_SECONDS):
+            return retry_briefly(self._fetch_once)
 
     def _fetch_once(self) -> tuple[str, datetime]:
         form = {

@@ -7,6 +7,7 @@ one such element is None, and the others are read: what it would have said is no
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -76,6 +77,11 @@ class Page(Answer):
     @property
     def next_token(self) -> str | None:
         """What to ask for the next page with; None or empty on the last one."""
+        raise NotImplementedError
+
+    @property
+    def elements(self) -> Sequence[Any]:
+        """What the page lists."""
         raise NotImplementedError
 
 
@@ -154,6 +160,11 @@ class ReportPage(_ListPage):
 
     reports: list[Annotated[ListedReport | None, OrNone]]
 
+    @property
+    def elements(self) -> Sequence[Any]:
+        """What the page lists."""
+        return self.reports
+
 
 class Document(Answer):
     """The pre-signed URL of a document, valid for five minutes."""
@@ -178,6 +189,11 @@ class FeedPage(_ListPage):
     """A page of a list of feeds."""
 
     feeds: list[Annotated[Feed | None, OrNone]]
+
+    @property
+    def elements(self) -> Sequence[Any]:
+        """What the page lists."""
+        return self.feeds
 
 
 class InventoryDetails(Answer):
@@ -215,6 +231,11 @@ class InventoryPage(Page):
     def next_token(self) -> str | None:
         """What to ask for the next page with."""
         return self.pagination.next_token if self.pagination else None
+
+    @property
+    def elements(self) -> Sequence[Any]:
+        """What the page lists."""
+        return self.payload.inventory_summaries
 
 
 class ParticipationMarketplace(Answer):
@@ -259,6 +280,11 @@ class OrderPage(Page):
     def next_token(self) -> str | None:
         """What to ask for the next page with."""
         return self.payload.next_token
+
+    @property
+    def elements(self) -> Sequence[Any]:
+        """What the page lists."""
+        return self.payload.fulfillment_orders or ()
 
 
 class OrderItem(Answer):

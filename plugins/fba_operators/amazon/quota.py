@@ -11,6 +11,7 @@ import requests
 
 from fba_operators.amazon import transport
 from fba_operators.amazon.credentials import Credentials
+from fba_operators.amazon.deadline import seconds_left
 from fba_operators.amazon.operations import Operation
 from fba_operators.errors import ThrottledError
 from fba_operators.warehouse.database import Warehouse
@@ -38,14 +39,14 @@ class Quota:
             return
         bucket = self._credentials.bucket(operation.name)
         while (wait := take_call(self._warehouse, bucket, rate=operation.rate, burst=operation.burst)) > 0:
-            if wait > transport.MAX_INLINE_SLEEP:
+            if wait > transport.MAX_INLINE_SLEEP or wait >= seconds_left():
                 self._refuse(operation, wait, f"{self._credentials.conn_id}: the quota of {operation.name} is used up")
             self.throttled_seconds += wait
             time.sleep(wait)
 
     def learn(self, operation: Operation[Any], response: requests.Response) -> None:
         """Adopt the rate that Amazon reports with an answer."""
-        rate = _rate_of(response)
+        rate = _rate_of(response, operation)
         if operation.shared_bucket and self._warehouse and rate:
             correct_bucket(self._warehouse, self._credentials.bucket(operation.name), rate=rate)
 
@@ -57,7 +58,8 @@ class Quota:
         """
         wait = 1 / operation.rate
         if operation.shared_bucket and self._warehouse:
-            wait = correct_bucket(self._warehouse, self._credentials.bucket(operation.name), empty=True)
+            told = correct_bucket(self._warehouse, self._credentials.bucket(operation.name), empty=True)
+            wait = min(told or wait, operation.burst / operation.rate)
         self._refuse(operation, wait, f"{self._credentials.conn_id}: Amazon throttles {operation.name}", **facts)
 
     def _refuse(self, operation: Operation[Any], seconds: float, message: str, **facts: Any) -> NoReturn:
@@ -68,7 +70,12 @@ class Quota:
         )
 
 
-def _rate_of(response: requests.Response) -> float | None:
-    """Calls per second that Amazon grants; None for anything that is no such number: 0 would stop every later call."""
+def _rate_of(response: requests.Response, operation: Operation[Any]) -> float | None:
+    """Calls per second that Amazon grants, not further from the documented rate than a hundred times; None if it says none.
+
+    0 or next to nothing would stop every later call.
+    """
     text = response.headers.get("x-amzn-RateLimit-Limit", "")
-    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) and float(text) > 0 else None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) == 0:
+        return None
+    return min(max(float(text), operation.rate / 100), operation.rate * 100)

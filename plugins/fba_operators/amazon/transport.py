@@ -6,6 +6,7 @@ import json
 import logging
 import platform
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,15 +14,16 @@ from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import requests
 import tenacity
-from requests.adapters import HTTPAdapter
 
 from fba_operators import __version__
-from fba_operators.errors import LostAnswerError, ThrottledError, UnavailableError
+from fba_operators.amazon.deadline import CALL_SECONDS, BoundedAdapter, end, ends_within, seconds_left
+from fba_operators.errors import CredentialsError, LostAnswerError, ThrottledError, UnavailableError
 
 # At DEBUG it logs path and query of every call: ids, and the signature of pre-signed URLs.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -29,7 +31,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 T = TypeVar("T")
 
 MAX_INLINE_SLEEP = 5.0  # seconds a worker may sleep; longer waits are deferred
-TIMEOUT = (10, 120)  # seconds to connect, seconds between bytes
+TIMEOUT = (10.0, 120.0)  # seconds to connect, seconds between bytes; the whole ends as deadline.py says
 CHUNK = 4 * 1024 * 1024  # bytes of a download in memory at a time
 CONNECTIONS = 32  # kept open to one host; a triggerer has as many calls under way
 
@@ -69,44 +71,75 @@ class Transport:
         fence: Callable[[], None] | None = None,
         **arguments: Any,
     ) -> requests.Response:
-        """Make one request; the response may have any status.
+        """Make one request; the response may have any status but that of a redirect.
 
         :param fence: called before connecting, and before the body is written; what it raises is raised
         :param arguments: those of :meth:`requests.Session.request`
         :raises UnavailableError: there was no response
-        :raises LostAnswerError: the same of an operation that is not idempotent: it may have had its effect
+        :raises CredentialsError: there was a redirect, so it is not Amazon that answered
+        :raises LostAnswerError: either, of an operation that is not idempotent: it may have had its effect
         """
         if fence:
             fence()
             arguments["data"] = FencedBody(json.dumps(arguments.pop("json")).encode(), fence)
             arguments["headers"] = {"Content-Type": "application/json"}
+        kind = UnavailableError if idempotent else LostAnswerError
+        response = self._request(kind, operation, method, url, **arguments)
+        self.clock_offset = _clock_offset(response) or self.clock_offset
+        if is_redirect(response):
+            self._refuse_redirect(response, operation, idempotent)
+        return response
+
+    def upload(self, url: str, content: bytes, content_type: str) -> requests.Response:
+        """Put a document to a pre-signed URL; the response may have any status, also that of a redirect.
+
+        :param content_type: the one that is signed
+        """
+        headers = {"Content-Type": content_type}
+        return self._request(UnavailableError, "upload", "PUT", url, data=content, headers=headers)
+
+    def _request(
+        self, kind: type[UnavailableError], operation: str, method: str, url: str, **arguments: Any
+    ) -> requests.Response:
         self.calls[operation] += 1
         try:
-            response = session().request(method, url, timeout=TIMEOUT, **arguments)
-            self.clock_offset = _clock_offset(response) or self.clock_offset
-            return response
+            with ends_within(CALL_SECONDS):
+                return session().request(method, url, timeout=_timeout(), **arguments)
         except requests.RequestException as error:
-            kind = UnavailableError if idempotent else LostAnswerError
             # Not the original text: it holds the URL, which may be pre-signed.
-            raise kind(f"{self.conn_id}: no answer from Amazon ({type(error).__name__})", operation=operation) from None
+            raise kind(f"{self.conn_id}: no answer from Amazon ({_why(error)})", operation=operation) from None
+
+    def _refuse_redirect(self, response: requests.Response, operation: str, idempotent: bool) -> NoReturn:
+        kind = CredentialsError if idempotent else LostAnswerError
+        raise kind(
+            f"Connection {self.conn_id}: the answer is a redirect to another address, which was not followed. Amazon never "
+            "answers so: check host and token_url of the connection, and what stands between here and Amazon",
+            operation=operation,
+            status=response.status_code,
+        )
 
     def open_download(self, url: str, what: str) -> requests.Response:
-        """Start to download from a pre-signed URL; the response may have any status.
+        """Start to download from a pre-signed URL; the response may have any status, also that of a redirect.
+
+        It must come, and be read, within the present :func:`ends_within`.
 
         :param what: the document, for messages
         """
         self.calls["download"] += 1
         try:
-            # Pre-signed: storage refuses any other authorisation. identity: gzip must arrive as it was stored.
-            return session().get(url, timeout=TIMEOUT, stream=True, headers={"Accept-Encoding": "identity"})
+            # Pre-signed: storage refuses any other authorisation. identity: gzip must arrive as it was stored. close: were
+            # its length stated too short, the rest must not be taken for the next answer.
+            headers = {"Accept-Encoding": "identity", "Connection": "close"}
+            return session().get(url, timeout=_timeout(), stream=True, headers=headers)
         except requests.RequestException as error:
-            raise UnavailableError(f"{self.conn_id}: {what} not reachable ({type(error).__name__})") from None
+            raise UnavailableError(f"{self.conn_id}: {what} not reachable ({_why(error)})") from None
 
     def read(self, response: requests.Response, what: str) -> Download:
         """Read an opened download in chunks.
 
-        :raises UnavailableError: while iterating, when the connection breaks
+        :raises UnavailableError: while iterating, when the connection breaks or the time is up
         """
+        last_moment = end()
 
         def chunks() -> Iterator[bytes]:
             try:
@@ -114,7 +147,9 @@ class Transport:
                     # decode_content=False: a Content-Encoding would be undone here and again when the document is read.
                     yield from response.raw.stream(CHUNK, decode_content=False)
             except Exception as error:  # urllib3's own kinds; their text holds the URL
-                raise UnavailableError(f"{self.conn_id}: {what} broke off ({type(error).__name__})") from None
+                late = time.monotonic() >= last_moment
+                reason = "it took too long" if late else type(error).__name__
+                raise UnavailableError(f"{self.conn_id}: {what} broke off ({reason})") from None
 
         return Download(charset_of(response), chunks())
 
@@ -136,15 +171,46 @@ class FencedBody(BytesIO):
         return super().read(size)
 
 
+class _Session(requests.Session):
+    """A session that keeps no cookies, which could be another seller's, and follows no redirect.
+
+    With a redirect the access token would go on to the other address, and with 307 the client secret too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = BoundedAdapter(pool_maxsize=CONNECTIONS)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        self.headers["User-Agent"] = user_agent()
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """No response leads anywhere."""
+        return None
+
+
 @cache
 def session() -> requests.Session:
     """The process's one HTTP session."""
-    made = requests.Session()
-    adapter = HTTPAdapter(pool_maxsize=CONNECTIONS)
-    made.mount("https://", adapter)
-    made.mount("http://", adapter)
-    made.headers["User-Agent"] = user_agent()
-    return made
+    return _Session()
+
+
+def is_redirect(response: requests.Response) -> bool:
+    """Whether a response says to look elsewhere."""
+    return 300 <= response.status_code < 400
+
+
+def _timeout() -> tuple[float, float]:
+    if not (left := seconds_left()):
+        raise requests.Timeout
+    return min(TIMEOUT[0], left), min(TIMEOUT[1], left)
+
+
+def _why(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted, or TLS fails: SSLError"
+    return type(error).__name__
 
 
 def user_agent() -> str:
@@ -164,7 +230,7 @@ def user_agent() -> str:
 def retry_briefly(call: Callable[[], T]) -> T:
     """Retry after transient faults for seconds, not minutes; Airflow's retries are for longer ones.
 
-    Throttled calls wait as long as the error says, others back off exponentially with jitter. A call that is not
+    Not beyond :func:`ends_within`. Throttled calls wait as long as the error says, others back off exponentially with jitter. A call that is not
     idempotent must not be passed in.
     """
 
@@ -177,7 +243,7 @@ def retry_briefly(call: Callable[[], T]) -> T:
         retry=tenacity.retry_if_exception(is_brief),
         wait=tenacity.wait_exception(_seconds_until_allowed)
         + tenacity.wait_exponential_jitter(multiplier=0.5, max=MAX_INLINE_SLEEP),
-        stop=tenacity.stop_after_attempt(5),
+        stop=lambda state: state.attempt_number >= 5 or state.upcoming_sleep >= seconds_left(),
         reraise=True,
     )(call)
 

@@ -12,8 +12,9 @@ from typing import Any
 import psycopg
 from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, move_on_after, to_thread
 
+from fba_operators.amazon.deadline import ends_within
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Feed, Report
 from fba_operators.amazon.processing_status import UNFINISHED
@@ -21,12 +22,19 @@ from fba_operators.errors import SellingPartnerError, ThrottledError, Unavailabl
 
 MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 2.0, 30.0  # seconds
 THREADS = 32  # polls under way at once in a triggerer: 2,000 reports, each polled about every half minute
+THREADS_OF_STORE = 4  # of those; Amazon's own limit is two polls a second, and one store may hang
+POLL_SECONDS = 60.0
 
 
 @cache
 def _limiter() -> CapacityLimiter:
     # Of our own: anyio's and asyncio's default pools are shared with the triggers of others.
     return CapacityLimiter(THREADS)
+
+
+@cache
+def _limiter_of(store: str) -> CapacityLimiter:
+    return CapacityLimiter(THREADS_OF_STORE)
 
 
 class ProcessingTrigger(BaseTrigger):
@@ -92,9 +100,9 @@ class ProcessingTrigger(BaseTrigger):
             await asyncio.sleep(share * min(max(waited / 4, MIN_POLL_INTERVAL), MAX_POLL_INTERVAL))
             share = 1.0
             try:
-                answer = await to_thread.run_sync(
-                    partial(poll, self.amazon_id), limiter=_limiter(), abandon_on_cancel=True
-                )
+                answer = await self._in_thread(partial(poll, self.amazon_id), self.patience - waited)
+                if answer is None:
+                    continue
             except ThrottledError as error:
                 self.log.warning("%s. Polling of %s %s goes on.", error, self.kind, self.amazon_id)
                 continue
@@ -109,3 +117,18 @@ class ProcessingTrigger(BaseTrigger):
         calls, throttled_seconds = hook.take_statistics()
         payload = {"id": self.amazon_id, "state": state, "calls": calls, "throttled_seconds": throttled_seconds}
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    async def _in_thread(self, poll: Callable[[], Report | Feed], patience: float) -> Report | Feed | None:
+        """Poll in a thread: a store whose calls or whose login hang keeps few of them, and none for long.
+
+        :return: None when the poll's turn did not come in time
+        """
+
+        def within_a_minute() -> Report | Feed:
+            with ends_within(POLL_SECONDS):
+                return poll()
+
+        with move_on_after(patience):
+            async with _limiter_of(self.conn_id):
+                return await to_thread.run_sync(within_a_minute, limiter=_limiter(), abandon_on_cancel=True)
+        return None

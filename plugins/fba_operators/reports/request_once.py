@@ -41,7 +41,7 @@ def request_report(
             raise ThrottledError(
                 f"{ledger.store}: {request.report_type} was {known['status']} (report {known['report_id']}) and is asked "
                 f"for again only after its cool-down",
-                until=known["requested_at"] + COOLDOWN,
+                until=min(known["requested_at"], datetime.now(UTC)) + COOLDOWN,
             )
         for report_id in ledger.hanging(request, marketplace_id):
             if ledger.record_state(hook.get_report(report_id)) == ProcessingStatus.DONE:

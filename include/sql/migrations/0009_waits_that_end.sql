@@ -1,0 +1,4 @@
+-- Who asks Login with Amazon for a token says so in the row instead of holding it: others wait a bounded time.
+ALTER TABLE fba.lwa_token ADD COLUMN fetching_until timestamptz
+    CONSTRAINT fetching_until_is_possible CHECK (fetching_until BETWEEN '2000-01-01' AND '2100-01-01');
+COMMENT ON COLUMN fba.lwa_token.fetching_until IS 'Until when one task fetches a new token; the others wait for it no longer than that.';
