@@ -5,7 +5,7 @@ SELECT clock_timestamp() AS now
 -- One page of the pending requests, oldest first; those locked by another transaction are left for later.
 SELECT fr_number, created_at, shipping_method, displayable_order_number, ship_to_name, ship_to_address_1, ship_to_address_2,
        ship_to_address_3, ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone,
-       order_comment, cancel_requested_at, inserted_at
+       order_comment, cancel_requested_at, looked_up_at, inserted_at
 FROM fba.fulfillment_request
 WHERE store = %(store)s AND status = 'pending'
   AND (cardinality(%(numbers)s::text[]) = 0 OR fr_number = ANY(%(numbers)s))
@@ -212,10 +212,10 @@ WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown' 
 
 -- name: count_stuck
 SELECT count(*) FROM fba.fulfillment_request AS r
-WHERE r.store = %(store)s AND r.status = 'unknown' AND fba.is_stuck(r.store, r.fr_number)
+WHERE r.store = %(store)s AND r.status IN ('sending', 'submitted', 'unknown') AND fba.is_stuck(r.store, r.fr_number)
 
 -- name: record_attempt
-UPDATE fba.fulfillment_request SET attempts = attempts + 1, absent_since = NULL
+UPDATE fba.fulfillment_request SET attempts = attempts + 1, absent_since = NULL, looked_up_at = clock_timestamp()
 WHERE store = %(store)s AND fr_number = %(number)s AND status = 'unknown' AND claim_id = %(claim_id)s
   AND absent_since = %(absent_since)s
 RETURNING attempts
@@ -238,11 +238,14 @@ UPDATE fba.fulfillment_request SET status_reason = %(reason)s
 WHERE store = %(store)s AND fr_number = %(fr_number)s AND status IN ('accepted', 'unknown')
 
 -- name: feed_check
-SELECT checked_until, token FROM fba.feed_check WHERE store = %(store)s
+SELECT checked_until, token, last_claim IS NOT NULL AND NOT EXISTS (SELECT FROM fba.feed AS f WHERE f.claim_id = c.last_claim) AS forgot
+FROM fba.feed_check AS c WHERE store = %(store)s
 
 -- name: set_feed_check
-INSERT INTO fba.feed_check (store, checked_until, token) VALUES (%(store)s, %(checked_until)s, %(token)s)
-ON CONFLICT (store) DO UPDATE SET checked_until = excluded.checked_until, token = excluded.token
+INSERT INTO fba.feed_check (store, checked_until, token, last_claim)
+VALUES (%(store)s, %(checked_until)s, %(token)s,
+        (SELECT claim_id FROM fba.feed WHERE store = %(store)s AND submit_started_at IS NOT NULL ORDER BY claimed_at DESC LIMIT 1))
+ON CONFLICT (store) DO UPDATE SET checked_until = excluded.checked_until, token = excluded.token, last_claim = excluded.last_claim
 
 -- name: known_feeds
 SELECT feed_id FROM fba.feed WHERE feed_id = ANY(%(feed_ids)s)
@@ -272,7 +275,7 @@ WHERE store = %(store)s AND feed_id = ANY(%(feed_ids)s) AND cleared_at IS NULL
 INSERT INTO fba.order_at_amazon (store, fr_number)
 SELECT DISTINCT %(store)s, number FROM unnest(%(numbers)s::text[]) AS listed (number)
 WHERE NOT EXISTS (
-    SELECT FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = number AND r.status NOT IN ('pending', 'sending'))
+    SELECT FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = number AND r.status NOT IN ('pending', 'sending', 'invalid'))
 ON CONFLICT DO NOTHING
 
 -- name: add_order_at_amazon
@@ -280,6 +283,20 @@ INSERT INTO fba.order_at_amazon (store, fr_number) VALUES (%(store)s, %(number)s
 
 -- name: record_looked_up
 UPDATE fba.fulfillment_request SET looked_up_at = clock_timestamp() WHERE store = %(store)s AND fr_number = %(number)s
+
+-- name: sent_before
+-- Requests that an earlier feed carried to Amazon, and when; those that are not known to be absent since then.
+SELECT m.fr_number, max(f.submit_started_at) AS sent_at
+FROM fba.feed_message AS m JOIN fba.feed AS f USING (store, document_id) JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE m.store = %(store)s AND m.fr_number = ANY(%(numbers)s) AND f.claim_id <> %(claim_id)s AND f.submit_started_at IS NOT NULL
+GROUP BY m.fr_number, r.looked_up_at HAVING coalesce(r.looked_up_at < max(f.submit_started_at), true)
+
+-- name: pending_to_cancel
+-- Which a person wants cancelled, and for whose numbers Amazon was not asked within an hour.
+SELECT fr_number FROM fba.fulfillment_request
+WHERE store = %(store)s AND status = 'pending' AND cancel_requested_at IS NOT NULL
+  AND coalesce(looked_up_at < clock_timestamp() - interval '1 hour', true)
+ORDER BY fr_number
 
 -- name: pending_at_amazon
 SELECT r.fr_number FROM fba.fulfillment_request AS r JOIN fba.order_at_amazon AS o USING (store, fr_number)

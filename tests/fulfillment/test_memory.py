@@ -187,6 +187,62 @@ def test_a_rejection_of_anothers_order_says_so(shop):
     assert "already used at Amazon for another order" in shop.get("FR-1").status_reason
 
 
+@pytest.mark.parametrize(
+    "tables", [("fulfillment_request", "fulfillment_request_item"), TABLES[:4]], ids=["requests", "and feeds"]
+)
+def test_some_tables_put_back_alone(shop, tables):
+    """The feeds, or only how far they were compared, are as new as ever."""
+    shop.add("FR-0")
+    shop.send()
+    shop.pass_time(31)
+    shop.add("FR-1")
+    backup = Backup(shop)
+    shop.send()
+    shop.pass_time(60)
+    shop.add("FR-2")
+    shop.send()
+    shop.pass_time(31)
+    backup.rows = {table: rows for table, rows in backup.rows.items() if table in tables}
+    keep = shop.sql("SELECT store, checked_until, token, last_claim FROM fba.feed_check")
+    backup.restore()
+    shop.sql("UPDATE fba.feed_check SET checked_until = %s", keep[0][1])
+    with suppress(psycopg.errors.UniqueViolation):
+        shop.add("FR-2")
+    settled(shop)
+    assert shop.statuses() == {"FR-0": "accepted", "FR-1": "accepted", "FR-2": "accepted"}
+    assert shop.orders_made() == {"FR-0": 1, "FR-1": 1, "FR-2": 1}
+
+
+def test_a_cancellation_after_a_restore_reaches_the_order(shop):
+    """Nothing else is to be sent, so no createFeed would compare."""
+    shop.add("FR-1")
+    backup = Backup(shop)
+    shop.send()
+    shop.pass_time(1)
+    backup.restore()
+    shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
+    for _ in range(2):
+        shop.send()
+    assert shop.get("FR-1").status == "cancelled"
+    assert shop.amazon.world.orders(SELLER)["FR-1"]["status"] == "Cancelled"
+
+
+def test_a_number_of_anothers_order_is_not_sent_when_it_is_set_back(shop):
+    place_order(shop.amazon, "FR-1", [(GOOD, 7)])
+    foreign_feed()
+    shop.amazon.world.advance(60)
+    shop.add("FR-1")
+    settled(shop, 2)
+    assert shop.get("FR-1").status == "invalid"
+    remedy = shop.sql("SELECT remedy FROM fba.needs_attention WHERE subject = 'FR-1'")[0][0]
+    assert "another number" in remedy
+    shop.pass_time(120)
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'pending'")
+    settled(shop, 3)
+    assert shop.get("FR-1").status == "invalid"
+    assert shop.orders_made() == {"FR-1": 1}
+
+
 # Other programs' feeds
 
 
@@ -251,9 +307,9 @@ def test_a_feed_of_another_program_is_looked_at_once(shop):
 def test_a_feed_whose_id_the_warehouse_forgot_is_reported_by_who_sent_it(shop, monkeypatch):
     claim_id = uploaded(shop)
     backup = Backup(shop)
-    shop.sql("DELETE FROM fba.feed_message")
     with psycopg.connect(shop.url) as db:
         db.execute("SET session_replication_role = replica")
+        db.execute("DELETE FROM fba.feed_message")
         db.execute("DELETE FROM fba.feed")
     empty = Backup(shop)
     backup.restore()

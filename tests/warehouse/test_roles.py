@@ -233,7 +233,7 @@ def test_what_the_product_does_is_refused_to_a_merchant_whatever_it_sets(login, 
         shop.execute("SET fba.writer = 'product'")
         shop.execute("CREATE TEMPORARY TABLE IF NOT EXISTS pg_roles (oid oid, rolname name)")
         shop.execute(f"SET search_path = {path}".encode())
-        with pytest.raises(psycopg.errors.RaiseException, match="cannot be set from pending to sending by hand"):
+        with pytest.raises(psycopg.errors.RaiseException, match="cannot go from pending to sending"):
             shop.execute("UPDATE fba.fulfillment_request SET status = 'sending'")
 
 

@@ -36,8 +36,10 @@ CREATE UNIQUE INDEX one_open_feed_per_store ON fba.feed (store) WHERE settled_at
 CREATE TABLE fba.feed_check (
     store text PRIMARY KEY,
     checked_until timestamptz NOT NULL,
-    token uuid NOT NULL
+    token uuid NOT NULL,
+    last_claim uuid
 );
+COMMENT ON COLUMN fba.feed_check.last_claim IS 'The newest feed of fba.feed then: if it is not there any more, tables were put back and all is compared anew.';
 COMMENT ON TABLE fba.feed_check IS
     'Until when (Amazon''s clock) Amazon''s feeds were compared with fba.feed. A restored backup has an old one, so what was forgotten is found.';
 COMMENT ON COLUMN fba.feed_check.token IS 'Of the last comparison: createFeed is called only if it still stands here.';
@@ -72,12 +74,13 @@ $$;
 
 CREATE FUNCTION fba.is_stuck(store text, fr_number text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT r.stuck_since IS NOT NULL OR NOT EXISTS (
+    SELECT r.status = 'unknown' AND r.stuck_since IS NOT NULL OR NOT EXISTS (
         SELECT FROM fba.feed AS f JOIN fba.feed_message AS m ON m.store = f.store AND m.document_id = f.document_id
         WHERE f.settled_at IS NULL AND m.store = $1 AND m.fr_number = $2)
-    FROM fba.fulfillment_request AS r WHERE r.store = $1 AND r.fr_number = $2 AND r.status = 'unknown'
+    FROM fba.fulfillment_request AS r
+    WHERE r.store = $1 AND r.fr_number = $2 AND r.status IN ('sending', 'submitted', 'unknown')
 $$;
-COMMENT ON FUNCTION fba.is_stuck IS 'Whether only a person can decide this unknown request: no open feed carries it, or a run has said so.';
+COMMENT ON FUNCTION fba.is_stuck IS 'Whether only a person can decide this request in flight: no open feed carries it, or a run has said so.';
 
 CREATE OR REPLACE FUNCTION fba.guard_request() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -91,6 +94,8 @@ DECLARE
         "rejected": ["pending"],
         "cancelled": []}';
     by_hand CONSTANT jsonb := '{
+        "sending": ["pending"],
+        "submitted": ["accepted", "rejected", "pending"],
         "unknown": ["accepted", "rejected", "pending"],
         "invalid": ["pending"],
         "rejected": ["pending"]}';
@@ -102,6 +107,7 @@ DECLARE
     is_product CONSTANT boolean := fba.is_product();
     changed text;
     allowed jsonb;
+    twin text;
 BEGIN
     IF TG_OP = 'DELETE' THEN
         IF fba.frozen(OLD.status) THEN
@@ -112,23 +118,24 @@ BEGIN
     END IF;
 
     IF NEW.status <> OLD.status THEN
-        allowed := coalesce(next_of -> OLD.status, '[]');
-        IF NOT allowed ? NEW.status THEN
-            RAISE EXCEPTION 'Request % of % cannot go from % to %; from % it can go to: %.', OLD.fr_number, OLD.store,
-                OLD.status, NEW.status, OLD.status, coalesce(nullif(translate(allowed::text, '[]"', ''), ''), 'nothing');
+        allowed := coalesce(CASE WHEN is_product THEN next_of -> OLD.status ELSE by_hand -> OLD.status END, '[]');
+        IF NOT is_product AND OLD.status IN ('sending', 'submitted', 'unknown') AND NOT fba.is_stuck(OLD.store, OLD.fr_number) THEN
+            RAISE EXCEPTION 'Request % of %: the column status cannot be set from % to % by hand%: %. A program that writes whole rows back must leave status out. To stop the request, set cancel_requested_at.',
+                OLD.fr_number, OLD.store, OLD.status, NEW.status, CASE OLD.status WHEN 'unknown' THEN ' yet' ELSE '' END,
+                CASE OLD.status WHEN 'unknown' THEN 'the runs of fba_send_fulfillment_requests still look for its order at Amazon'
+                    ELSE 'it is on its way to Amazon' END;
+        ELSIF NOT allowed ? NEW.status THEN
+            RAISE EXCEPTION 'Request % of %: the column status cannot go from % to %; from % it can go to: % %', OLD.fr_number, OLD.store,
+                OLD.status, NEW.status, OLD.status, coalesce(nullif(translate(allowed::text, '[]"', ''), ''), 'nothing'),
+                CASE WHEN is_product THEN '' ELSE '(by hand). A program that writes whole rows back must leave status out.' END
+                    || CASE WHEN is_product OR OLD.status IN ('cancelled', 'invalid', 'rejected') THEN '' ELSE ' To stop the request, set cancel_requested_at.' END;
         END IF;
-        IF NOT is_product THEN
-            allowed := coalesce(by_hand -> OLD.status, '[]');
-            IF NOT allowed ? NEW.status THEN
-                RAISE EXCEPTION 'Request % of %: the column status cannot be set from % to % by hand, only a run of fba_send_fulfillment_requests does that. A program that writes whole rows back must leave status out. By hand % can become: %.%',
-                    OLD.fr_number, OLD.store, OLD.status, NEW.status, OLD.status,
-                    coalesce(nullif(translate(allowed::text, '[]"', ''), ''), 'nothing'),
-                    CASE WHEN OLD.status IN ('cancelled', 'invalid', 'rejected') THEN '' ELSE ' To stop it, set cancel_requested_at.' END;
-            END IF;
-            IF OLD.status = 'unknown' AND NOT fba.is_stuck(OLD.store, OLD.fr_number) THEN
-                RAISE EXCEPTION 'Request % of %: the column status cannot be set from unknown to % by hand yet: the runs of fba_send_fulfillment_requests still look for its order at Amazon.',
-                    OLD.fr_number, OLD.store, NEW.status;
-            END IF;
+        SELECT t.fr_number INTO twin FROM fba.fulfillment_request AS t
+        WHERE NEW.status = 'pending' AND OLD.status IN ('invalid', 'rejected') AND t.store = OLD.store AND t.fr_number <> OLD.fr_number
+          AND (t.resend_of = coalesce(OLD.resend_of, OLD.fr_number) OR t.fr_number = OLD.resend_of)
+          AND t.status NOT IN ('cancelled', 'rejected') LIMIT 1;
+        IF twin IS NOT NULL THEN
+            RAISE EXCEPTION 'Request % of % cannot become pending: it was sent again as %, and would be shipped twice.', OLD.fr_number, OLD.store, twin;
         END IF;
     END IF;
 
@@ -180,6 +187,47 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- The same as the constraints, for texts that say what is wrong and do not quote the row: a constraint's DETAIL has the address.
+CREATE FUNCTION fba.guard_values() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wrong text;
+BEGIN
+    SELECT string_agg(t.name, ', ' ORDER BY t.name) INTO wrong
+    FROM (VALUES ('created_at', NEW.created_at), ('cancel_requested_at', NEW.cancel_requested_at), ('acknowledged_at', NEW.acknowledged_at),
+                 ('inserted_at', NEW.inserted_at), ('sent_at', NEW.sent_at), ('resolved_at', NEW.resolved_at)) AS t (name, value)
+    WHERE NOT t.value BETWEEN '2000-01-01' AND '2100-01-01';
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'Request % of %: % must be a time between 2000-01-01 and 2100-01-01.', NEW.fr_number, NEW.store, wrong
+            USING ERRCODE = 'check_violation';
+    END IF;
+    SELECT string_agg(t.name, ', ' ORDER BY t.name) INTO wrong
+    FROM (VALUES ('store', NEW.store IS NULL), ('fr_number', NEW.fr_number IS NULL), ('created_at', NEW.created_at IS NULL),
+                 ('status', NEW.status IS NULL), ('inserted_at', NEW.inserted_at IS NULL)) AS t (name, missing)
+    WHERE t.missing;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'Request % of %: % must not be null; leave a column out to get its default.', NEW.fr_number, NEW.store, wrong
+            USING ERRCODE = 'not_null_violation';
+    END IF;
+    IF NEW.attempts < 0 THEN
+        RAISE EXCEPTION 'Request % of %: attempts must not be negative.', NEW.fr_number, NEW.store USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER a_values BEFORE INSERT OR UPDATE ON fba.fulfillment_request FOR EACH ROW EXECUTE FUNCTION fba.guard_values();
+
+CREATE FUNCTION fba.guard_item_values() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.unit_price IN ('NaN', 'Infinity', '-Infinity') THEN
+        RAISE EXCEPTION 'Request % of %, line %: unit_price must be a finite number, or null where it is not known.', NEW.fr_number, NEW.store, NEW.line
+            USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.quantity <= 0 THEN
+        RAISE EXCEPTION 'Request % of %, line %: quantity must be 1 or more.', NEW.fr_number, NEW.store, NEW.line USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER a_values BEFORE INSERT OR UPDATE ON fba.fulfillment_request_item FOR EACH ROW EXECUTE FUNCTION fba.guard_item_values();
+
 CREATE FUNCTION fba.guard_truncate() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept record;
@@ -204,12 +252,22 @@ BEGIN
     RETURN OLD;
 END $$;
 CREATE TRIGGER guard BEFORE DELETE ON fba.feed FOR EACH ROW EXECUTE FUNCTION fba.guard_feed();
+
+CREATE FUNCTION fba.guard_feed_message() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM fba.feed AS f WHERE f.store = OLD.store AND f.document_id = OLD.document_id AND f.settled_at IS NULL) THEN
+        RAISE EXCEPTION 'Message % of feed % of % cannot be deleted before the feed is settled: it says which request Amazon was sent.',
+            OLD.message_id, OLD.document_id, OLD.store;
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER guard BEFORE DELETE ON fba.feed_message FOR EACH ROW EXECUTE FUNCTION fba.guard_feed_message();
 -- The rules must not be looked up in what the caller has made: it could have a pg_roles of its own.
 ALTER FUNCTION fba.guard_request() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION fba.guard_item() SET search_path = pg_catalog, pg_temp;
 
 -- What older versions wrote: which feed carries a request, and since when an unknown one is unknown.
-ALTER TABLE fba.fulfillment_request DISABLE TRIGGER guard;
+ALTER TABLE fba.fulfillment_request DISABLE TRIGGER USER;
 UPDATE fba.fulfillment_request AS r SET claim_id = latest.claim_id
 FROM (
     SELECT DISTINCT ON (m.store, m.fr_number) m.store, m.fr_number, f.claim_id
@@ -226,10 +284,10 @@ UPDATE fba.fulfillment_request SET created_at = now(), inserted_at = now(),
     status_reason = CASE WHEN status = 'pending' THEN 'created_at was ' || created_at || ', which cannot be; now it is the time of the upgrade' ELSE status_reason END,
     resolved_at = CASE WHEN status = 'pending' THEN now() ELSE resolved_at END
 WHERE NOT created_at BETWEEN '2000-01-01' AND '2100-01-01';
-ALTER TABLE fba.fulfillment_request ENABLE TRIGGER guard;
-ALTER TABLE fba.fulfillment_request_item DISABLE TRIGGER guard;
+ALTER TABLE fba.fulfillment_request ENABLE TRIGGER USER;
+ALTER TABLE fba.fulfillment_request_item DISABLE TRIGGER USER;
 UPDATE fba.fulfillment_request_item SET unit_price = NULL WHERE unit_price IN ('NaN', 'Infinity', '-Infinity');
-ALTER TABLE fba.fulfillment_request_item ENABLE TRIGGER guard;
+ALTER TABLE fba.fulfillment_request_item ENABLE TRIGGER USER;
 ALTER TABLE fba.fulfillment_request_item ADD CONSTRAINT unit_price_is_finite CHECK (unit_price > '-Infinity' AND unit_price < 'Infinity');
 
 DO $$
@@ -387,7 +445,9 @@ SELECT store, code, NULL, number, finished_at, CASE code
 FROM recent
 UNION ALL
 SELECT store, status, fr_number, 1, coalesce(resolved_at, sent_at, created_at),
-       'Put right what status_reason says, then set status to pending; or set acknowledged_at.'
+       CASE WHEN starts_with(status_reason, 'FR number already used') THEN
+       'Look in Seller Central at the order under this number. Insert the request under another number, and set acknowledged_at here.'
+       ELSE 'Put right what status_reason says, then set status to pending; or set acknowledged_at.' END
 FROM fba.fulfillment_request
 WHERE status IN ('invalid', 'rejected') AND coalesce(acknowledged_at < resolved_at, acknowledged_at IS NULL)
 UNION ALL
@@ -396,7 +456,8 @@ SELECT r.store, CASE WHEN fba.is_stuck(r.store, r.fr_number) THEN 'stuck' ELSE '
        CASE WHEN fba.is_stuck(r.store, r.fr_number)
        THEN 'Look in Seller Central under this number and set status by hand: no run decides it. status_reason says why.'
        ELSE 'Nothing yet: the runs go on looking for it among Amazon''s orders.' END
-FROM fba.fulfillment_request AS r WHERE r.status = 'unknown'
+FROM fba.fulfillment_request AS r
+WHERE r.status = 'unknown' OR r.status IN ('sending', 'submitted') AND fba.is_stuck(r.store, r.fr_number)
 UNION ALL
 SELECT store, 'waiting_long', fr_number, 1, since,
        CASE WHEN never_seen THEN 'No run of fba_send_fulfillment_requests has looked at it: is the DAG paused, or does it fail?'

@@ -26,6 +26,7 @@ from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
 from fba_operators.settings.models import Fulfillment
 
 PAGE = 2000  # pending requests in memory at a time
+AN_HOUR = timedelta(hours=1)
 A_DAY = timedelta(days=1)  # that the clock of the system which writes requests may be ahead, time zones included
 BETWEEN_FEEDS = timedelta(minutes=20)  # developer-docs.amazon.com/sp-api/docs/feeds-api-best-practices
 
@@ -171,7 +172,12 @@ def _validate_pending(
         for row in rows:
             number = row["fr_number"]
             if row["cancel_requested_at"]:
-                claim.invalid[number] = "cancelled before it was sent"
+                if row["looked_up_at"] and now - row["looked_up_at"] < AN_HOUR:
+                    claim.invalid[number] = "cancelled before it was sent"
+                else:
+                    claim.waiting[number] = (
+                        "a cancellation is requested; Amazon is asked first whether it has an order of it"
+                    )
                 continue
             request = ledger.as_request(row, items[number])
             found = validate(request, settings, country=country, stock=stock, inventory_as_of=as_of, near_skus=near)
@@ -252,7 +258,8 @@ def _freeze(
     if not claim.claimed:
         return
     if selection.dry_run:
-        claim.waiting.update((number, "ready; this was a dry run") for number in claim.claimed)
+        for number in claim.claimed:
+            claim.waiting[number] = "; ".join(filter(None, ("ready; this was a dry run", claim.warnings[number])))
         return
     claim.claim_id = str(uuid.uuid4())
     key = {"claim_id": claim.claim_id}

@@ -396,7 +396,8 @@ class FeedLedger:
                     moved = self._move(db, [move], ("unknown",), claim_id=None)
             else:
                 moved = []
-            self.run(db, "fulfillment.remove_order_at_amazon", number=number)
+            if move.status != "invalid":  # another's order keeps its number
+                self.run(db, "fulfillment.remove_order_at_amazon", number=number)
             return moved
 
     # Cancelling

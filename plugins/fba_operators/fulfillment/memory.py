@@ -90,7 +90,8 @@ def compare_feeds(hook: SellingPartnerHook, ledger: FeedLedger) -> tuple[str, bo
     clocks = Clocks.read(hook, ledger)
     looked = ledger.run_alone("fulfillment.feed_check")
     reach = clocks.amazons(clocks.now - REACH)
-    since = max(looked[0]["checked_until"] - SLACK, reach) if looked else reach
+    remembered = looked and not looked[0]["forgot"]
+    since = max(looked[0]["checked_until"] - SLACK, reach) if remembered else reach
     listed = list(hook.get_feeds(FEED_TYPE, created_since=since))
     clocks = Clocks.read(hook, ledger)  # with the Date of Amazon's answer
     feeds = [feed for feed in listed if feed]
@@ -203,17 +204,14 @@ def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:
     return moves
 
 
-def look_up(hook: SellingPartnerHook, ledger: FeedLedger, requests: list[dict[str, Any]], since: datetime) -> None:
-    """Ask Amazon for each request's number, once after a moment; those it has are taken down.
+def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) -> None:
+    """Ask Amazon for each number, and take down those it has.
 
-    :param requests: rows of the ledger
-    :param since: a number asked for later is not asked for again
+    Amazon's quota may end the work in the middle; what was found out is not asked for again.
     """
-    numbers = [row["fr_number"] for row in requests]
     taken_down = {row["fr_number"] for row in ledger.run_alone("fulfillment.at_amazon", numbers=numbers)}
-    for row in requests:
-        number = row["fr_number"]
-        if number in taken_down or (row["looked_up_at"] and row["looked_up_at"] > since):
+    for number in numbers:
+        if number in taken_down:
             continue
         try:
             found = hook.find_fulfillment_order(number) is not None

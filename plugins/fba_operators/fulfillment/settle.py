@@ -229,6 +229,7 @@ def _behind_rejections(
             continue
         move = compare_with_request(order, number, ordered, hook.marketplace.id)
         if move.status == "invalid":
+            ledger.run_alone("fulfillment.add_order_at_amazon", number=number)
             found[rejected[number]] = Verdict("rejected", description=move.reason)
         else:
             found[rejected[number]] = Verdict("accepted" if move.status == "accepted" else "unknown")
@@ -407,6 +408,8 @@ def _record_order(
     if move.status == "unknown":
         outcome.stuck += ledger.record_stuck(claim_id, [number], move.reason or "")
         return []
+    if move.status == "invalid":
+        ledger.run_alone("fulfillment.add_order_at_amazon", number=number)
     return ledger.resolve_unknown([move], claim_id)
 
 

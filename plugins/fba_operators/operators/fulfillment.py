@@ -246,6 +246,9 @@ class ClaimRequestsOperator(FeedOperator):
             return None
         with self.ledger.exclusively():
             doubt = examine(self.hook, self.ledger)
+            # It may have been sent and forgotten; then its order is to be cancelled.
+            to_cancel = [row["fr_number"] for row in self.ledger.run_alone("fulfillment.pending_to_cancel")]
+            look_up(self.hook, self.ledger, to_cancel)
             moves = adopt_orders(self.hook, self.ledger)
         if moves:
             moved = Counter(move.status for move in moves)
@@ -405,9 +408,16 @@ class SubmitFeedOperator(_ClaimedOperator):
         requests = self.ledger.requests(self.claim_id)
         if why := next(filter(None, (doubt.why_held(row["inserted_at"]) for row in requests)), None):
             self._release(context, why)
-        if doubt.look_up_since:
-            look_up(self.hook, self.ledger, requests, doubt.look_up_since)
         numbers = [row["fr_number"] for row in requests]
+        doubtful = {
+            row["fr_number"]
+            for row in self.ledger.run_alone("fulfillment.sent_before", claim_id=self.claim_id, numbers=numbers)
+        }
+        if since := doubt.look_up_since:
+            doubtful |= {
+                row["fr_number"] for row in requests if not row["looked_up_at"] or row["looked_up_at"] <= since
+            }
+        look_up(self.hook, self.ledger, sorted(doubtful))
         if self.ledger.run_alone("fulfillment.at_amazon", numbers=numbers):
             self._release(
                 context, "Amazon may have an order of the number of one of these requests, which is looked at first"
