@@ -2,7 +2,7 @@
 
 SellingPartnerError
 ├── ConfigurationError   fix the deployment: Fernet key, stores.yaml, params
-├── CredentialsError     fix the connection: client, secret, refresh token, role, region
+├── CredentialsError     fix the connection: client, secret, refresh token, role, region, host
 ├── RequestRefusedError  fix the request: Amazon answered 4xx
 ├── DecisionNeededError  ask a person: the data has arrived, but writing it could be wrong
 ├── ThrottledError       wait: Amazon's quota or a cool-down; says until when
@@ -76,7 +76,7 @@ class ConfigurationError(SellingPartnerError):
 
 
 class CredentialsError(SellingPartnerError):
-    """The connection's credentials, role or region are wrong; no retry can help."""
+    """The connection's credentials, role, region or host are wrong; no retry can help."""
 
 
 class RequestRefusedError(SellingPartnerError):

@@ -8,7 +8,7 @@ import pytest
 
 from fba_operators.amazon.client import Client, amazon_time, without_tokens
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.errors import UnavailableError
+from fba_operators.errors import ThrottledError, UnavailableError
 from tests.stores import LISTINGS, SELLER, US
 
 
@@ -83,3 +83,27 @@ def test_a_list_without_end_ends(amazon, monkeypatch):
 def test_some_empty_pages_are_no_end(amazon, monkeypatch):
     tokens_of(monkeypatch, elements=lambda n: n % 40 == 0, next_token=lambda n: str(n) if n < 200 else "")
     assert len(list_orders()) == 5
+
+
+def throttled_after(monkeypatch, pages):
+    """Let getReports be throttled after so many pages of a long list."""
+
+    def call(client, operation, params):
+        if int(params.get("nextToken", 0)) >= pages:
+            raise ThrottledError("slowly", until=datetime.now(UTC) + timedelta(seconds=45))
+        return operation.read({"reports": [], "nextToken": str(int(params.get("nextToken", 0)) + 1)})
+
+    monkeypatch.setattr(Client, "call", call)
+    return SellingPartnerHook(warehouse_conn_id=None).get_reports(LISTINGS, created_since=datetime.now(UTC))
+
+
+@pytest.mark.parametrize(("pages", "seconds"), [(0, 45), (1, 90), (9, 450)])
+def test_a_list_that_the_quota_interrupts_is_read_to_its_end_the_next_time(amazon, monkeypatch, pages, seconds):
+    with pytest.raises(ThrottledError) as caught:
+        list(throttled_after(monkeypatch, pages))
+    assert seconds - 2 < (caught.value.until - datetime.now(UTC)).total_seconds() < seconds + 2
+
+
+def test_a_list_longer_than_the_quota_is_not_begun_for_ever(amazon, monkeypatch):
+    with pytest.raises(UnavailableError, match="beyond Amazon's quota"):
+        list(throttled_after(monkeypatch, 10))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from airflow.sdk import Connection
 
@@ -10,6 +12,8 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import (
     ConfigurationError,
 )
+from fba_operators.provider import get_provider_info
+from tests.helpers import calls_of
 
 
 def test_missing_connection_fields_are_listed(amazon, monkeypatch):
@@ -32,6 +36,157 @@ def test_connection_test_reports_each_part(amazon):
     assert "United States" in message
 
 
+def test_connection_test_begins_with_the_outcome(amazon):
+    passed, message = SellingPartnerHook(warehouse_conn_id=None).test_connection()
+    first, *verdicts = message.split("\n")
+    assert first == "OK: client, refresh token, marketplace and both roles"
+    assert [verdict.endswith(": ok") for verdict in verdicts] == [True] * 5
+    assert calls_of(amazon, "createReport") == 0
+    assert passed
+
+
+DENIED = {"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": ""}]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "first"),
+    [
+        ("getInventorySummaries", 403, "FAILED: role Amazon Fulfillment"),
+        ("listAllFulfillmentOrders", 403, "FAILED: role Amazon Fulfillment"),
+        ("getReports", 403, "FAILED: role Inventory and Order Tracking"),
+        ("getReports", 500, "FAILED: no usable answer for reports"),
+        ("getReports", 429, "OK, with a warning: reports not tried"),
+        ("getInventorySummaries", 400, "OK, with a warning: FBA stock not answered"),
+        ("getMarketplaceParticipations", 403, "OK, with a warning: marketplace not checked"),
+        ("getMarketplaceParticipations", 401, "FAILED: marketplace"),
+        ("getMarketplaceParticipations", 429, "OK, with a warning: marketplace not tried"),
+        ("token", 500, "FAILED: no usable answer for client and refresh token"),
+    ],
+)
+def test_connection_test_names_what_failed(amazon, no_retry_sleep, operation, status, first):
+    amazon.world.add_fault(operation, "status", status=status, body=DENIED, times=None)
+    passed, message = SellingPartnerHook(warehouse_conn_id=None).test_connection()
+    assert message.split("\n")[0] == first
+    assert passed == first.startswith("OK")
+    assert len(first) <= 80
+    if "role" in first:  # the others are tried all the same
+        assert message.count("\n") == 5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "first"),
+    [
+        ({"refresh_token": "Atzr|wrong"}, "FAILED: Refresh token"),
+        ({"password": "wrong"}, "FAILED: LWA client id or LWA client secret"),
+        ({"seller_id": ""}, "FAILED: a field of the connection"),
+        ({"marketplace_id": "A1PA6795UKMFR9"}, "FAILED: Marketplace"),
+    ],
+)
+def test_connection_test_uses_the_words_of_the_form(amazon, monkeypatch, wrong, first):
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, **wrong))
+    passed, message = SellingPartnerHook(warehouse_conn_id=None).test_connection()
+    assert not passed
+    assert message.split("\n")[0].startswith(first)
+    (kind,) = get_provider_info()["connection-types"]
+    labels = {**kind["ui-field-behaviour"]["relabeling"], **{k: v["label"] for k, v in kind["conn-fields"].items()}}
+    for name, field in {
+        "password": "login",
+        "refresh_token": "refresh_token",
+        "marketplace_id": "marketplace_id",
+    }.items():
+        if name in wrong:
+            assert labels[field].split(" (")[0] in message.split("\n")[0]
+
+
+# What was pasted
+
+
+@pytest.mark.parametrize(
+    "around",
+    [" {} ", "{}\n", "\r\n\t{}", '"{}"', "'{}'\n", " \u201c{}\u201d ", "\ufeff{}\u200b", "\u00a0{}", "\"'{}' \""],
+)
+def test_what_was_pasted_around_a_value_is_left_out(amazon, monkeypatch, around):
+    plain = json.loads(store_connection(amazon.url))
+    pasted = {**plain, **{name: around.format(plain[name]) for name in ("login", "password", "host")}}
+    pasted["extra"] = {name: around.format(value) for name, value in plain["extra"].items()}
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", json.dumps(pasted))
+    assert SellingPartnerHook(warehouse_conn_id=None).access_token()
+    clean = SellingPartnerHook(warehouse_conn_id=None, connections={"amazon_us": Connection(**_fields(plain))})
+    assert SellingPartnerHook(warehouse_conn_id=None).credentials == clean.credentials
+
+
+def _fields(connection):
+    return {**connection, "conn_id": "amazon_us", "extra": json.dumps(connection["extra"])}
+
+
+@pytest.mark.parametrize("value", ["Atzr|a b", "Atzr|a\nb", "Atzr|\u00e9", 'Atzr|a"', "Atzr|a\x00"])
+def test_what_cannot_be_a_value_is_named_and_not_shown(amazon, monkeypatch, value):
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, refresh_token=value, password="x y"))
+    with pytest.raises(ConfigurationError, match="password, refresh_token holds a blank") as caught:
+        SellingPartnerHook().access_token()
+    assert "Atzr" not in str(caught.value)
+    assert "x y" not in str(caught.value)
+
+
+# Host and port
+
+
+def endpoint_of(host, port=None, **extra):
+    fields = json.loads(store_connection("", **extra))
+    fields["host"], fields["port"] = host, port
+    fields["extra"].pop("token_url")
+    fields["extra"].update(extra)
+    connection = Connection(**_fields(fields))
+    return SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection}).credentials
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "endpoint"),
+    [
+        (None, None, "https://sellingpartnerapi-na.amazon.com"),
+        ("", 0, "https://sellingpartnerapi-na.amazon.com"),
+        (None, 8765, "https://sellingpartnerapi-na.amazon.com"),
+        ("sandbox", None, "https://sandbox"),
+        ("sandbox", 8765, "https://sandbox:8765"),
+        ("sandbox:8765", 0, "https://sandbox:8765"),
+        ("http://sandbox", 8765, "http://sandbox:8765"),
+        ("http://sandbox:8765/", 8765, "http://sandbox:8765"),
+        ("http://sandbox/amazon/", 8765, "http://sandbox:8765/amazon"),
+        ("HTTPS://Sandbox/A", None, "https://sandbox/A"),
+        ("http://[::1]", 8765, "http://[::1]:8765"),
+    ],
+)
+def test_host_and_port_make_the_endpoint(host, port, endpoint):
+    assert endpoint_of(host, port).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("http://sandbox:8765", 9000),
+        ("ftp://sandbox", None),
+        ("https://", None),
+        ("https://user:secret@sandbox", None),
+        ("https://sandbox?x=1", None),
+        ("https://sandbox#x", None),
+        ("https://san dbox", None),
+        ("https://[", None),
+        ("http://sandbox:port", None),
+    ],
+)
+def test_a_host_that_cannot_be_is_named(host, port):
+    with pytest.raises(ConfigurationError, match="Connection amazon_us: host") as caught:
+        endpoint_of(host, port)
+    assert "secret@" not in str(caught.value)
+
+
+def test_a_token_url_that_cannot_be_is_named():
+    assert endpoint_of(None).token_url == "https://api.amazon.com/auth/o2/token"
+    assert endpoint_of(None, token_url=" http://sandbox/token/ ").token_url == "http://sandbox/token"
+    with pytest.raises(ConfigurationError, match="token_url is no address"):
+        endpoint_of(None, token_url="api.amazon.com/auth/o2/token")
+
+
 def test_connection_test_works_before_there_is_a_warehouse(amazon, postgres, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(postgres.create_database("no_schema_yet")))
     passed, message = SellingPartnerHook().test_connection()
@@ -52,7 +207,7 @@ def test_connection_test_of_a_seller_without_fba_stock_passes(amazon):
     amazon.world.add_fault("getInventorySummaries", "status", status=400, body=refused)
     passed, message = SellingPartnerHook().test_connection()
     assert passed, message
-    assert "(warning)" in message
+    assert message.startswith("OK, with a warning")
 
 
 def test_connection_test_reports_a_wrong_marketplace(amazon, monkeypatch):

@@ -233,6 +233,36 @@ LINES = st.lists(
 )
 
 
+# --- a document that is no report ------------------------------------------------------------------------------------
+
+SENTENCE = "The date range is too long: a report of this type covers thirty days at most."
+
+
+@pytest.mark.parametrize("report_type", [LISTINGS, AFN_INVENTORY, FULFILLED_SHIPMENTS])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])
+def test_a_document_that_is_a_sentence_is_quoted(report_type, end):
+    with pytest.raises(UnreadableDocumentError, match="no report") as caught:
+        document((SENTENCE + end).encode(), report_type)
+    assert str(caught.value).endswith(SENTENCE)
+    assert SENTENCE not in caught.value.brief
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        ("a\x1b[31mb\x1b[0m\r\nc\x00\x07d\x85e\u202ef".encode(), "a b c d e f"),
+        ("Größe".encode("cp1252"), "Größe"),
+        (("x" * 301).encode(), "x" * 300 + "…"),
+        (("ü" * 5000).encode(), "ü" * 300 + "…"),
+        (b"one\n\ntwo\n", "one two"),
+    ],
+)
+def test_of_such_a_document_300_characters_without_controls_are_shown(data, shown):
+    with pytest.raises(UnreadableDocumentError) as caught:
+        document(data, FULFILLED_SHIPMENTS, charset="Cp1252")
+    assert str(caught.value).endswith(f"Amazon says in it: {shown}")
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     LINES,

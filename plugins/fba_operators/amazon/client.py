@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -17,7 +17,13 @@ from fba_operators.amazon.operations import Answer, Document, Operation, Page, U
 from fba_operators.amazon.quota import Quota
 from fba_operators.amazon.storage import check_storage
 from fba_operators.amazon.transport import Download, Transport, errors_of, is_redirect, json_of, retry_briefly
-from fba_operators.errors import CredentialsError, LostAnswerError, RequestRefusedError, UnavailableError
+from fba_operators.errors import (
+    CredentialsError,
+    LostAnswerError,
+    RequestRefusedError,
+    ThrottledError,
+    UnavailableError,
+)
 from fba_operators.warehouse.database import Warehouse
 
 A = TypeVar("A", bound=Answer)
@@ -27,6 +33,7 @@ P = TypeVar("P", bound=Page)
 # second, more than an hour. Amazon documents no empty pages; where filters are at work, some may come.
 MAX_PAGES = 10_000
 MAX_EMPTY_PAGES = 50
+SLOW = 0.2  # calls a second; below this no worker sleeps until the next one
 
 
 class Client:
@@ -61,12 +68,13 @@ class Client:
 
         :param params: of the first page
         :param token_alone: further pages are asked for with ``nextToken`` and nothing else, or Amazon refuses
+        :raises ThrottledError: the quota is used up; says when it allows the whole list so far
         :raises UnavailableError: the list does not end: a page comes again, or there are too many, or too many empty ones
         """
         tokens: set[str] = set()
         empty = 0
-        for _ in range(MAX_PAGES):
-            page = self.call(operation, params=params)
+        for number in range(MAX_PAGES):
+            page = self._page(operation, params, number)
             yield page
             token = page.next_token
             if not token:
@@ -80,9 +88,28 @@ class Client:
             params = {"nextToken": token} if token_alone else {**params, "nextToken": token}
         self._refuse_list(operation, f"it has more than {MAX_PAGES} pages")
 
+    def _page(self, operation: Operation[P], params: dict[str, Any], before: int) -> P:
+        """Ask for one page of a list.
+
+        Whoever defers begins the list anew. So he defers until the quota allows this page too, with those before it. At a
+        faster rate the next page is usually waited for in :meth:`call`.
+
+        :param before: how many pages were read already
+        """
+        try:
+            return self.call(operation, params=params)
+        except ThrottledError as wait:
+            slow = operation.rate < SLOW
+            if slow and before >= operation.burst:
+                self._refuse_list(operation, f"its {before} pages and more are beyond Amazon's quota")
+            if slow and before:
+                enough = timedelta(seconds=(before + 1) / operation.rate)
+                wait.until = max(wait.until, datetime.now(UTC) + enough)
+            raise
+
     def _refuse_list(self, operation: Operation[Any], reason: str) -> NoReturn:
         store = self.credentials.conn_id
-        raise UnavailableError(f"{store}: Amazon's list does not end: {reason}", operation=operation.name)
+        raise UnavailableError(f"{store}: Amazon's list cannot be read to its end: {reason}", operation=operation.name)
 
     def download(self, operation: Operation[Document], document_id: str, what: str) -> Download:
         """Get a document's pre-signed URL and start the download.

@@ -14,15 +14,14 @@ from airflow.sdk.log import mask_secret
 
 from fba_operators.amazon import operations
 from fba_operators.amazon.client import Client, amazon_time
+from fba_operators.amazon.connection_check import check_connection
 from fba_operators.amazon.credentials import Credentials, Destination
 from fba_operators.amazon.marketplaces import Marketplace
 from fba_operators.amazon.operations import Feed, FulfillmentOrder, ListedOrder, ListedReport, Report
 from fba_operators.amazon.transport import Download
 from fba_operators.errors import (
     ConfigurationError,
-    CredentialsError,
     RequestRefusedError,
-    SellingPartnerError,
 )
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
@@ -292,55 +291,10 @@ class SellingPartnerHook(BaseHook):
     # Test Connection
 
     def test_connection(self) -> tuple[bool, str]:
-        """Check client, refresh token, region, marketplace and roles; a verdict for each, for the UI's Test button."""
-        verdicts: list[str] = []
+        """Check client, refresh token, region, marketplace and roles: the outcome in one line, then a verdict for each."""
         # The warehouse may not exist yet, and a token stored there would hide that the client secret is wrong.
         self._warehouse = None
-
-        def check(what: str, call: Callable[[], Any], advice: str) -> Any:
-            try:
-                result = call()
-            except RequestRefusedError as error:
-                # Sellers without any FBA SKU are known to get 400 from the inventory API; the role is there then.
-                verdicts.append(f"{what}: allowed, but Amazon refuses the question (warning): {error}")
-                return []
-            except SellingPartnerError as error:
-                # Airflow tests under a connection id of its own, which would mean nothing to the reader.
-                reason = str(error).replace(f"Connection {self.conn_id}: ", "").replace(f"{self.conn_id}: ", "")
-                verdicts.append(f"{what}: FAILED: {advice} {reason}")
-                return None
-            verdicts.append(f"{what}: ok")
-            return result
-
-        if check("client and refresh token", self.access_token, "") is None:
-            return False, "; ".join(verdicts)
-        marketplace_ok = self._check_marketplace(verdicts)
-        stock = check(
-            "FBA stock", lambda: self.get_inventory_summaries(["connection-test"]), "Role Amazon Fulfillment?"
-        )
-        since = datetime.now(UTC) - timedelta(hours=1)
-        orders = check(
-            "fulfillment orders", lambda: self.list_all_fulfillment_orders(since=since), "Role Amazon Fulfillment?"
-        )
-        return marketplace_ok and stock is not None and orders is not None, "; ".join(verdicts)
-
-    def _check_marketplace(self, verdicts: list[str]) -> bool:
-        try:
-            taking_part = self.get_marketplace_participations()
-        except CredentialsError:
-            verdicts.append(
-                "marketplace: not checked (warning): the application lacks the role Selling Partner Insights"
-            )
-            return True
-        except SellingPartnerError as error:
-            verdicts.append(f"region and marketplace: FAILED: {error}")
-            return False
-        here = f"{self.marketplace.name} ({self.marketplace.id})"
-        if self.marketplace.id in taking_part:
-            verdicts.append(f"region {self.marketplace.region.code} and marketplace {here}: ok")
-            return True
-        verdicts.append(f"marketplace: FAILED: this seller does not sell in {here}, but in {', '.join(taking_part)}")
-        return False
+        return check_connection(self)
 
 
 def _says_no_such_order(error: RequestRefusedError, fr_number: str) -> bool:

@@ -122,8 +122,8 @@ class Login:
         what_to_do = {
             "invalid_grant": "the refresh token is not valid (revoked, expired after 365 days, or of another client): "
             "authorise the application again and put the new refresh token into the connection",
-            "invalid_client": "the client id or client secret is wrong, or the secret has expired (180 days): "
-            "put the current ones into login and password of the connection",
+            "invalid_client": "the LWA client id or the LWA client secret is wrong, or the secret has expired (180 days): "
+            "put the current ones into the connection (login and password)",
             "unauthorized_client": "this application may not use this grant: check that the refresh token belongs to this client id",
         }.get(code, "Login with Amazon refused the request for a token: check login, password and refresh_token")
         return CredentialsError(f"Connection {self._credentials.conn_id}: {what_to_do}", **facts)

@@ -37,6 +37,8 @@ from fba_operators.reports.rows import (
 BLOCK_BYTES = 4 << 20
 
 _BOM = codecs.BOM_UTF8
+_NO_TEXT = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_SHOWN = 300  # characters of a document that is no report
 _JSON_ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
 
 
@@ -90,6 +92,12 @@ def _decodes(data: bytes, charset: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _words(text: str) -> str:
+    """The beginning of a text that is not ours, in one line and without characters that do something."""
+    words = " ".join(_NO_TEXT.sub(" ", text).split())
+    return f"{words[:_SHOWN]}…" if len(words) > _SHOWN else words
 
 
 class _Utf8Sample:
@@ -149,6 +157,11 @@ class Document:
         if usual is None:
             raise ValueError(f"{usual_charset!r} is not a charset that reports can be read in")
         self.charset, self.decodes = self._first_pass(codec_name(charset), usual)
+        if not self._has_tab:
+            raise UnreadableDocumentError(
+                f"{report_type.name}: the document is no report, it holds no tab. Amazon says in it",
+                detail=_words(self._beginning.decode(self.charset, "replace")),
+            )
         header = self._header_line.decode(self.charset, "replace")
         self.header = Header.parse(header, report_type)
 
@@ -162,19 +175,22 @@ class Document:
         """
         count, candidates = 0, dict.fromkeys(filter(None, ("utf-8", declared, usual)))
         sample = _Utf8Sample()
+        self._has_tab = False
         for block in line_blocks(self._source, self._block_bytes):
             text = block
             if count == 0:
                 self._refuse_other_formats(block)
                 text = block.removeprefix(_BOM)
                 self._header_line = text.partition(b"\n")[0]
+                self._beginning = text[: 8 * _SHOWN]
             count += block.count(b"\n")
+            self._has_tab = self._has_tab or b"\t" in block
             if not text.isascii():
                 sample.add(text)
                 candidates = dict.fromkeys(charset for charset in candidates if _decodes(text, charset))
         if not count:
             raise EmptyDocumentError(f"{self.report_type.name}: the document is empty, it has no header.")
-        if b"\r" in self._header_line:
+        if self._has_tab and b"\r" in self._header_line:
             raise UnreadableDocumentError(
                 f"{self.report_type.name}: the header holds a carriage return, so the lines do not end as in Amazon's reports."
             )
