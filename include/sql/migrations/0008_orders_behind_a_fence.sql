@@ -251,6 +251,11 @@ BEGIN
     END LOOP;
 END $$;
 
+-- A stray tab may have put a buyer's telephone number there.
+UPDATE fba.rejected_row AS line SET sku = NULL FROM fba.report AS r
+WHERE r.store = line.store AND r.report_id = line.report_id AND r.report_type = 'GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL'
+  AND line.sku IS NOT NULL;
+
 -- A copy of a request that Amazon will not ship any more, under a number of its own.
 CREATE FUNCTION fba.resend(store text, fr_number text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
