@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from fba_operators.amazon.marketplaces import Marketplace, marketplace
 from fba_operators.errors import ConfigurationError
 
+SECRET_LIFETIME, AUTHORISATION_LIFETIME = timedelta(days=180), timedelta(days=365)  # of client secret, refresh token
 TOKEN_URL = "https://api.amazon.com/auth/o2/token"  # noqa: S105 - an address, not a secret
 
 
@@ -28,6 +30,8 @@ class Credentials:
     :param conn_id: id of the Airflow connection, which is the store's name everywhere
     :param endpoint: base URL of the API
     :param token_url: URL of Login with Amazon
+    :param client_secret_created: the day on which the client secret was made, where the connection says it
+    :param authorized_at: the day on which the seller authorised the application, where the connection says it
     """
 
     conn_id: str
@@ -38,6 +42,8 @@ class Credentials:
     marketplace: Marketplace
     endpoint: str
     token_url: str
+    client_secret_created: date | None = None
+    authorized_at: date | None = None
 
     @classmethod
     def of(cls, conn_id: str, connection: Any) -> Credentials:
@@ -68,7 +74,25 @@ class Credentials:
             marketplace=place,
             endpoint=_endpoint(connection.host, place),
             token_url=str(extra.get("token_url") or TOKEN_URL),
+            client_secret_created=_day(conn_id, extra, "client_secret_created"),
+            authorized_at=_day(conn_id, extra, "authorized_at"),
         )
+
+    @property
+    def client_secret_expires(self) -> datetime | None:
+        """When Amazon stops to accept the client secret, 180 days after it was made; None where the connection does not say.
+
+        Source: developer-docs.amazon.com/sp-api/docs/rotating-your-application-client-secret
+        """
+        return _end_of(self.client_secret_created, SECRET_LIFETIME)
+
+    @property
+    def refresh_token_expires(self) -> datetime | None:
+        """When the seller's authorisation ends, a year after it was given; None where the connection does not say.
+
+        Source: developer-docs.amazon.com/sp-api/docs/authorize-self-authorized-private-applications
+        """
+        return _end_of(self.authorized_at, AUTHORISATION_LIFETIME)
 
     @property
     def destination(self) -> Destination:
@@ -89,6 +113,26 @@ def _endpoint(host: str | None, place: Marketplace) -> str:
     if not host:
         return place.region.endpoint
     return (host if "://" in host else f"https://{host}").rstrip("/")
+
+
+def _end_of(day: date | None, lifetime: timedelta) -> datetime | None:
+    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC) + lifetime
+
+
+def _day(conn_id: str, extra: dict[str, Any], name: str) -> date | None:
+    """Read an optional day; a wrong one is not repeated, because it may be a secret in the wrong field."""
+    text = str(extra.get(name) or "").strip()
+    if not text:
+        return None
+    try:
+        day = datetime.fromisoformat(text).date()
+        if date(2000, 1, 1) <= day <= datetime.now(UTC).date() + timedelta(days=1):
+            return day
+    except ValueError:
+        pass
+    raise ConfigurationError(
+        f"Connection {conn_id}: {name} must be a past day such as 2026-11-25, or be left out; it is neither"
+    )
 
 
 def _extra_of(connection: Any) -> dict[str, Any]:
