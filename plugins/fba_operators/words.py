@@ -1,8 +1,8 @@
 """Amazon's words: what its errors and reports say, made fit to be logged, kept and shown.
 
 Amazon repeats what it was sent: signed addresses, credentials, a buyer's address. Its Data Protection Policy allows no
-personal data in logs. Names of people cannot be recognised: a text about one order is kept beside the order's address, is
-removed with it, and is not logged.
+personal data in logs. A name or a city cannot be recognised, so the rest of the clause goes with an address; and a text about
+one order is kept beside the order's address, is removed with it, and is not logged.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _PHONE = re.compile(
 _WORDS = r"(?:[\w.'’-]{1,40}\s+)"
 _KANA_OR_KANJI = r"[\u3005\u3040-\u30ff\u4e00-\u9fff]"
 _ADDRESSES = (
+    r"\(address removed\)",
     r"\bP\.?\s?O\.?\s?Box\s+\w+",
     rf"\b[0-9]{{1,6}}[A-Za-z]?(?:[-/][0-9]+)?,?\s+{_WORDS}{{0,4}}"
     r"(?:(?i:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|parkway|pkwy|highway|hwy|terrace|crescent)"
@@ -51,6 +52,8 @@ _ADDRESSES = (
     r"\b[A-Z][0-9][A-Z]\s?[0-9][A-Z][0-9]\b",
 )
 _ADDRESS = re.compile("|".join(_ADDRESSES))
+_CLAUSE_START, _CLAUSE_END = re.compile(r"(?:[;:!?]|\.(?=\s))\s*"), re.compile(r"[;:!?]|\.(?=\s)")
+_CLAUSE = 120  # characters of a clause before and after an address
 
 
 def words(text: Any, most: int = MOST, *, ours: Iterable[str] = ()) -> str:
@@ -68,8 +71,7 @@ def words(text: Any, most: int = MOST, *, ours: Iterable[str] = ()) -> str:
     line = unicodedata.normalize("NFKC", line)
     line = " ".join(map(_without_secret, line.split()))
     line = _NAMED_SECRET.sub("(secret removed)", line)
-    line = _ADDRESS.sub("(address removed)", line)
-    line = _PHONE.sub(lambda match: match["kept"] or "(number removed)", line)
+    line = _without_people(line)
     for mark, own in marks.items():
         line = line.replace(mark, own)
     return cut(line, most)
@@ -98,8 +100,28 @@ def _marked(line: str, ours: Iterable[str]) -> dict[str, str]:
 
 def _without_secret(word: str) -> str:
     if "@" in word or "%40" in word:
-        return "(e-mail removed)"
+        return "(address removed)"
     is_token = _TOKEN.search(word) or any(map(_MIXED.fullmatch, _RUN.findall(word)))
     if is_token and not _NO_TOKEN.fullmatch(word):
         return "(token removed)"
     return "(URL removed)" if _URL.search(word) else word
+
+
+def _without_people(line: str) -> str:
+    """Without telephone numbers, and without the clauses that hold an address: beside it stands a name."""
+    spans = [(*_clause_of(found.span(), line), "(address removed)") for found in _ADDRESS.finditer(line)]
+    spans += [(*found.span(), "(number removed)") for found in _PHONE.finditer(line) if not found["kept"]]
+    kept, end = [], 0
+    for begin, stop, mark in sorted(spans):
+        if begin >= end:
+            kept += [line[end:begin], mark]
+        end = max(end, stop)
+    return "".join([*kept, line[end:]])
+
+
+def _clause_of(span: tuple[int, int], line: str) -> tuple[int, int]:
+    begin = max(0, span[0] - _CLAUSE)
+    for boundary in _CLAUSE_START.finditer(line, begin, span[0]):
+        begin = boundary.end()
+    end = _CLAUSE_END.search(line, span[1], span[1] + _CLAUSE)
+    return begin, end.start() if end else min(span[1] + _CLAUSE, len(line))

@@ -198,7 +198,7 @@ class WaitForReportOperator(SellingPartnerOperator):
         if not document_id:
             return "none given"
         text = unzipped(self.hook.download_report(document_id).chunks)
-        return words(b"".join(islice(text, 1)).decode("utf-8", "replace"))
+        return words(b"".join(islice(text, 2)).decode("utf-8", "replace"))  # the first piece may be two bytes
 
 
 def _moment(name: str, text: str | None) -> datetime | None:
