@@ -72,6 +72,10 @@ SELECT CASE WHEN count(*) = cardinality(%(report_types)s) THEN min(newest) END A
 SELECT fr_number, min(store) AS store FROM fba.fulfillment_request
 WHERE seller_id = %(seller_id)s AND store <> %(store)s AND fr_number = ANY(%(numbers)s) GROUP BY fr_number
 
+-- name: removed
+SELECT DISTINCT fr_number FROM fba.removed_request
+WHERE fr_number = ANY(%(numbers)s) AND (store = %(store)s OR seller_id = %(seller_id)s)
+
 -- name: set_waiting
 -- held: it waits for a time that stores.yaml sets or for a run by hand, which is no reason to worry, however long it takes.
 UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason,

@@ -104,6 +104,7 @@ BEGIN
             ('fba_reader', 'SELECT', 'feed_check', 'store checked_until last_claim'),
             ('fba_reader', 'SELECT', 'foreign_feed', '*'),
             ('fba_reader', 'SELECT', 'order_at_amazon', '*'),
+            ('fba_reader', 'SELECT', 'removed_request', '*'),
             ('fba_reader', 'SELECT', 'global_inventory_pool', '*'),
             ('fba_reader', 'SELECT', 'amazon_all_listings_report', '*'),
             ('fba_reader', 'SELECT', 'amazon_afn_inventory_report', '*'),

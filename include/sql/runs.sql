@@ -108,6 +108,17 @@ FROM (
 ) AS w
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = w.store
 
+-- name: set_credential_ages
+UPDATE fba.store SET client_secret_expires_at = new.client_secret, refresh_token_expires_at = new.refresh_token
+FROM (SELECT %(client_secret)s::timestamptz AS client_secret, %(refresh_token)s::timestamptz AS refresh_token) AS new
+WHERE store = %(store)s
+  AND (client_secret_expires_at, refresh_token_expires_at) IS DISTINCT FROM (new.client_secret, new.refresh_token)
+
+-- name: add_credentials
+UPDATE fba.run AS r SET attention = r.attention || jsonb_build_object('credential_expires', n.number)
+FROM (SELECT store, count(*) AS number FROM fba.needs_attention WHERE code = 'credential_expires' GROUP BY store) AS n
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store
+
 -- name: set_stores
 -- A row that somebody holds is left as it is: the next run writes it.
 WITH new AS (SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[]) AS n (store, hours)),
@@ -140,7 +151,8 @@ WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s ORDER BY r.store
 
 -- name: remove_addresses
 -- Retention: addresses_days after the last shipment, or without one after Amazon or we decided on the request, and in no
--- case later than 90 days after it was created. Not while its feed is being written.
+-- case later than 90 days after it was created. Not while its feed is being written. Texts that may quote the address go with
+-- it; what was written after it was gone stays for addresses_days.
 WITH due AS (
     SELECT r.store, r.fr_number
     FROM fba.fulfillment_request AS r
@@ -148,18 +160,28 @@ WITH due AS (
         SELECT max(i.ship_date) AS last_shipped FROM fba.shipment_item AS i
         WHERE i.store = r.store AND coalesce(i.fr_number, i.merchant_order_id) = r.fr_number
     ) AS s ON true
-    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city,
-                       r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone) > 0
+    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_state,
+                       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone, r.order_comment,
+                       nullif(right(r.status_reason, 24), 'removed with the address')) > 0
       AND r.status <> 'sending'
       AND (coalesce(s.last_shipped, r.resolved_at) < clock_timestamp() - make_interval(days => %(addresses_days)s)
-           OR r.created_at < clock_timestamp() - interval '90 days')
+           OR r.created_at < clock_timestamp() - interval '90 days'
+              AND num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city,
+                               r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone,
+                               r.order_comment) > 0)
     FOR UPDATE OF r SKIP LOCKED  -- what somebody holds is left to the next run
 ), removed AS (
     UPDATE fba.fulfillment_request AS r SET
         ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_address_3 = NULL, ship_to_city = NULL,
-        ship_to_state = NULL, ship_to_postal_code = NULL, ship_to_country = NULL, ship_to_email = NULL, ship_to_phone = NULL
+        ship_to_state = NULL, ship_to_postal_code = NULL, ship_to_country = NULL, ship_to_email = NULL, ship_to_phone = NULL,
+        order_comment = NULL,
+        status_reason = CASE WHEN starts_with(r.status_reason, 'not cancelled') THEN 'not cancelled: ' ELSE '' END
+            || CASE WHEN r.status_reason IS NOT NULL THEN 'removed with the address' END
     FROM due WHERE r.store = due.store AND r.fr_number = due.fr_number AND r.status <> 'sending'
-    RETURNING r.store
+    RETURNING r.store, r.fr_number
+), unquoted AS (
+    UPDATE fba.feed_message AS m SET description = NULL
+    FROM removed WHERE m.store = removed.store AND m.fr_number = removed.fr_number AND m.description IS NOT NULL
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
@@ -183,7 +205,7 @@ SELECT store, count(*) FROM removed GROUP BY store
 WITH removed AS (
     UPDATE fba.feed SET result_document = NULL
     WHERE result_document IS NOT NULL
-      AND coalesce(finished_at, submitted_at, claimed_at) < clock_timestamp() - make_interval(days => %(raw_documents_days)s)
+      AND coalesce(finished_at, submitted_at, claimed_at) < statement_timestamp() - make_interval(days => %(raw_documents_days)s)
     RETURNING store
 )
 SELECT store, count(*) FROM removed GROUP BY store
@@ -202,6 +224,93 @@ SELECT store, count(*) FROM removed GROUP BY store
 -- name: remove_foreign_feeds
 -- Amazon lists feeds of the last 90 days, so none comes back.
 WITH removed AS (
-    DELETE FROM fba.foreign_feed WHERE cleared_at < clock_timestamp() - interval '90 days' RETURNING store
+    DELETE FROM fba.foreign_feed
+    WHERE cleared_at < clock_timestamp() - interval '90 days' OR seen_at < clock_timestamp() - make_interval(months => %(data_months)s)
+    RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_requests
+-- In this and the next statements statement_timestamp(), not clock_timestamp(): that is volatile, so no index could be used.
+-- Closed requests with their items and messages. Never one of a feed that is not settled: its processing report is compared
+-- with all messages. Their numbers stay: a program that puts all its orders in again must not have them sent again.
+WITH due AS (
+    SELECT r.store, r.fr_number, r.seller_id FROM fba.fulfillment_request AS r
+    WHERE r.status IN ('accepted', 'cancelled', 'rejected', 'invalid')
+      AND coalesce(r.resolved_at, r.created_at) < statement_timestamp() - make_interval(months => %(data_months)s)
+      AND NOT EXISTS (
+        SELECT FROM fba.feed_message AS m JOIN fba.feed AS f USING (store, document_id)
+        WHERE m.store = r.store AND m.fr_number = r.fr_number AND f.settled_at IS NULL)
+    ORDER BY coalesce(r.resolved_at, r.created_at) LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
+), numbers AS (
+    INSERT INTO fba.removed_request (fr_number, store, seller_id) SELECT fr_number, store, seller_id FROM due ON CONFLICT DO NOTHING
+), messages AS (
+    DELETE FROM fba.feed_message AS m USING due WHERE m.store = due.store AND m.fr_number = due.fr_number
+), items AS (
+    DELETE FROM fba.fulfillment_request_item AS i USING due WHERE i.store = due.store AND i.fr_number = due.fr_number
+), removed AS (
+    DELETE FROM fba.fulfillment_request AS r USING due WHERE r.store = due.store AND r.fr_number = due.fr_number RETURNING r.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_feeds
+-- With their messages, and not while a request of theirs is under way.
+WITH due AS (
+    SELECT f.store, f.document_id FROM fba.feed AS f
+    WHERE f.settled_at < statement_timestamp() - make_interval(months => %(data_months)s) AND NOT EXISTS (
+        SELECT FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r USING (store, fr_number)
+        WHERE m.store = f.store AND m.document_id = f.document_id AND r.status IN ('sending', 'submitted', 'unknown'))
+    ORDER BY f.settled_at LIMIT %(most)s FOR UPDATE OF f SKIP LOCKED
+), messages AS (
+    DELETE FROM fba.feed_message AS m USING due WHERE m.store = due.store AND m.document_id = due.document_id
+), removed AS (
+    DELETE FROM fba.feed AS f USING due WHERE f.store = due.store AND f.document_id = due.document_id RETURNING f.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_shipments
+-- Not of a request that is still there: it would look as if nothing of it had been shipped.
+WITH due AS (
+    SELECT p.store, p.item_key FROM fba.amazon_fulfilled_shipments_report AS p
+    WHERE p.shipment_date < statement_timestamp() - make_interval(months => %(data_months)s) AND NOT EXISTS (
+        SELECT FROM fba.shipment_item AS i
+        JOIN fba.fulfillment_request AS r ON r.store = i.store AND r.fr_number = coalesce(i.fr_number, i.merchant_order_id)
+        WHERE i.store = p.store AND i.item_key = p.item_key)
+    ORDER BY p.shipment_date LIMIT %(most)s FOR UPDATE OF p SKIP LOCKED
+), items AS (
+    DELETE FROM fba.shipment_item AS i USING due WHERE i.store = due.store AND i.item_key = due.item_key
+), removed AS (
+    DELETE FROM fba.amazon_fulfilled_shipments_report AS p USING due
+    WHERE p.store = due.store AND p.item_key = due.item_key RETURNING p.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_reports
+-- With what is still stored of them. The last one of each type that was applied stays: the age of the stock is its age.
+WITH due AS (
+    SELECT r.request_id, r.store, r.report_id FROM fba.report AS r
+    WHERE r.requested_at < statement_timestamp() - make_interval(months => %(data_months)s)
+      AND r.status NOT IN ('IN_QUEUE', 'IN_PROGRESS')
+      AND (r.applied_at IS NULL OR EXISTS (
+        SELECT FROM fba.report AS later WHERE later.store = r.store AND later.report_type = r.report_type
+          AND later.requested_at > r.requested_at AND later.applied_at IS NOT NULL))
+    ORDER BY r.requested_at LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
+), documents AS (
+    DELETE FROM fba.report_document AS d USING due WHERE d.store = due.store AND d.report_id = due.report_id
+), lines AS (
+    DELETE FROM fba.rejected_row AS l USING due WHERE l.store = due.store AND l.report_id = due.report_id
+), removed AS (
+    DELETE FROM fba.report AS r USING due WHERE r.request_id = due.request_id RETURNING r.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_runs
+WITH due AS (
+    SELECT dag_id, run_id, store FROM fba.run
+    WHERE started_at < statement_timestamp() - make_interval(months => %(data_months)s)
+    ORDER BY started_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
+), removed AS (
+    DELETE FROM fba.run AS r USING due
+    WHERE r.dag_id = due.dag_id AND r.run_id = due.run_id AND r.store = due.store RETURNING r.store
 )
 SELECT store, count(*) FROM removed GROUP BY store

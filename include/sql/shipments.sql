@@ -26,12 +26,12 @@ COPY staged ({columns}) FROM STDIN
 WITH wrong AS (
     SELECT line_number, {readable_ship_date} AS has_ship_date FROM staged WHERE NOT ({all_readable})
 ), gone AS (
-    DELETE FROM staged USING wrong WHERE staged.line_number = wrong.line_number AND NOT has_ship_date RETURNING staged.line_number, sku
+    DELETE FROM staged USING wrong WHERE staged.line_number = wrong.line_number AND NOT has_ship_date RETURNING staged.line_number
 ), kept AS (
     UPDATE staged SET extra = coalesce(extra, '{{}}') || {unreadable_texts}, {without_unreadable}
     FROM wrong WHERE staged.line_number = wrong.line_number AND has_ship_date
 )
-SELECT line_number, sku FROM gone
+SELECT line_number FROM gone
 
 -- name: drop_repeats
 -- The same row twice in one report, recognised by its id: the last one counts.

@@ -60,6 +60,18 @@ def get_provider_info() -> dict[str, Any]:
                         "picks Amazon's endpoint.",
                         "schema": {**TEXT, "enum": list(places), "values_display": places},
                     },
+                    "client_secret_created": {
+                        "label": "Client secret made on (optional)",
+                        "description": "The day on which the client secret was made, such as 2026-11-25. Runs warn 30 days "
+                        "before its 180 days are over.",
+                        "schema": {**TEXT, "format": "date"},
+                    },
+                    "authorized_at": {
+                        "label": "Authorised on (optional)",
+                        "description": "The day on which the seller authorised your application, such as 2026-11-25. Runs "
+                        "warn 30 days before the refresh token's 365 days are over.",
+                        "schema": {**TEXT, "format": "date"},
+                    },
                     "token_url": {
                         "label": "Token URL (optional)",
                         "description": "Empty = Login with Amazon; a URL only for a sandbox or proxy.",

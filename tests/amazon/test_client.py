@@ -1,4 +1,4 @@
-"""The client: pages, batches, times, and texts without tokens."""
+"""The client: pages, batches, times, and errors without what they repeat."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fba_operators.amazon.client import Client, amazon_time, without_tokens
+from fba_operators.amazon.client import Client, amazon_time
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.errors import ThrottledError, UnavailableError
+from fba_operators.errors import CredentialsError, SellingPartnerError, ThrottledError, UnavailableError
+from tests.hostile import HOSTILE, SECRET_PARTS, hostile_body
 from tests.stores import LISTINGS, SELLER, US
 
 
@@ -33,10 +34,6 @@ def test_inventory_summaries_are_requested_in_a_form_amazon_accepts(amazon, ware
 def test_times_are_written_in_utc():
     moment = datetime(2026, 11, 23, 1, 2, 3, 456000, tzinfo=UTC).astimezone()
     assert amazon_time(moment) == "2026-11-23T01:02:03.456Z"
-
-
-def test_tokens_are_removed_from_texts():
-    assert without_tokens("bad Atza|IwEB and Atz.sprdt|x.") == "bad (token removed) and (token removed)"
 
 
 # Lists end
@@ -107,3 +104,31 @@ def test_a_list_that_the_quota_interrupts_is_read_to_its_end_the_next_time(amazo
 def test_a_list_longer_than_the_quota_is_not_begun_for_ever(amazon, monkeypatch):
     with pytest.raises(UnavailableError, match="beyond Amazon's quota"):
         list(throttled_after(monkeypatch, 10))
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+def test_a_hostile_error_is_one_short_line_without_what_it_repeats(amazon, warehouse, no_retry_sleep, status):
+    headers = {"x-amzn-RequestId": "Atzr|in-a-header hidden@buyer.example"}
+    amazon.world.add_fault("getReport", "status", status=status, body=hostile_body(), headers=headers, times=None)
+    with pytest.raises(SellingPartnerError) as caught:
+        SellingPartnerHook().get_report("50001")
+    told = f"{caught.value} {caught.value.brief} {caught.value.code} {caught.value.request_id}"
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in told
+    assert [part for part in SECRET_PARTS if part in told] == []
+    assert "Invalid request" in told or status == 429
+
+
+def test_a_hostile_login_is_not_repeated(amazon, warehouse):
+    body = {"error": HOSTILE, "error_description": HOSTILE, "request_id": HOSTILE}
+    amazon.world.add_fault("token", "status", status=400, body=body)
+    with pytest.raises(CredentialsError) as caught:
+        SellingPartnerHook().access_token()
+    assert [part for part in SECRET_PARTS if part in str(caught.value)] == []
+
+
+def test_the_number_asked_for_stays_readable_in_amazons_reason(amazon, warehouse):
+    """Whether Amazon has no such order is read from the number in its words, and a number can look like a telephone's."""
+    body = {"errors": [{"code": "InvalidInput", "message": "Nothing for 20655501001 here"}]}
+    amazon.world.add_fault("getFulfillmentOrder", "status", status=400, body=body)
+    assert SellingPartnerHook().find_fulfillment_order("20655501001") is None

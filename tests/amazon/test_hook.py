@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from airflow.sdk import Connection
@@ -27,6 +28,26 @@ def test_an_extra_that_is_not_an_object_counts_as_missing(extra):
     connection = Connection(conn_id="amazon_us", conn_type="amazon_sp_api", login="l", password="p", extra=extra)
     with pytest.raises(ConfigurationError, match="lacks refresh_token, seller_id, marketplace_id"):
         _ = SellingPartnerHook("amazon_us", None, connections={"amazon_us": connection}).credentials
+
+
+def with_days(amazon, monkeypatch, **days):
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, **days))
+    return SellingPartnerHook(warehouse_conn_id=None).client.credentials
+
+
+def test_a_connection_may_say_how_old_its_secrets_are(amazon, monkeypatch):
+    found = with_days(amazon, monkeypatch, client_secret_created="2026-01-01", authorized_at="2026-01-01T10:00:00Z")
+    assert found.client_secret_expires == datetime(2026, 6, 30, tzinfo=UTC)
+    assert found.refresh_token_expires == datetime(2027, 1, 1, tzinfo=UTC)
+    found = with_days(amazon, monkeypatch, client_secret_created="", authorized_at=None)
+    assert (found.client_secret_expires, found.refresh_token_expires) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["amzn1.oa2-cs.v1.secret", "25.11.2026", "2999-01-01", "1999-12-31", "0"])
+def test_a_day_that_cannot_be_is_refused_and_not_repeated(amazon, monkeypatch, text):
+    with pytest.raises(ConfigurationError, match="client_secret_created must be a past day such as") as refused:
+        with_days(amazon, monkeypatch, client_secret_created=text)
+    assert str(text) not in str(refused.value) or text == "0"
 
 
 def test_connection_test_reports_each_part(amazon):

@@ -25,6 +25,7 @@ def truth(amazon, seller, **flags):
 
 
 def test_one_run_fills_the_pool_and_leaks_nothing(amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog):
+    caplog.set_level("DEBUG")
     run = dag.test(run_conf={"include_fbm_quantity": True, "fetch_missing_inventory": True})
     assert run.state == "success"
     assert quantities(sql, "amazon_us") == truth(

@@ -21,6 +21,7 @@ def states_of(run):
 def test_one_run_attaches_shipments_and_leaks_no_personal_data(
     amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog
 ):
+    caplog.set_level("DEBUG")
     for number in ("FR-1", "FR-2"):
         add_request(sql, number, ("AFN-PLAIN", 3))
     amazon.world.plan_order(SELLER, "FR-1", parts=2, never=False, late=False)
@@ -54,6 +55,7 @@ def test_one_run_attaches_shipments_and_leaks_no_personal_data(
 
 
 def test_a_buyer_in_the_report_reaches_no_log_and_no_xcom(amazon, dag, warehouse_url, sql, airflow_sql, capfd, caplog):
+    caplog.set_level("DEBUG")
     amazon.world.override_document(
         SHIPMENTS_REPORT,
         document(row(), row(shipment_item_id="BAD", quantity_shipped="x"), columns=JAPANESE, charset="cp932"),

@@ -140,7 +140,7 @@ def test_every_operation_is_in_the_matrix_or_excluded():
 
 @pytest.mark.parametrize(("dag_id", "path", "operation", "fault", "often"), ALL if COMPLETE else SAMPLE)
 def test_a_dag_recovers_from_a_fault(campaign, monkeypatch, caplog, capfd, dag_id, path, operation, fault, often):
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG")
     campaign.prepare(dag_id, path)
     if path == "lost":
         lose_answer(campaign, dag_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.sax.saxutils import escape
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from fba_operators.fulfillment.processing_report import (
     judge_messages,
     parse_processing_report,
 )
+from tests.hostile import HOSTILE, SECRET_PARTS
 from tests.stores import SELLER
 
 # --- reading
@@ -53,6 +56,17 @@ def test_a_report_is_read_in_full():
         *(3, 1, 2, 0),
         (Result(2, True, "25", "No such SKU"), Result(0, True, "", "bad & worse"), Result(3, False, "7", "")),
     )
+
+
+def test_a_hostile_description_is_short_and_without_what_it_repeats():
+    told = escape(HOSTILE.replace("\x1b", "")) * 30
+    body = STATUS + summary() + "".join(result(2, code=told, description=f"{n} {told}") for n in range(50))
+    verdict = judge_messages(parse_processing_report(report_xml(body)), [1, 2, 3])[2]
+    assert verdict.outcome == "rejected"
+    assert "Invalid request" in verdict.description
+    assert len(verdict.code) <= 60
+    assert len(verdict.description) <= 1000
+    assert [part for part in SECRET_PARTS if part in f"{verdict.code} {verdict.description}"] == []
 
 
 def test_a_report_may_lack_its_summary_and_results():

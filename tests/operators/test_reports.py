@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import ListedReport
 from fba_operators.errors import (
@@ -251,6 +252,20 @@ def test_the_token_operator_returns_no_token(amazon, warehouse):
     assert timedelta(minutes=50) < datetime.fromisoformat(until) - datetime.now(UTC) < timedelta(minutes=60)
     assert run(RefreshTokenOperator(task_id="token", offline=True)) is None
     assert calls_of(amazon, "token") == 1
+
+
+def test_the_age_of_the_secrets_is_recorded_before_they_are_used(amazon, warehouse, sql, monkeypatch):
+    sql("INSERT INTO fba.store (store, max_stock_age_hours) VALUES (%s, 6)", STORE)
+    ages = "SELECT client_secret_expires_at, refresh_token_expires_at FROM fba.store"
+    days = {"client_secret_created": "2026-01-01", "authorized_at": "2026-01-02"}
+    connection = store_connection(amazon.url, password="expired", **days)
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", connection)
+    with pytest.raises(CredentialsError):
+        run(RefreshTokenOperator(task_id="token"))
+    assert sql(ages).fetchone() == (datetime(2026, 6, 30, tzinfo=UTC), datetime(2027, 1, 2, tzinfo=UTC))
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
+    run(RefreshTokenOperator(task_id="token"))
+    assert sql(ages).fetchone() == (None, None)
 
 
 @pytest.mark.parametrize(

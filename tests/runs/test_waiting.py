@@ -47,6 +47,15 @@ def waits(shop, number, hours, store=STORE):
     shop.sql("RESET fba.writer")
 
 
+def test_a_secret_that_expires_soon_is_told_by_every_run_of_its_store(shop, summarise):
+    soon = "now() + interval '10 days'"
+    shop.sql("INSERT INTO fba.store (store, max_stock_age_hours) VALUES (%s, 6), ('amazon_ca', 6)", STORE)
+    shop.sql(f"UPDATE fba.store SET client_secret_expires_at = {soon}")
+    shop.sql(f"UPDATE fba.store SET refresh_token_expires_at = {soon} WHERE store = %s", STORE)
+    assert summarise() == ("1 request claimed.", {"credential_expires": 2})
+    assert summarise(failure="submit: no")[1] == {"credential_expires": 2}
+
+
 def test_what_is_younger_is_not_mentioned(shop, summarise):
     waits(shop, "FR-1", 5)
     assert summarise() == ("1 request claimed.", {})

@@ -95,7 +95,7 @@ stores:
       rules: {minimum_units: 2, minimum_value: 10.10, ship_to_countries: [UK, "NO"], exclude_skus: ["007"]}
       allow_po_boxes: true
     shipments: {lookback_days: 3}
-retention: {raw_documents_days: 7, addresses_days: 8}
+retention: {raw_documents_days: 7, addresses_days: 8, data_months: 12}
 notifications: [{connection: chat, on: [change]}, {connection: mail}]
 """)
     store = found.store("amazon_de")
@@ -107,7 +107,7 @@ notifications: [{connection: chat, on: [change]}, {connection: mail}]
     assert store.fulfillment.shipping_methods == {"next day": "Priority"}
     assert store.fulfillment.rules.minimum_value == Decimal("10.1")
     assert store.fulfillment.rules.ship_to_countries == ("GB", "NO")
-    assert (found.retention.raw_documents_days, found.retention.addresses_days) == (7, 8)
+    assert tuple(found.retention.model_dump().values()) == (7, 8, 12)
     assert [(n.connection, n.on) for n in found.notifications] == [
         ("chat", ("change",)),
         ("mail", ("failure", "attention")),
@@ -266,6 +266,20 @@ retention: 5
 bogus: 1
 """)
     assert [problem.split(":")[0].strip() for problem in problems] == [f"line {n}" for n in (3, 6, 7, 8, 9, 10)]
+
+
+@pytest.mark.parametrize("months", [11, 19, 0, "12", 12.5, None])
+def test_data_is_kept_as_long_as_logs_must_be_and_no_longer_than_amazon_allows(refused, months):
+    [problem] = refused(f"stores: {{a: }}\nretention: {{data_months: {months!r}}}")
+    assert "a whole number of months from 12 to 18" in problem
+
+
+def test_shipments_are_not_read_further_back_than_they_are_kept(read, refused):
+    text = "stores: {{a: {{shipments: {{lookback_days: {}}}}}}}\nretention: {{data_months: 12}}"
+    read(text.format(360))
+    [problem] = refused(text.format(361))
+    assert "lookback_days of a is 361" in problem
+    assert "at most 360 days" in problem
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "[]", "stores:", "stores: {}", "stores: []", "stores: 5"])

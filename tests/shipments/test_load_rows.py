@@ -20,9 +20,21 @@ from fba_operators.operators import (
     WaitForShipmentsOperator,
 )
 from fba_operators.reports.ledger import ReportLedger
+from fba_operators.warehouse.encryption import decrypt
 from tests import timing
 from tests.helpers import context, run
-from tests.shipping import JAPANESE, PERSON, PLAIN, Reports, add_request, document, orders_at_amazon, progress, row
+from tests.shipping import (
+    AMERICAN,
+    JAPANESE,
+    PERSON,
+    PLAIN,
+    Reports,
+    add_request,
+    document,
+    orders_at_amazon,
+    progress,
+    row,
+)
 from tests.stores import SELLER, SHIPMENTS_REPORT, STORE, US
 
 COPY = "fba.amazon_fulfilled_shipments_report"
@@ -104,6 +116,20 @@ def test_personal_data_is_stored_only_in_the_raw_copy(reports, sql):
     assert not {name for name in columns if name.startswith(("buyer", "recipient", "ship_to", "ship_address", "bill"))}
 
 
+def test_a_stray_tab_puts_no_telephone_number_into_the_clear(reports, sql):
+    """It shifts the buyer's number into the column of the SKU; the last column is blank, so the line is not too long."""
+    shifted = row(buyer_email="x@marketplace.example\tA Buyer", buyer_phone_number="206 555 0199")
+    shifted[AMERICAN[-1]] = ""
+    report_id = reports.add(document(row(shipment_item_id="D1"), shifted))
+    with pytest.raises(DecisionNeededError, match="1 of 2 lines"):
+        reports.load(report_id)
+    ((reason, sku, raw),) = sql("SELECT reason, sku, raw_line FROM fba.rejected_row").fetchall()
+    assert "quantity-shipped is not a whole number" in reason
+    assert sku is None
+    assert b"206 555 0199" in decrypt(raw)
+    assert b"206 555 0199" not in raw
+
+
 def test_unreadable_rows_are_stored_as_rejected_and_the_others_written(reports, sql, monkeypatch):
     content = document(
         *(row(shipment_item_id=f"D{n}") for n in range(3)),
@@ -117,7 +143,7 @@ def test_unreadable_rows_are_stored_as_rejected_and_the_others_written(reports, 
         reports.load(report_id)
     assert {key for (key,) in items(sql, "item_key")} == {"D0", "D1", "D2", "ODD"}
     rejected = sql("SELECT line_number, reason, sku, raw_line IS NOT NULL FROM fba.rejected_row ORDER BY 1").fetchall()
-    assert [(number, sku, kept) for number, _, sku, kept in rejected] == [(n, "WIDGET", True) for n in (5, 6, 7)]
+    assert [(number, sku, kept) for number, _, sku, kept in rejected] == [(n, None, True) for n in (5, 6, 7)]
     assert "shipment-date is no time" in rejected[0][1]
     assert sql("SELECT row_count, rejected_row_count FROM fba.report").fetchall() == [(4, 3)]
     odd = sql(f"SELECT estimated_arrival_date, payments_date, purchase_date, extra FROM {COPY} WHERE item_key = 'ODD'")

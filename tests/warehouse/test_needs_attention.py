@@ -243,6 +243,21 @@ CASES = [
             "no store is known yet": "DELETE FROM fba.store",
         },
     ),
+    Case(
+        "credential_expires",
+        [store(), f"UPDATE fba.store SET client_secret_expires_at = '{START + timedelta(days=29)}'"],
+        ("client secret", 1, START - timedelta(days=1)),
+        {
+            "there is a new secret": f"UPDATE fba.store SET client_secret_expires_at = '{START + timedelta(days=31)}'",
+            "the connection does not say how old it is": "UPDATE fba.store SET client_secret_expires_at = NULL",
+        },
+    ),
+    Case(
+        "credential_expires",
+        [store(), f"UPDATE fba.store SET refresh_token_expires_at = '{ago(24)}'"],
+        ("refresh token", 1, ago(24) - timedelta(days=30)),
+        {"the seller authorised the application again": "UPDATE fba.store SET refresh_token_expires_at = '2099-01-01'"},
+    ),
 ]
 
 

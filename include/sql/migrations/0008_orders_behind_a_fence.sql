@@ -66,11 +66,48 @@ CREATE TABLE fba.order_at_amazon (
 COMMENT ON TABLE fba.order_at_amazon IS
     'Numbers of orders found at Amazon that no request of fba.fulfillment_request accounts for; looked up before such a number is sent.';
 
+CREATE TABLE fba.removed_request (
+    fr_number text NOT NULL,
+    store text NOT NULL,
+    seller_id text,
+    removed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (fr_number, store)
+);
+COMMENT ON TABLE fba.removed_request IS
+    'Numbers of closed requests that were removed with their age (data_months). A request that comes under such a number again is not sent.';
+
+ALTER TABLE fba.store
+    ADD COLUMN client_secret_expires_at timestamptz,
+    ADD COLUMN refresh_token_expires_at timestamptz;
+COMMENT ON COLUMN fba.store.client_secret_expires_at IS '180 days after the connection''s client_secret_created; null where it has none.';
+COMMENT ON COLUMN fba.store.refresh_token_expires_at IS '365 days after the connection''s authorized_at; null where it has none.';
+
+-- What retention looks for in every run. The first holds the requests with an address or a text that may quote one; its
+-- condition is that of runs.remove_addresses, word for word.
+CREATE INDEX fulfillment_request_personal ON fba.fulfillment_request (created_at)
+    WHERE num_nonnulls(ship_to_name, ship_to_address_1, ship_to_address_2, ship_to_address_3, ship_to_city, ship_to_state,
+                       ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone, order_comment,
+                       nullif(right(status_reason, 24), 'removed with the address')) > 0;
+CREATE INDEX fulfillment_request_by_age ON fba.fulfillment_request (coalesce(resolved_at, created_at))
+    WHERE status IN ('accepted', 'cancelled', 'rejected', 'invalid');
+CREATE INDEX feed_by_age ON fba.feed (settled_at);
+CREATE INDEX feed_with_document ON fba.feed (coalesce(finished_at, submitted_at, claimed_at)) WHERE result_document IS NOT NULL;
+CREATE INDEX shipments_by_age ON fba.amazon_fulfilled_shipments_report (shipment_date);
+CREATE INDEX report_by_age ON fba.report (requested_at);
+CREATE INDEX run_by_age ON fba.run (started_at);
+
 -- What only the product may do is told apart by a setting of its transactions and, where roles.sql was run, by its role.
 CREATE FUNCTION fba.is_product() RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(current_setting('fba.writer', true), '') = 'product'
        AND coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'fba_product'), true)
 $$;
+
+-- At least as long as Amazon wants logs kept, and longer than any order or feed can still change.
+CREATE FUNCTION fba.may_be_removed(status text, resolved_at timestamptz, created_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT status IN ('accepted', 'cancelled') AND coalesce(resolved_at, created_at) < now() - interval '12 months' AND fba.is_product()
+$$;
+COMMENT ON FUNCTION fba.may_be_removed IS 'Whether retention may delete a request that Amazon has or had.';
 
 CREATE FUNCTION fba.is_stuck(store text, fr_number text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -101,7 +138,7 @@ DECLARE
         "rejected": ["pending"]}';
     personal CONSTANT text[] := ARRAY['ship_to_name', 'ship_to_address_1', 'ship_to_address_2', 'ship_to_address_3', 'ship_to_city',
         'ship_to_state', 'ship_to_postal_code', 'ship_to_country', 'ship_to_email', 'ship_to_phone'];
-    content CONSTANT text[] := ARRAY['store', 'fr_number', 'shipping_method', 'displayable_order_number', 'order_comment', 'created_at'];
+    content CONSTANT text[] := ARRAY['store', 'fr_number', 'shipping_method', 'displayable_order_number', 'created_at'];
     ours CONSTANT text[] := ARRAY['inserted_at', 'looked_up_at'];
     ours_in_flight CONSTANT text[] := ARRAY['seller_id', 'claim_id', 'stuck_since', 'unknown_since'];
     is_product CONSTANT boolean := fba.is_product();
@@ -110,7 +147,7 @@ DECLARE
     twin text;
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        IF fba.frozen(OLD.status) THEN
+        IF fba.frozen(OLD.status) AND NOT fba.may_be_removed(OLD.status, OLD.resolved_at, OLD.created_at) THEN
             RAISE EXCEPTION 'Request % of % is % and cannot be deleted: Amazon has it or may have it. To stop it, set cancel_requested_at.',
                 OLD.fr_number, OLD.store, OLD.status;
         END IF;
@@ -140,11 +177,12 @@ BEGIN
     END IF;
 
     IF fba.frozen(OLD.status) THEN
-        -- Retention may empty an address, but not while the feed with it is still to be written.
+        -- Retention may empty an address and the comment, but not while the feed with them is still to be written.
         SELECT string_agg(o.key, ', ' ORDER BY o.key) INTO changed
         FROM jsonb_each(to_jsonb(OLD)) AS o
         JOIN jsonb_each(to_jsonb(NEW)) AS n ON n.key = o.key AND n.value <> o.value
-        WHERE o.key = ANY (content) OR o.key = ANY (personal) AND (n.value <> 'null' OR OLD.status = 'sending');
+        WHERE o.key = ANY (content) OR o.key = ANY (personal) AND (n.value <> 'null' OR OLD.status = 'sending')
+           OR o.key = 'order_comment' AND (n.value <> 'null' OR OLD.status = 'sending' OR NOT is_product);
         IF changed IS NOT NULL THEN
             RAISE EXCEPTION 'Request % of % is %: its content is frozen (%). To stop it, set cancel_requested_at.',
                 OLD.fr_number, OLD.store, OLD.status, changed;
@@ -227,6 +265,28 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER a_values BEFORE INSERT OR UPDATE ON fba.fulfillment_request_item FOR EACH ROW EXECUTE FUNCTION fba.guard_item_values();
+CREATE OR REPLACE FUNCTION fba.guard_item() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    owner record;
+BEGIN
+    -- FOR SHARE: whoever claims the request waits for this item or skips the request, and this item waits for who claims.
+    FOR owner IN
+        SELECT store, fr_number, status, resolved_at, created_at FROM fba.fulfillment_request
+        WHERE TG_OP <> 'INSERT' AND (store, fr_number) = (OLD.store, OLD.fr_number)
+           OR TG_OP <> 'DELETE' AND (store, fr_number) = (NEW.store, NEW.fr_number)
+        FOR SHARE
+    LOOP
+        IF fba.frozen(owner.status)
+           AND NOT (TG_OP = 'DELETE' AND fba.may_be_removed(owner.status, owner.resolved_at, owner.created_at)) THEN
+            RAISE EXCEPTION 'Request % of % is %: its items are frozen. To stop it, set cancel_requested_at.',
+                owner.fr_number, owner.store, owner.status;
+        END IF;
+    END LOOP;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END $$;
 
 CREATE FUNCTION fba.guard_truncate() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -278,6 +338,12 @@ WHERE r.store = latest.store AND r.fr_number = latest.fr_number AND r.status IN 
 UPDATE fba.fulfillment_request SET unknown_since = coalesce(sent_at, now()) WHERE status = 'unknown';
 UPDATE fba.fulfillment_request SET inserted_at = least(created_at, now()) WHERE created_at BETWEEN '2000-01-01' AND '2100-01-01';
 
+-- Texts of Amazon's that may quote an address which is no longer there.
+UPDATE fba.feed_message AS m SET description = NULL FROM fba.fulfillment_request AS r
+WHERE r.store = m.store AND r.fr_number = m.fr_number AND m.description IS NOT NULL
+  AND num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_state,
+                   r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone) = 0;
+
 -- Times are finite and possible, prices are numbers. What is not is put right, and a request that it was in must be looked at.
 UPDATE fba.fulfillment_request SET created_at = now(), inserted_at = now(),
     status = CASE WHEN status = 'pending' THEN 'invalid' ELSE status END,
@@ -308,6 +374,11 @@ BEGIN
             c.t, c.n || '_is_possible', c.n);
     END LOOP;
 END $$;
+
+-- A stray tab may have put a buyer's telephone number there.
+UPDATE fba.rejected_row AS line SET sku = NULL FROM fba.report AS r
+WHERE r.store = line.store AND r.report_id = line.report_id AND r.report_type = 'GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL'
+  AND line.sku IS NOT NULL;
 
 -- A copy of a request that Amazon will not ship any more, under a number of its own.
 CREATE FUNCTION fba.resend(store text, fr_number text) RETURNS text LANGUAGE plpgsql AS $$
@@ -494,6 +565,17 @@ UNION ALL
 SELECT store, 'of_no_store', fr_number, 1, created_at, 'Correct store, or add the store to stores.yaml: no run sends this.'
 FROM fba.fulfillment_request AS r
 WHERE status IN ('pending', 'sending', 'submitted', 'unknown') AND EXISTS (SELECT FROM fba.store)
-  AND NOT EXISTS (SELECT FROM fba.store AS s WHERE s.store = r.store);
+  AND NOT EXISTS (SELECT FROM fba.store AS s WHERE s.store = r.store)
+UNION ALL
+SELECT s.store, 'credential_expires', c.subject, 1, c.expires_at - interval '30 days',
+       CASE WHEN c.expires_at < statement_timestamp() THEN 'It has expired on ' ELSE 'It expires on ' END
+           || to_char(c.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ': ' || c.remedy
+FROM fba.store AS s CROSS JOIN LATERAL (VALUES
+    ('client secret', s.client_secret_expires_at,
+     'make a new client secret for your application, put it into the connection, and the day into client_secret_created.'),
+    ('refresh token', s.refresh_token_expires_at,
+     'authorise your application again, put the new refresh token into the connection, and the day into authorized_at.')
+) AS c (subject, expires_at, remedy)
+WHERE c.expires_at < statement_timestamp() + interval '30 days';
 COMMENT ON VIEW fba.needs_attention IS
     'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';

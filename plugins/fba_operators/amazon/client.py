@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -25,6 +24,7 @@ from fba_operators.errors import (
     UnavailableError,
 )
 from fba_operators.warehouse.database import Warehouse
+from fba_operators.words import MOST_OF_A_NAME, words
 
 A = TypeVar("A", bound=Answer)
 P = TypeVar("P", bound=Page)
@@ -60,8 +60,8 @@ class Client:
         url = self.credentials.endpoint + operation.path.format(*(quote(part, safe="") for part in path))
         with ends_within(CALL_SECONDS):
             if operation.idempotent:
-                return retry_briefly(lambda: self._call_once(operation, url, arguments, fence))
-            return self._call_once(operation, url, arguments, fence)
+                return retry_briefly(lambda: self._call_once(operation, url, path, arguments, fence))
+            return self._call_once(operation, url, path, arguments, fence)
 
     def pages(self, operation: Operation[P], params: dict[str, Any], *, token_alone: bool = False) -> Iterator[P]:
         """Make the calls of a list, page after page.
@@ -150,7 +150,12 @@ class Client:
             )
 
     def _call_once(
-        self, operation: Operation[A], url: str, arguments: dict[str, Any], fence: Callable[[], None] | None
+        self,
+        operation: Operation[A],
+        url: str,
+        path: tuple[str, ...],
+        arguments: dict[str, Any],
+        fence: Callable[[], None] | None,
     ) -> A:
         rejected = None
         while True:
@@ -171,7 +176,7 @@ class Client:
             if rejected is None and response.status_code in (401, 403) and _is_about_the_token(response):
                 rejected = token
                 continue
-            self._refuse(operation, response)
+            self._refuse(operation, response, path)
 
     def _read(self, operation: Operation[A], response: requests.Response) -> A:
         body = json_of(response)
@@ -184,15 +189,18 @@ class Client:
             )
             raise kind(message, operation=operation.name, status=response.status_code) from None
 
-    def _refuse(self, operation: Operation[Any], response: requests.Response) -> NoReturn:
-        """Raise what an answer other than success means."""
+    def _refuse(self, operation: Operation[Any], response: requests.Response, path: tuple[str, ...]) -> NoReturn:
+        """Raise what an answer other than success means.
+
+        :param path: what was asked for; it stays readable in Amazon's reason
+        """
         store, status = self.credentials.conn_id, response.status_code
         first: dict[str, Any] = next(iter(errors_of(response)), {})
-        reason = without_tokens(" ".join(str(first[key]) for key in ("message", "details") if first.get(key)))
+        reason = words(" ".join(str(first[key]) for key in ("message", "details") if first.get(key)), ours=path)
         facts: dict[str, Any] = {
             "status": status,
-            "code": first.get("code"),
-            "request_id": response.headers.get("x-amzn-RequestId"),
+            "code": _name(first.get("code")),
+            "request_id": _name(response.headers.get("x-amzn-RequestId")),
         }
         if status == 429:
             self.quota.refused(operation, **facts)
@@ -216,9 +224,8 @@ def amazon_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def without_tokens(text: str) -> str:
-    """Remove what looks like one of Amazon's tokens from a text meant for people."""
-    return re.sub(r"Atz[\w.]*\|\S+", "(token removed)", text)
+def _name(text: Any) -> str | None:
+    return None if text is None else words(text, MOST_OF_A_NAME)
 
 
 def _is_about_the_token(response: requests.Response) -> bool:

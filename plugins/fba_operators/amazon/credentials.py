@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from urllib3.exceptions import LocationParseError
@@ -13,6 +14,7 @@ from urllib3.util import parse_url
 from fba_operators.amazon.marketplaces import Marketplace, marketplace
 from fba_operators.errors import ConfigurationError
 
+SECRET_LIFETIME, AUTHORISATION_LIFETIME = timedelta(days=180), timedelta(days=365)  # of client secret, refresh token
 TOKEN_URL = "https://api.amazon.com/auth/o2/token"  # noqa: S105 - an address, not a secret
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
@@ -36,6 +38,8 @@ class Credentials:
     :param conn_id: id of the Airflow connection, which is the store's name everywhere
     :param endpoint: base URL of the API
     :param token_url: URL of Login with Amazon
+    :param client_secret_created: the day on which the client secret was made, where the connection says it
+    :param authorized_at: the day on which the seller authorised the application, where the connection says it
     """
 
     conn_id: str
@@ -46,6 +50,8 @@ class Credentials:
     marketplace: Marketplace
     endpoint: str
     token_url: str
+    client_secret_created: date | None = None
+    authorized_at: date | None = None
 
     @classmethod
     def of(cls, conn_id: str, connection: Any) -> Credentials:
@@ -84,12 +90,30 @@ class Credentials:
             marketplace=place,
             endpoint=endpoint,
             token_url=token_url,
+            client_secret_created=_day(conn_id, extra, "client_secret_created"),
+            authorized_at=_day(conn_id, extra, "authorized_at"),
         )
 
     @property
     def names_endpoint(self) -> bool:
         """Whether the connection names an endpoint other than Amazon's, such as a sandbox or a proxy."""
         return self.endpoint != self.marketplace.region.endpoint
+
+    @property
+    def client_secret_expires(self) -> datetime | None:
+        """When Amazon stops to accept the client secret, 180 days after it was made; None where the connection does not say.
+
+        Source: developer-docs.amazon.com/sp-api/docs/rotating-your-application-client-secret
+        """
+        return _end_of(self.client_secret_created, SECRET_LIFETIME)
+
+    @property
+    def refresh_token_expires(self) -> datetime | None:
+        """When the seller's authorisation ends, a year after it was given; None where the connection does not say.
+
+        Source: developer-docs.amazon.com/sp-api/docs/authorize-self-authorized-private-applications
+        """
+        return _end_of(self.authorized_at, AUTHORISATION_LIFETIME)
 
     @property
     def destination(self) -> Destination:
@@ -148,6 +172,26 @@ def _pasted(value: Any) -> str:
         if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
             text = text[1:-1]
     return text
+
+
+def _end_of(day: date | None, lifetime: timedelta) -> datetime | None:
+    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC) + lifetime
+
+
+def _day(conn_id: str, extra: dict[str, Any], name: str) -> date | None:
+    """Read an optional day; a wrong one is not repeated, because it may be a secret in the wrong field."""
+    text = str(extra.get(name) or "").strip()
+    if not text:
+        return None
+    try:
+        day = datetime.fromisoformat(text).date()
+        if date(2000, 1, 1) <= day <= datetime.now(UTC).date() + timedelta(days=1):
+            return day
+    except ValueError:
+        pass
+    raise ConfigurationError(
+        f"Connection {conn_id}: {name} must be a past day such as 2026-11-25, or be left out; it is neither"
+    )
 
 
 def _extra_of(connection: Any) -> dict[str, Any]:

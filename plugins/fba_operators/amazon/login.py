@@ -17,6 +17,7 @@ from fba_operators.amazon.transport import Transport, json_of, retry_briefly
 from fba_operators.errors import CredentialsError, SellingPartnerError, UnavailableError
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.tokens_and_rates import LEASE_SECONDS, shared_access_token
+from fba_operators.words import MOST_OF_A_NAME, words
 
 TOKEN_LEAD = timedelta(seconds=60)  # before its expiry a token is no longer used
 LOGIN_SECONDS = LEASE_SECONDS - 15.0  # a login usually takes less than a second
@@ -107,11 +108,12 @@ class Login:
 
     def _refusal(self, response: requests.Response, body: dict[str, Any]) -> SellingPartnerError:
         code = str(body.get("error") or f"HTTP {response.status_code}")
+        request_id = body.get("request_id") or response.headers.get("x-amzn-RequestId") or ""
         facts: dict[str, Any] = {
             "operation": "token",
             "status": response.status_code,
-            "code": code,
-            "request_id": body.get("request_id") or response.headers.get("x-amzn-RequestId"),
+            "code": words(code, MOST_OF_A_NAME),
+            "request_id": words(request_id, MOST_OF_A_NAME),
         }
         if (
             response.status_code == 429

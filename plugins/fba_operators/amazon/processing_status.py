@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from fba_operators.errors import UnavailableError
+from fba_operators.words import MOST_OF_A_NAME, words
 
 
 class ProcessingStatus(StrEnum):
@@ -36,7 +37,7 @@ class ProcessingStatus(StrEnum):
         try:
             return cls(text)
         except ValueError:
-            raise UnavailableError(f"{what} has the unknown status {text[:40]!r}") from None
+            raise UnavailableError(f"{what} has the unknown status {words(text, MOST_OF_A_NAME)!r}") from None
 
 
 FINISHED = [status.value for status in ProcessingStatus if status.finished]

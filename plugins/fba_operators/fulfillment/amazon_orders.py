@@ -7,6 +7,7 @@ from collections import Counter
 
 from fba_operators.amazon.operations import FulfillmentOrder
 from fba_operators.fulfillment.request import Move
+from fba_operators.words import MOST_OF_A_NAME, words
 
 # Amazon's fulfillmentOrderStatus (Fulfillment Outbound 2020-07-01) of orders that end a request: its status and why.
 _ENDED = {
@@ -56,7 +57,7 @@ def compare_with_request(order: FulfillmentOrder, fr_number: str, ordered: Count
     header = order.fulfillment_order
     told = header.fulfillment_order_status
     status = documented(told)
-    shown = status or (told or "")[:40] or None
+    shown = status or words(told or "", MOST_OF_A_NAME) or None
     if header.marketplace_id not in (None, marketplace_id) or _has_other_items(order, ordered):
         return Move(fr_number, "invalid", ANOTHERS_ORDER, shown)
     if status is None:

@@ -167,6 +167,10 @@ def _validate_pending(
             row["fr_number"]: row["store"]
             for row in ledger.run(db, "fulfillment.used_elsewhere", seller_id=destination.seller_id, numbers=numbers)
         }
+        removed = {
+            row["fr_number"]
+            for row in ledger.run(db, "fulfillment.removed", seller_id=destination.seller_id, numbers=numbers)
+        }
         at_amazon = {row["fr_number"] for row in ledger.run(db, "fulfillment.at_amazon", numbers=numbers)}
         claim.seen += len(rows)
         for row in rows:
@@ -185,6 +189,11 @@ def _validate_pending(
             if number in used_by:
                 reasons += (
                     f"fr_number is already used by store {used_by[number]}, which is the same seller at Amazon",
+                )
+            if number in removed:
+                reasons += (
+                    "fr_number is that of an old request, which was removed after retention.data_months; order again under "
+                    "another number",
                 )
             if request.created_at > now + A_DAY:
                 reasons += (f"created_at lies in the future: {request.created_at:%Y-%m-%d %H:%M} UTC",)

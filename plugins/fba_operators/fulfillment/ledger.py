@@ -16,12 +16,13 @@ import psycopg
 from fba_operators.amazon.operations import Feed
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import DecisionNeededError
-from fba_operators.fulfillment.processing_report import Verdict
+from fba_operators.fulfillment.processing_report import MOST_TOLD, Verdict
 from fba_operators.fulfillment.request import FulfillmentRequest, Move, RequestItem, listed_numbers
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import encrypt
 from fba_operators.warehouse.lock import Lock, locked, take_lock
 from fba_operators.warehouse.statements import execute
+from fba_operators.words import cut
 
 _CONTENT = (
     "shipping_method",
@@ -461,4 +462,4 @@ def _result_code(verdict: Verdict) -> str | None:
 
 
 def _description(verdict: Verdict) -> str | None:
-    return "; ".join(filter(None, (verdict.description, *verdict.warnings))) or None
+    return cut("; ".join(filter(None, (verdict.description, *verdict.warnings))), MOST_TOLD) or None

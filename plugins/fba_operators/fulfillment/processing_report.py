@@ -10,6 +10,9 @@ from typing import Any, Literal
 from lxml import etree
 
 from fba_operators.fulfillment.feed_xml import safe_parser
+from fba_operators.words import MOST_OF_A_NAME, cut, words
+
+MOST_TOLD = 1000  # characters about one message, however many results it has
 
 
 class ReportError(ValueError):
@@ -18,7 +21,7 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class Result:
-    """One line of a processing report; ``message_id`` 0 stands for the document."""
+    """One line of a processing report, in Amazon's words; ``message_id`` 0 stands for the document."""
 
     message_id: int
     is_error: bool
@@ -84,7 +87,8 @@ def _result(element: etree._Element) -> Result:
     kind = _text(element, "ResultCode")
     if message_id is None or kind not in ("Error", "Warning"):
         raise ReportError("a result of the processing report lacks a MessageID or is neither Error nor Warning")
-    return Result(message_id, kind == "Error", _text(element, "ResultMessageCode"), _text(element, "ResultDescription"))
+    code, description = (_text(element, f"Result{name}") for name in ("MessageCode", "Description"))
+    return Result(message_id, kind == "Error", words(code, MOST_OF_A_NAME), words(description))
 
 
 def _text(parent: etree._Element, tag: str) -> str:
@@ -134,14 +138,15 @@ def judge_messages(report: ProcessingReport, sent: Iterable[int]) -> dict[int, V
 
 
 def _sentence(results: list[Result]) -> str:
-    return "; ".join(dict.fromkeys(f"{result.code}: {result.description}".strip(": ") for result in results))
+    told = dict.fromkeys(f"{result.code}: {result.description}".strip(": ") for result in results)
+    return cut("; ".join(told), MOST_TOLD)
 
 
 def _does_not_add_up(report: ProcessingReport, sent: list[int]) -> str | None:
     """Why messages without a result cannot be taken for successful, or None."""
     failed = {result.message_id for result in report.results if result.is_error and result.message_id >= 1}
     if report.status_code != "Complete":
-        return f"the processing report's StatusCode is not Complete but {report.status_code[:40]!a}"
+        return f"the processing report's StatusCode is not Complete but {words(report.status_code, MOST_OF_A_NAME)!a}"
     if report.processed is None or report.successful is None or report.with_error is None:
         return "the processing report has no complete summary"
     if report.processed != len(sent):

@@ -24,6 +24,7 @@ from fba_operators.fulfillment.processing_report import ReportError, Verdict, ju
 from fba_operators.fulfillment.request import Move, counts_by_status, listed_numbers, units_by_sku
 from fba_operators.reports.lines import unzipped
 from fba_operators.runs.summary import counted
+from fba_operators.words import MOST_OF_A_NAME, words
 
 A_DAY = timedelta(days=1)
 BETWEEN_LISTS = timedelta(minutes=10)
@@ -155,7 +156,7 @@ def _apply_processing_report(
             waiting = counted(feed["message_count"], "request waits", "requests wait")
             undocumented = "" if state.is_documented else ", a status that Amazon does not document"
             outcome.waiting.append(
-                f"{waiting} for feed {feed_id}, which is {state.processing_status[:40]}{undocumented}."
+                f"{waiting} for feed {feed_id}, which is {words(state.processing_status, MOST_OF_A_NAME)}{undocumented}."
             )
         if not state.is_documented:
             return False

@@ -54,6 +54,7 @@ from fba_operators.settings.models import Inventory
 from fba_operators.warehouse.database import Warehouse, commit_and_begin
 from fba_operators.warehouse.lock import Lock, locked
 from fba_operators.warehouse.statements import execute
+from fba_operators.words import MOST_OF_A_NAME, words
 
 StockReport = LoadedReport[pd.DataFrame]
 
@@ -388,7 +389,7 @@ class PoolUpdate:
         """Sentences about undocumented values, and columns and row counts other than in the report applied before."""
         name = report.row["report_type"]
         sentences = [
-            f"{counted(number, 'row')} of {name} with the undocumented value {kind[:SHOWN]!a}."
+            f"{counted(number, 'row')} of {name} with the undocumented value {words(kind, SHOWN)!a}."
             for kind, number in undocumented_kinds(report.content, DOCUMENTED[name]).items()
         ]
         key = {"store": self.store, "report_id": report.row["report_id"]}
@@ -402,7 +403,9 @@ class PoolUpdate:
                 [each for each in earlier if each not in columns],
             )
             what = "; ".join(
-                f"{word} {listed(names, SHOWN)}" for word, names in (("new:", new), ("gone:", gone)) if names
+                f"{word} {listed([words(each, MOST_OF_A_NAME) for each in names], SHOWN)}"
+                for word, names in (("new:", new), ("gone:", gone))
+                if names
             )
             sentences.append(f"{name} has other columns than before ({what or 'in another order'}).")
         rows, rows_before = report.document.line_count, before["row_count"] + before["rejected_row_count"]

@@ -19,8 +19,7 @@ from fba_operators.reports.cooldown import COOLDOWN, REPORT_TIMEOUT
 from fba_operators.reports.ledger import ReportLedger, ReportRequest
 from fba_operators.reports.lines import unzipped
 from fba_operators.reports.request_once import request_report, unknown_reports
-
-REASON_CHARACTERS = 1000  # of Amazon's reason for a FATAL report
+from fba_operators.words import words
 
 
 class RequestReportOperator(SellingPartnerOperator):
@@ -199,7 +198,7 @@ class WaitForReportOperator(SellingPartnerOperator):
         if not document_id:
             return "none given"
         text = unzipped(self.hook.download_report(document_id).chunks)
-        return b"".join(islice(text, 1))[:REASON_CHARACTERS].decode("utf-8", "replace")
+        return words(b"".join(islice(text, 2)).decode("utf-8", "replace"))  # the first piece may be two bytes
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

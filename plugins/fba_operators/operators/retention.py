@@ -1,4 +1,4 @@
-"""Personal data and raw copies, removed when their retention period is over."""
+"""Whatever has a retention period, removed when that is over."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from fba_operators.runs.retention import remove_expired
+from fba_operators.runs.retention import remove_all_expired
 from fba_operators.settings.stores_file import load_stores
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
 
 class RetentionOperator(BaseOperator):
-    """Remove ship-to fields, raw reports, rejected lines and processing reports older than stores.yaml allows.
+    """Remove what is older than stores.yaml allows: addresses and texts that may quote them, raw documents, and all old data.
 
     Works on all stores of the warehouse, whichever stores the run is for.
 
@@ -29,9 +29,8 @@ class RetentionOperator(BaseOperator):
         self.warehouse_conn_id = warehouse_conn_id
 
     def execute(self, context: Context) -> dict[str, dict[str, int]]:
-        """Remove in one transaction."""
-        with Warehouse(self.warehouse_conn_id).connect() as db:
-            removed = remove_expired(db, load_stores().retention)
+        """Remove in short transactions."""
+        removed = remove_all_expired(Warehouse(self.warehouse_conn_id), load_stores().retention)
         for store, counts in removed.items():
             self.log.info("%s: removed %s.", store, ", ".join(f"{n} {kind}" for kind, n in counts.items()))
         return removed

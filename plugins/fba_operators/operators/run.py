@@ -15,7 +15,7 @@ from fba_operators.errors import ConfigurationError, UnavailableError
 from fba_operators.operators.base import AmazonRetryPolicy, run_type_of
 from fba_operators.runs.log import RunLog, end_run
 from fba_operators.runs.notifications import notify
-from fba_operators.runs.retention import remove_expired
+from fba_operators.runs.retention import remove_all_expired
 from fba_operators.runs.summary import ATTENTION, StoreSummary, counted
 from fba_operators.settings.stores_file import load_stores, stores_path
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
@@ -138,8 +138,7 @@ class SummariseRunOperator(BaseOperator):
     def _remove_expired(self) -> None:
         """Remove what is older than its retention period; a failure is logged, and the next run tries again."""
         try:
-            with Warehouse(self.warehouse_conn_id).connect() as db:
-                removed = remove_expired(db, load_stores().retention)
+            removed = remove_all_expired(Warehouse(self.warehouse_conn_id), load_stores().retention)
         except (psycopg.Error, UnavailableError) as error:
             self.log.error("What is older than its retention period was not removed: %s", type(error).__name__)
             return

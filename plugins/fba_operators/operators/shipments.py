@@ -27,6 +27,7 @@ from fba_operators.shipments.windows import pieces, window
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import locked
 from fba_operators.warehouse.statements import execute
+from fba_operators.words import MOST_OF_A_NAME, words
 
 # The longest lookback may need nine hours: 18 windows, of which Amazon takes one every half hour.
 CANCELLED_TIMEOUT = timedelta(days=1)
@@ -289,9 +290,9 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
         if told and not status:
             self.log.warning(
                 "%s: the order of request %s has a status that Amazon does not document: %s",
-                *(self.conn_id, fr_number, ascii(told[:40])),
+                *(self.conn_id, fr_number, ascii(words(told, MOST_OF_A_NAME))),
             )
-        return status or (told or "")[:40] or None
+        return status or words(told or "", MOST_OF_A_NAME) or None
 
 
 class SummariseShipmentsOperator(SummariseRunOperator):

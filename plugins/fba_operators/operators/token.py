@@ -8,6 +8,7 @@ from airflow.sdk import Context
 
 from fba_operators.operators.base import SellingPartnerOperator
 from fba_operators.operators.switch import is_given
+from fba_operators.warehouse.statements import execute
 
 
 class RefreshTokenOperator(SellingPartnerOperator):
@@ -33,8 +34,19 @@ class RefreshTokenOperator(SellingPartnerOperator):
         if is_given("offline", self.offline):
             self.log.info("Nothing in this run calls Amazon; no token is fetched.")
             return None
+        self._record_ages()
         expires_at = self.hook.client.login.token().expires_at
         self.log.info(
             "The access token of %s is used until %s.", self.conn_id, expires_at.isoformat(timespec="seconds")
         )
         return expires_at.isoformat()
+
+    def _record_ages(self) -> None:
+        """Record when client secret and refresh token expire, before they are used: what has expired is refused."""
+        credentials = self.hook.client.credentials
+        expiry = {
+            "client_secret": credentials.client_secret_expires,
+            "refresh_token": credentials.refresh_token_expires,
+        }
+        with self.warehouse.connect() as db:
+            execute(db, "runs.set_credential_ages", store=self.conn_id, **expiry)

@@ -312,6 +312,8 @@ class Document:
             for k, i in enumerate(numbers):
                 if i in reasons and i not in shifted and not (i in unsure and REPLACEMENT in found_skus[k]):
                     skus[i] = found_skus[k]
+            if self.report_type.personal:  # a stray tab may have put a buyer's telephone number there
+                skus.clear()
             good = [k for k, i in enumerate(numbers) if i not in reasons]
             lines = rows.lines()
             rows = Rows.index(b"".join([lines[k] + b"\n" for k in good]), len(self.header.names))

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from fba_operators.errors import MissingColumnsError
 from fba_operators.reports.report_types import ReportType, snake_case
+from fba_operators.words import words
 
 REPLACEMENT = "\ufffd"
+MOST_OF_A_HEADER = 1500  # characters shown
 
 
 def _normal(name: str) -> str:
@@ -87,7 +89,7 @@ class Header:
                 f"{report_type.name} lacks the column {wanted}. Nothing was read from it; a localised name that is not "
                 f"known yet belongs into report_types.py. Its header has {len(names)} fields",
                 names,
-                detail=f"{found[:1500]}{'…' if len(found) > 1500 else ''}",
+                detail=words(found, MOST_OF_A_HEADER),
             )
         repeats = tuple(
             (place, column)

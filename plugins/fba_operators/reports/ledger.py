@@ -20,6 +20,7 @@ from fba_operators.reports.cooldown import COOLDOWN, REPORT_TIMEOUT
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.encryption import decrypt
 from fba_operators.warehouse.statements import execute
+from fba_operators.words import words
 
 PRECISION = timedelta(seconds=1)  # of the times in Amazon's answers
 
@@ -174,7 +175,7 @@ class ReportLedger:
                 raise DecisionNeededError(
                     f"{self.store}: Amazon describes report {report.report_id} as another one than was asked for; it is "
                     "not used",
-                    detail=", ".join(other)[:300],
+                    detail=words(", ".join(other)),
                 )
 
     def record_unknown_at_amazon(self, report_id: str) -> None:

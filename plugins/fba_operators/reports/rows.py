@@ -31,7 +31,7 @@ class Rejected:
     :param line_number: 1 is the header
     :param reason: why, without any of the line's values
     :param raw: the line's bytes in the document's charset, without its line end
-    :param sku: the SKU, where the line is complete enough for it to be reliable
+    :param sku: the SKU, where the line is complete enough for it to be reliable, of a report without personal columns
     """
 
     line_number: int

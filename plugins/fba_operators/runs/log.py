@@ -119,6 +119,7 @@ def end_run(db: psycopg.Connection[Any], dag_id: str, run_id: str) -> dict[str, 
     """Record rows without an outcome as failed, add what needs a person, and return the run's rows by store."""
     execute(db, "runs.end_unfinished", dag_id=dag_id, run_id=run_id)
     execute(db, "runs.add_clock_skew", dag_id=dag_id, run_id=run_id, most=MAX_CLOCK_SKEW.total_seconds())
+    execute(db, "runs.add_credentials", dag_id=dag_id, run_id=run_id)
     rows = execute(db, "runs.of_run", dag_id=dag_id, run_id=run_id)
     return {row["store"]: StoreSummary.of(row["store"], row) for row in rows}
 

@@ -44,6 +44,10 @@ ATTENTION = {
         "second between the clocks of database, worker and Amazon",
         "seconds between the clocks of database, worker and Amazon",
     ),
+    "credential_expires": (
+        "secret or refresh token of the connection expires within 30 days",
+        "secrets or refresh tokens of the connection expire within 30 days",
+    ),
     "of_no_store": (
         "request is for a store that is not in stores.yaml",
         "requests are for a store that is not in stores.yaml",
@@ -90,6 +94,7 @@ STANDING = frozenset(
         "shared_fnsku",
         "stale_stock",
         "clock_skew",
+        "credential_expires",
         "of_no_store",
         "stuck",
         "unknown",

@@ -179,10 +179,17 @@ class Store(_Model):
 
 
 class Retention(_Model):
-    """Retention periods in days: of Amazon's documents, and of ship-to addresses."""
+    """Retention periods: of Amazon's documents, of ship-to addresses, and of everything else.
+
+    Amazon's Data Protection Policy (text of November 2025): data that is not personal at most 18 months, logs, which runs
+    and reports are too, at least 12 months.
+    """
 
     raw_documents_days: Days = Field(default=30, description="a whole number of days from 1 to 540")
     addresses_days: Days = Field(default=30, description="a whole number of days from 1 to 540")
+    data_months: Annotated[StrictInt, Field(ge=12, le=18)] = Field(
+        default=18, description="a whole number of months from 12 to 18"
+    )
 
 
 class Notification(_Model):
@@ -205,6 +212,17 @@ class StoresFile(_Model):
         default=(),
         description="a list of {connection: an Apprise connection id, on: [failure, attention, change, always]}",
     )
+
+    @model_validator(mode="after")
+    def _shipments_stay_as_long_as_they_are_read(self) -> StoresFile:
+        days = self.retention.data_months * 30
+        for name, store in self.stores.items():
+            if store.shipments.lookback_days > days:
+                raise ValueError(
+                    f"shipments.lookback_days of {name} is {store.shipments.lookback_days}, but after retention.data_months: "
+                    f"{self.retention.data_months} shipments are removed; at most {days} days can be read"
+                )
+        return self
 
     def store(self, store_id: str) -> Store:
         """Find a store's settings by the id of its connection.

@@ -153,14 +153,14 @@ def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], r
             for column, valid in readable.items()
         ),
     )
-    wrong = dict(db.execute(query).fetchall())
+    wrong = {line_number for (line_number,) in db.execute(query)}
     if wrong:
         reason = "shipment-date is no time in ISO 8601"
         insert_rejected(
             db,
             key,
             (
-                Rejected(number, reason, line, wrong[number])
+                Rejected(number, reason, line, sku=None)
                 for block in report.document.blocks()
                 for number, line in zip(block.line_numbers.tolist(), block.rows.lines(), strict=True)
                 if number in wrong
