@@ -110,8 +110,9 @@ WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = w.store
 
 -- name: set_credential_ages
 UPDATE fba.store SET client_secret_expires_at = new.client_secret, refresh_token_expires_at = new.refresh_token
-FROM (SELECT %(client_secret)s::timestamptz AS client_secret, %(refresh_token)s::timestamptz AS refresh_token) AS new
-WHERE store = %(store)s
+FROM (SELECT store AS free, %(client_secret)s::timestamptz AS client_secret, %(refresh_token)s::timestamptz AS refresh_token
+      FROM fba.store WHERE store = %(store)s FOR UPDATE SKIP LOCKED) AS new
+WHERE store = new.free
   AND (client_secret_expires_at, refresh_token_expires_at) IS DISTINCT FROM (new.client_secret, new.refresh_token)
 
 -- name: add_credentials

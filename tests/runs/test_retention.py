@@ -10,7 +10,7 @@ import pytest
 
 from fba_operators.runs import retention
 from fba_operators.settings.models import Retention
-from fba_operators.warehouse.database import as_product
+from tests.helpers import as_product
 from tests.stores import LISTINGS, SELLER, SHIPMENTS_REPORT, STORE
 
 OLD, YOUNG = 19, 17  # months

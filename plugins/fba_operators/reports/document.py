@@ -33,12 +33,12 @@ from fba_operators.reports.rows import (
     unescape,
     wrong_rows,
 )
+from fba_operators.words import words
 
 BLOCK_BYTES = 4 << 20
 
 _BOM = codecs.BOM_UTF8
-_NO_TEXT = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-_SHOWN = 300  # characters of a document that is no report
+_BEGINNING = 2400  # bytes of a document that is no report
 _JSON_ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
 
 
@@ -92,12 +92,6 @@ def _decodes(data: bytes, charset: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _words(text: str) -> str:
-    """The beginning of a text that is not ours, in one line and without characters that do something."""
-    words = " ".join(_NO_TEXT.sub(" ", text).split())
-    return f"{words[:_SHOWN]}…" if len(words) > _SHOWN else words
 
 
 class _Utf8Sample:
@@ -160,7 +154,7 @@ class Document:
         if not self._has_tab:
             raise UnreadableDocumentError(
                 f"{report_type.name}: the document is no report, it holds no tab. Amazon says in it",
-                detail=_words(self._beginning.decode(self.charset, "replace")),
+                detail=words(self._beginning.decode(self.charset, "replace")),
             )
         header = self._header_line.decode(self.charset, "replace")
         self.header = Header.parse(header, report_type)
@@ -182,7 +176,7 @@ class Document:
                 self._refuse_other_formats(block)
                 text = block.removeprefix(_BOM)
                 self._header_line = text.partition(b"\n")[0]
-                self._beginning = text[: 8 * _SHOWN]
+                self._beginning = text[:_BEGINNING]
             count += block.count(b"\n")
             self._has_tab = self._has_tab or b"\t" in block
             if not text.isascii():
