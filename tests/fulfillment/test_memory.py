@@ -322,3 +322,16 @@ def test_a_feed_whose_id_the_warehouse_forgot_is_reported_by_who_sent_it(shop, m
     monkeypatch.setattr(FeedLedger, "record_submitted", forgotten)
     with pytest.raises(DecisionNeededError, match=r"Amazon made feed \d+, but the warehouse does not have the claim"):
         submit(shop, claim_id)
+
+
+def test_an_answer_that_says_nothing_holds_a_request_only_as_long_as_it_lasts(shop):
+    """Neither sent on it, nor taken for an order at Amazon and held for ever."""
+    foreign_feed()
+    shop.amazon.world.advance(60)
+    shop.add("FR-1")
+    shop.amazon.world.add_fault("getFulfillmentOrder", "status", status=413, body={}, times=None)
+    assert shop.send() is SKIPPED
+    assert "did not say whether it has an order" in shop.summary()
+    assert (shop.get("FR-1").status, shop.orders_made()) == ("pending", {})
+    shop.amazon.world.clear_faults()
+    assert shop.send() == {"accepted": 1}
