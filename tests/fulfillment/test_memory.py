@@ -198,7 +198,7 @@ def test_some_tables_put_back_alone(shop, tables):
     shop.add("FR-1")
     backup = Backup(shop)
     shop.send()
-    shop.pass_time(60)
+    shop.pass_time(300)  # so long that neither the next comparison nor its list of orders would reach back to it
     shop.add("FR-2")
     shop.send()
     shop.pass_time(31)
@@ -334,4 +334,20 @@ def test_an_answer_that_says_nothing_holds_a_request_only_as_long_as_it_lasts(sh
     assert "did not say whether it has an order" in shop.summary()
     assert (shop.get("FR-1").status, shop.orders_made()) == ("pending", {})
     shop.amazon.world.clear_faults()
+    assert shop.send() == {"accepted": 1}
+
+
+def test_a_comparison_with_other_tables_than_these_allows_nothing(shop, monkeypatch):
+    """The tables were put back between the comparison and the intent: what was compared is not what would be sent."""
+    claim_id = uploaded(shop)
+    real = FeedLedger.record_intent
+
+    def later(ledger, *arguments, **keywords):
+        shop.sql("UPDATE fba.feed_check SET token = gen_random_uuid()")
+        return real(ledger, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeedLedger, "record_intent", later)
+        assert submit(shop, claim_id) is SKIPPED
+    assert (shop.amazon.world.feed_count, shop.get("FR-1").status) == (0, "pending")
     assert shop.send() == {"accepted": 1}
