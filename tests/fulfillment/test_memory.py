@@ -8,7 +8,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from fba_operators.errors import DecisionNeededError, SellingPartnerError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, SellingPartnerError
 from fba_operators.fulfillment.ledger import FeedLedger
 from tests.fulfillment.test_interference import TABLES
 from tests.helpers import place_order
@@ -198,9 +198,14 @@ def test_some_tables_put_back_alone(shop, tables):
     shop.add("FR-1")
     backup = Backup(shop)
     shop.send()
-    shop.pass_time(300)  # so long that neither the next comparison nor its list of orders would reach back to it
+    shop.pass_time(300)
     shop.add("FR-2")
-    shop.send()
+    # Compared, and then refused: Amazon has no feed after that of FR-1 which would lead back to it.
+    shop.amazon.world.add_fault(
+        "createFeed", "status", status=400, body={"errors": [{"code": "InvalidInput"}]}, times=1
+    )
+    with pytest.raises(RequestRefusedError):
+        shop.send()
     shop.pass_time(31)
     backup.rows = {table: rows for table, rows in backup.rows.items() if table in tables}
     keep = shop.sql("SELECT store, checked_until, token, last_claim FROM fba.feed_check")
