@@ -155,6 +155,18 @@ class Campaign(Merchant):
         return "failed", None
 
     @staticmethod
+    def job(task: Any, ctx: Any, done: dict[str, Any]) -> dict[str, Any]:
+        """What a separate process needs to run a task; see :mod:`tests.faults.isolated`."""
+        return {
+            "dag_id": task.dag_id,
+            "task_id": task.task_id,
+            "run_id": ctx["run_id"],
+            "run_after": ctx["dag_run"].run_after.isoformat(),
+            "params": ctx["params"],
+            "done": done,
+        }
+
+    @staticmethod
     def prepared(task: Any, ctx: Any, done: dict[str, Any]) -> Any:
         """A copy of a task with its template fields resolved."""
         if type(task).__name__ == "MappedOperator":

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -64,14 +63,7 @@ class CrashCampaign(Campaign):
             return super()._try(task, ctx, done)
         _, fault, at = self.planned
         self.planned = None
-        job = {
-            "dag_id": task.dag_id,
-            "task_id": task.task_id,
-            "run_id": ctx["run_id"],
-            "run_after": datetime.now(UTC).isoformat(),
-            "params": ctx["params"],
-            "done": done,
-        }
+        job = self.job(task, ctx, done)
         with self.around():
             result = self.outcome = run_isolated(job, fault, at)
         self.injected = result is None or result["injected"]

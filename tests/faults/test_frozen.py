@@ -30,15 +30,7 @@ class FreezeCampaign(Campaign):
         if not self.planned or self.planned[0] != task.task_id:
             return super()._try(task, ctx, done)
         (_, at), self.planned = self.planned, None
-        job = {
-            "dag_id": task.dag_id,
-            "task_id": task.task_id,
-            "run_id": ctx["run_id"],
-            "run_after": ctx["dag_run"].run_after.isoformat(),
-            "params": ctx["params"],
-            "done": done,
-        }
-        result = run_isolated(job, "stopped", at, while_stopped=self.go_on_without)
+        result = run_isolated(self.job(task, ctx, done), "stopped", at, while_stopped=self.go_on_without)
         assert result is not None
         if result["state"] in ("success", "skipped"):
             return result["state"], result["value"]

@@ -221,6 +221,23 @@ def test_a_settler_that_slept_does_not_undo_a_newer_send(shop):
     assert (row.status, row.absent_since, row.attempts) == ("unknown", None, 1)
 
 
+def test_a_settler_that_slept_does_not_use_an_absence_that_was_taken_back(shop):
+    """Of the same claim: absent, then perhaps there, then absent anew. Ten minutes have not passed since then."""
+    ledger = FeedLedger(Warehouse(), STORE)
+    shop.amazon.world.add_fault("createFeed", "reset_before", times=1)
+    claim_id = uploaded(shop)
+    submit(shop, claim_id)
+    ledger.record_absent(claim_id, ["FR-1"], absent=True)
+    as_read = shop.get("FR-1").absent_since
+    ledger.record_absent(claim_id, ["FR-1"], absent=False)
+    assert not ledger.record_not_arrived(claim_id, "FR-1", as_read, None)
+    ledger.record_absent(claim_id, ["FR-1"], absent=True)
+    assert not ledger.record_not_arrived(claim_id, "FR-1", as_read, None)
+    assert (shop.get("FR-1").status, shop.get("FR-1").attempts) == ("unknown", 0)
+    assert ledger.record_not_arrived(claim_id, "FR-1", shop.get("FR-1").absent_since, None)
+    assert shop.get("FR-1").status == "pending"
+
+
 # Clocks
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from fba_operators.errors import DecisionNeededError, SellingPartnerError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, SellingPartnerError
 from fba_operators.fulfillment.ledger import FeedLedger
 from tests.fulfillment.test_interference import TABLES
 from tests.helpers import place_order
@@ -198,9 +198,14 @@ def test_some_tables_put_back_alone(shop, tables):
     shop.add("FR-1")
     backup = Backup(shop)
     shop.send()
-    shop.pass_time(60)
+    shop.pass_time(300)
     shop.add("FR-2")
-    shop.send()
+    # Compared, and then refused: Amazon has no feed after that of FR-1 which would lead back to it.
+    shop.amazon.world.add_fault(
+        "createFeed", "status", status=400, body={"errors": [{"code": "InvalidInput"}]}, times=1
+    )
+    with pytest.raises(RequestRefusedError):
+        shop.send()
     shop.pass_time(31)
     backup.rows = {table: rows for table, rows in backup.rows.items() if table in tables}
     keep = shop.sql("SELECT store, checked_until, token, last_claim FROM fba.feed_check")
@@ -322,3 +327,32 @@ def test_a_feed_whose_id_the_warehouse_forgot_is_reported_by_who_sent_it(shop, m
     monkeypatch.setattr(FeedLedger, "record_submitted", forgotten)
     with pytest.raises(DecisionNeededError, match=r"Amazon made feed \d+, but the warehouse does not have the claim"):
         submit(shop, claim_id)
+
+
+def test_an_answer_that_says_nothing_holds_a_request_only_as_long_as_it_lasts(shop):
+    """Neither sent on it, nor taken for an order at Amazon and held for ever."""
+    foreign_feed()
+    shop.amazon.world.advance(60)
+    shop.add("FR-1")
+    shop.amazon.world.add_fault("getFulfillmentOrder", "status", status=413, body={}, times=None)
+    assert shop.send() is SKIPPED
+    assert "did not say whether it has an order" in shop.summary()
+    assert (shop.get("FR-1").status, shop.orders_made()) == ("pending", {})
+    shop.amazon.world.clear_faults()
+    assert shop.send() == {"accepted": 1}
+
+
+def test_a_comparison_with_other_tables_than_these_allows_nothing(shop, monkeypatch):
+    """The tables were put back between the comparison and the intent: what was compared is not what would be sent."""
+    claim_id = uploaded(shop)
+    real = FeedLedger.record_intent
+
+    def later(ledger, *arguments, **keywords):
+        shop.sql("UPDATE fba.feed_check SET token = gen_random_uuid()")
+        return real(ledger, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeedLedger, "record_intent", later)
+        assert submit(shop, claim_id) is SKIPPED
+    assert (shop.amazon.world.feed_count, shop.get("FR-1").status) == (0, "pending")
+    assert shop.send() == {"accepted": 1}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,7 +65,7 @@ class Clocks:
     """
 
     now: datetime
-    ahead: timedelta = field(default=timedelta(0))
+    ahead: timedelta
 
     @classmethod
     def read(cls, hook: SellingPartnerHook, ledger: FeedLedger) -> Clocks:
@@ -204,20 +204,20 @@ def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:
     return moves
 
 
-def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) -> None:
-    """Ask Amazon for each number, and take down those it has.
+def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) -> list[str]:
+    """Ask Amazon for each number, and take down those it has; returns those of which it did not say whether it has them.
 
     Amazon's quota may end the work in the middle; what was found out is not asked for again.
     """
     taken_down = {row["fr_number"] for row in ledger.run_alone("fulfillment.at_amazon", numbers=numbers)}
+    unanswered = []
     for number in numbers:
         if number in taken_down:
             continue
         try:
             found = hook.find_fulfillment_order(number) is not None
         except RequestRefusedError:
-            found = True  # not an answer: it is not sent before there is one
-        if found:
-            ledger.run_alone("fulfillment.add_order_at_amazon", number=number)
-        else:
-            ledger.run_alone("fulfillment.record_looked_up", number=number)
+            unanswered.append(number)
+            continue
+        ledger.run_alone("fulfillment.add_order_at_amazon" if found else "fulfillment.record_looked_up", number=number)
+    return unanswered

@@ -417,7 +417,8 @@ class SubmitFeedOperator(_ClaimedOperator):
             doubtful |= {
                 row["fr_number"] for row in requests if not row["looked_up_at"] or row["looked_up_at"] <= since
             }
-        look_up(self.hook, self.ledger, sorted(doubtful))
+        if look_up(self.hook, self.ledger, sorted(doubtful)):
+            self._release(context, "Amazon did not say whether it has an order of the number of one of these requests")
         if self.ledger.run_alone("fulfillment.at_amazon", numbers=numbers):
             self._release(
                 context, "Amazon may have an order of the number of one of these requests, which is looked at first"
