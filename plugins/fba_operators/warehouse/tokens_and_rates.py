@@ -88,12 +88,13 @@ def _fetched(
 @contextmanager
 def _briefly(warehouse: Warehouse, otherwise: str) -> Iterator[psycopg.Connection[Any]]:
     """A transaction that is given up, with a warning, when somebody holds its row: the work goes on without."""
-    try:
-        with warehouse.connect() as db:
-            db.execute("SET LOCAL lock_timeout = '3s'")
+    with warehouse.connect() as db:
+        db.execute("SET LOCAL lock_timeout = '3s'")
+        try:
             yield db
-    except psycopg.errors.LockNotAvailable:
-        log.warning("Another session holds a row of the warehouse for seconds: %s.", otherwise)
+        except psycopg.errors.LockNotAvailable:
+            db.rollback()
+            log.warning("Another session holds a row of the warehouse for seconds: %s.", otherwise)
 
 
 def take_call(warehouse: Warehouse, bucket: str, *, rate: float, burst: float) -> float:
