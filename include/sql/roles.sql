@@ -118,11 +118,12 @@ BEGIN
             ('fba_reader', 'SELECT', 'report', '*'),
             ('fba_reader', 'SELECT', 'rejected_row', 'store report_id line_number reason sku'),
             ('fba_reader', 'SELECT', 'run',
-                'dag_id run_id store started_at finished_at rows_in rows_rejected rows_changed calls throttled_seconds outcome
+                'dag_id run_id store started_at ends_by finished_at rows_in rows_rejected rows_changed calls throttled_seconds outcome
                 attention failure prepared clock_skew_seconds'),
             ('fba_reader', 'SELECT', 'store', '*'),
             ('fba_reader', 'SELECT', 'rate_limit', '*'),
-            ('fba_reader', 'SELECT', 'schema_version', '*')
+            ('fba_reader', 'SELECT', 'schema_version', '*'),
+            ('fba_reader', 'SELECT', 'schema_views', '*')
         ) AS w (who, may, relation, columns)
         JOIN pg_attribute AS a ON a.attrelid = to_regclass('fba.' || w.relation) AND a.attnum > 0 AND NOT a.attisdropped
         WHERE w.columns = '*' OR a.attname = ANY (regexp_split_to_array(w.columns, '\s+'))

@@ -1,6 +1,7 @@
 -- name: begin
-INSERT INTO fba.run (dag_id, run_id, store, prepared) VALUES (%(dag_id)s, %(run_id)s, %(store)s, true)
-ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = NULL, outcome = NULL, summary = NULL, failure = NULL,
+INSERT INTO fba.run (dag_id, run_id, store, prepared, ends_by)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, true, clock_timestamp() + %(limit)s::interval)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET ends_by = excluded.ends_by, finished_at = NULL, outcome = NULL, summary = NULL, failure = NULL,
     attention = '{}', rows_in = 0, rows_rejected = 0, rows_changed = 0, prepared = true
 
 -- name: add_task

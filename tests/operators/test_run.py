@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,18 @@ def test_params_that_exist_are_no_reason_to_stop(warehouse):
     ctx = {**context(), "dag": dag}
     ctx["dag_run"] = SimpleNamespace(run_type="manual", run_id="r", conf={"dry_run": True})
     assert prepare.execute(ctx) == ["amazon_us"]
+
+
+@pytest.mark.parametrize("limit", [timedelta(minutes=55), None])
+def test_a_run_knows_when_airflow_ends_it(warehouse, limit):
+    with DAG("some_dag", schedule=None, dagrun_timeout=limit) as dag:
+        prepare = PrepareRunOperator(task_id="prepare")
+    prepare.execute({**context(), "dag": dag})
+    with warehouse.connect() as db:
+        assert db.execute("SELECT ends_by - started_at < %s + interval '5 s' FROM fba.run", (limit,)).fetchone() == (
+            True if limit else None,
+        )
+        assert db.execute("SELECT ends_by IS NULL FROM fba.run").fetchone() == (limit is None,)
 
 
 def test_a_failure_leaves_what_other_tasks_did_in_the_summary(warehouse):

@@ -22,8 +22,9 @@ def store(hours=24):
 
 def run(run_id, started, outcome="success", attention="{}", finished=True, of="us"):
     finish = f"'{started + timedelta(minutes=1)}'" if finished else "NULL"
+    outcome = f"'{outcome}'" if outcome else "NULL"
     return f"""INSERT INTO fba.run (dag_id, run_id, store, started_at, finished_at, outcome, attention)
-        VALUES ('fba_get_inventory', '{run_id}', '{of}', '{started}', {finish}, '{outcome}', '{attention}')"""
+        VALUES ('fba_get_inventory', '{run_id}', '{of}', '{started}', {finish}, {outcome}, '{attention}')"""
 
 
 def report(report_id, kind, asked, applied=None, refused=None, of="us"):
@@ -77,6 +78,17 @@ CASES = [
         {
             "a later run succeeded": run("third", ago(1)),
             "it is long ago": f"UPDATE fba.run SET started_at = '{ago(8 * 24)}'",
+        },
+    ),
+    Case(
+        "failed_run",
+        [run("hung", ago(5), outcome=None, finished=False), f"UPDATE fba.run SET ends_by = '{ago(2)}'"],
+        ("fba_get_inventory", 1, ago(2)),
+        {
+            "a later run succeeded": run("next", ago(1)),
+            "it ended": f"UPDATE fba.run SET outcome = 'success', finished_at = '{ago(3)}'",
+            "it has time left": f"UPDATE fba.run SET ends_by = '{ago(-1)}'",
+            "nobody ends it": "UPDATE fba.run SET ends_by = NULL",
         },
     ),
     Case(

@@ -9,7 +9,7 @@ from devstack.airflow import PROJECT
 from fba_operators.warehouse.statements import SQL_FOLDER, statements_of
 
 PACKAGE = PROJECT / "plugins" / "fba_operators"
-ROOMS = sorted(path.stem for path in SQL_FOLDER.glob("*.sql") if path.name != "roles.sql")
+ROOMS = sorted(path.stem for path in SQL_FOLDER.glob("*.sql") if path.name not in ("roles.sql", "views.sql"))
 DEFINED = {f"{room}.{name}" for room in ROOMS for name in statements_of(room)}
 MENTION = re.compile(rf'"((?:{"|".join(ROOMS)})\.\w+)"')
 

@@ -65,6 +65,7 @@ def old_warehouse(postgres, monkeypatch, tmp_path):
         url = postgres.create_database(f"old_{version}_{tmp_path.name[-12:]}".replace("-", "_").lower())
         monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         (tmp_path / "migrations").mkdir()
+        (tmp_path / "views.sql").touch()
         with monkeypatch.context() as then:
             migrations_in(then, tmp_path)
             for number, file in zip(VERSIONS, FILES, strict=True):
@@ -82,7 +83,7 @@ def everything(url):
     """Every row of every table, as text, by table; columns that came later are left out."""
     with psycopg.connect(url) as db:
         tables = db.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename <> 'schema_version'"
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename NOT IN ('schema_version', 'schema_views')"
         )
         return {
             name: db.execute(f"SELECT to_jsonb(t) FROM fba.{name} AS t ORDER BY to_jsonb(t)::text").fetchall()
@@ -116,6 +117,39 @@ def test_the_inventory_merge_works_after_an_upgrade_from_the_first_schema(old_wa
         pool = dict(db.execute("SELECT sku, quantity FROM fba.global_inventory_pool").fetchall())
     truth = amazon.world.truth(SELLER, US, False, False)
     assert pool == {sku: each["quantity"] for sku, each in truth.items()}
+
+
+def views_say(patch, tmp_path, text, versions):
+    """Today's code with other views, as an install that knows these versions."""
+    folder = tmp_path / f"install_{len(list(tmp_path.glob('install_*')))}"
+    (folder / "migrations").mkdir(parents=True)
+    for file in FILES[:versions]:
+        shutil.copy(file, folder / "migrations")
+    (folder / "views.sql").write_text(text)
+    migrations_in(patch, folder)
+
+
+def test_changed_views_are_made_again_but_not_by_an_older_install(old_warehouse, monkeypatch, tmp_path):
+    def answer():
+        with psycopg.connect(url) as db:
+            return db.execute("SELECT says FROM fba.answer").fetchone()[0]
+
+    url = old_warehouse(1)
+    newest = len(VERSIONS)
+    for number, install, says in ((1, newest, 1), (2, newest, 2), (3, newest - 1, 2), (4, newest, 4)):
+        views_say(monkeypatch, tmp_path, f"CREATE OR REPLACE VIEW fba.answer AS SELECT {number} AS says", install)
+        Warehouse().migrate()
+        assert answer() == says
+        assert Warehouse().migrate() == []
+
+
+def test_views_that_cannot_be_made_leave_the_warehouse_as_it_was(old_warehouse, monkeypatch, tmp_path):
+    url = old_warehouse(2)
+    before = everything(url)
+    views_say(monkeypatch, tmp_path, "CREATE VIEW fba.broken AS SELECT 1/0 AS n FROM fba.nothing", len(VERSIONS))
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        Warehouse().migrate()
+    assert everything(url) == before
 
 
 @pytest.mark.parametrize("version", [1, VERSIONS[-1] - 1])

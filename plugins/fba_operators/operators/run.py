@@ -84,11 +84,12 @@ class PrepareRunOperator(BaseOperator):
         warehouse = Warehouse(self.warehouse_conn_id)
         for version in warehouse.migrate():
             self.log.info("Warehouse schema: version %d applied.", version)
+        dag = context.get("dag")
         with warehouse.connect() as db:
             hours = [store.inventory.max_stock_age_hours for store in settings.stores.values()]
             execute(db, "runs.set_stores", stores=known, hours=hours)
             for store in stores:
-                self.run_log(context, store).begin(db)
+                self.run_log(context, store).begin(db, limit=dag.dagrun_timeout if dag else None)
         return stores
 
 

@@ -29,9 +29,12 @@ class RunLog:
     def _key(self) -> dict[str, str]:
         return {"dag_id": self.dag_id, "run_id": self.run_id, "store": self.store}
 
-    def begin(self, db: psycopg.Connection[Any]) -> None:
-        """Begin the row, or begin it anew when the run's first task was cleared."""
-        execute(db, "runs.begin", **self._key)
+    def begin(self, db: psycopg.Connection[Any], *, limit: timedelta | None = None) -> None:
+        """Begin the row, or begin it anew when the run's first task was cleared.
+
+        :param limit: after how long Airflow ends the run
+        """
+        execute(db, "runs.begin", limit=limit, **self._key)
 
     def add_task(
         self,

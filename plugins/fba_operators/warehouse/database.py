@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,14 +61,17 @@ class Warehouse:
                 raise type(error)(str(error.diag.message_primary)) from None
 
     def migrate(self) -> list[int]:
-        """Bring the schema up to date; concurrent calls apply each version once.
+        """Bring the schema up to date: the numbered migrations, then the views. Concurrent calls do each once.
 
         :return: the versions applied by this call
         :raises ConfigurationError: a version was applied under another name
         """
         files = sorted((statements.SQL_FOLDER / "migrations").glob("*.sql"))
-        if self._is_current(files):
-            return []  # without the lock, which a session may hold that somebody has left open
+        views = (statements.SQL_FOLDER / "views.sql").read_bytes()
+        digest = hashlib.sha256(views).hexdigest()
+        with self.connect() as db:
+            if _is_current(db, files, digest):
+                return []  # without the lock, which a session may hold that somebody has left open
         applied = []
         with self.connect() as db:
             db.execute("SELECT pg_advisory_xact_lock(hashtext('fba.schema_version'))")
@@ -75,6 +79,10 @@ class Warehouse:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS fba.schema_version"
                 " (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS fba.schema_views"
+                " (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), digest text NOT NULL)"
             )
             known: dict[int, str] = dict(db.execute("SELECT version, name FROM fba.schema_version").fetchall())
             for file in files:
@@ -88,16 +96,26 @@ class Warehouse:
                     db.execute(file.read_bytes())
                     db.execute("INSERT INTO fba.schema_version (version, name) VALUES (%s, %s)", (version, file.stem))
                     applied.append(version)
+            if not _is_current(db, files, digest):
+                db.execute(views)
+                db.execute(
+                    "INSERT INTO fba.schema_views (digest) VALUES (%s) ON CONFLICT (only_one) DO UPDATE SET digest = excluded.digest",
+                    (digest,),
+                )
         return applied
 
-    def _is_current(self, files: list[Path]) -> bool:
-        """Whether every migration was applied under its name."""
-        with self.connect() as db:
-            (exists,) = db.execute("SELECT to_regclass('fba.schema_version') IS NOT NULL").fetchone() or (False,)
-            if not exists:
-                return False
-            known = {name for (name,) in db.execute("SELECT name FROM fba.schema_version").fetchall()}
-        return {file.stem for file in files} <= known
+
+def _is_current(db: psycopg.Connection[Any], files: list[Path], digest: str) -> bool:
+    """Whether every migration was applied under its name, and the views are of this digest or of a newer install."""
+    (exists,) = db.execute("SELECT to_regclass('fba.schema_views') IS NOT NULL").fetchone() or (False,)
+    if not exists:
+        return False
+    known = {name for (name,) in db.execute("SELECT name FROM fba.schema_version").fetchall()}
+    ours = {file.stem for file in files}
+    newer = max(known, default="") > max(ours, default="")
+    return ours <= known and (
+        newer or db.execute("SELECT FROM fba.schema_views WHERE digest = %s", (digest,)).fetchone() is not None
+    )
 
 
 def _blocking(connection: psycopg.Connection[Any]) -> str:

@@ -1,0 +1,164 @@
+-- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
+-- CREATE OR REPLACE can only add columns at the end: for any other change, drop the view in a migration.
+
+-- Parcels of a request that was sent again count for both numbers.
+CREATE OR REPLACE VIEW fba.fulfillment_progress AS
+SELECT store, fr_number, sku, ordered, shipped, greatest(ordered - shipped, 0) AS open,
+       greatest(shipped - ordered, 0) AS over_shipped,
+       CASE WHEN shipped = 0 THEN 'open' WHEN shipped < ordered THEN 'partial' ELSE 'complete' END AS status,
+       tracking_numbers, carriers, service_level
+FROM (
+    SELECT r.store, r.fr_number, l.sku, sum(l.ordered)::bigint AS ordered, sum(l.shipped)::bigint AS shipped,
+           coalesce(array_agg(DISTINCT l.tracking_number) FILTER (WHERE l.tracking_number <> ''), '{}') AS tracking_numbers,
+           coalesce(array_agg(DISTINCT l.carrier) FILTER (WHERE l.carrier <> ''), '{}') AS carriers,
+           string_agg(DISTINCT l.service_level, ', ') FILTER (WHERE l.service_level <> '') AS service_level
+    FROM fba.fulfillment_request AS r
+    JOIN (
+        SELECT store, fr_number, sku, quantity::bigint AS ordered, 0::bigint AS shipped,
+               NULL AS tracking_number, NULL AS carrier, NULL AS service_level
+        FROM fba.fulfillment_request_item
+        UNION ALL
+        SELECT store, coalesce(fr_number, merchant_order_id), sku, 0, quantity, tracking_number, carrier, service_level
+        FROM fba.shipment_item WHERE coalesce(fr_number, merchant_order_id) IS NOT NULL
+        UNION ALL
+        SELECT n.store, n.resend_of, s.sku, 0, s.quantity, s.tracking_number, s.carrier, s.service_level
+        FROM fba.fulfillment_request AS n
+        JOIN fba.shipment_item AS s ON s.store = n.store AND coalesce(s.fr_number, s.merchant_order_id) = n.fr_number
+        WHERE n.resend_of IS NOT NULL
+    ) AS l ON l.store = r.store AND l.fr_number = r.fr_number
+    WHERE r.status IN ('submitted', 'accepted', 'unknown')
+       OR r.status IN ('cancelled', 'rejected') AND EXISTS (
+           SELECT FROM fba.fulfillment_request AS n WHERE n.store = r.store AND n.resend_of = r.fr_number)
+    GROUP BY r.store, r.fr_number, l.sku
+) AS lines;
+
+-- statement_timestamp(), not clock_timestamp(): that is volatile, so no index on a time could be used.
+CREATE OR REPLACE VIEW fba.needs_attention AS
+WITH recent AS (  -- events of the last day: the newest run that reported each
+    SELECT DISTINCT ON (r.store, a.code) r.store, a.code, a.number::bigint AS number, r.finished_at
+    FROM fba.run AS r CROSS JOIN LATERAL jsonb_each_text(r.attention) AS a (code, number)
+    WHERE r.started_at > statement_timestamp() - interval '24 hours' AND r.finished_at IS NOT NULL AND r.attention <> '{}'
+      AND a.code IN ('zeroed_skus', 'vanished_skus', 'units_jumped', 'report_drift', 'rejected_lines', 'conflicting_skus', 'shared_fnsku', 'clock_skew')
+    ORDER BY r.store, a.code, r.started_at DESC
+), stock AS (
+    SELECT s.store, s.max_stock_age_hours, (
+        SELECT min(coalesce(newest.requested_at, s.first_run))  -- a report that never came is as old as the first run
+        FROM (VALUES ('GET_MERCHANT_LISTINGS_ALL_DATA'), ('GET_AFN_INVENTORY_DATA')) AS t (report_type)
+        LEFT JOIN LATERAL (
+            SELECT r.requested_at FROM fba.report AS r
+            WHERE r.store = s.store AND r.report_type = t.report_type AND r.applied_at IS NOT NULL
+            ORDER BY r.requested_at DESC LIMIT 1
+        ) AS newest ON true
+    ) AS as_of
+    FROM (
+        SELECT store, max_stock_age_hours,
+               (SELECT min(started_at) FROM fba.run AS r WHERE r.store = k.store AND r.dag_id = 'fba_get_inventory') AS first_run
+        FROM fba.store AS k
+    ) AS s
+), refused AS (
+    SELECT DISTINCT ON (r.store, r.report_type) r.store, r.report_id, r.refused_at,
+           count(*) OVER (PARTITION BY r.store, r.report_type) AS number,
+           min(r.refused_at) OVER (PARTITION BY r.store, r.report_type) AS since
+    FROM fba.report AS r
+    WHERE r.refused_at IS NOT NULL AND NOT EXISTS (
+        SELECT FROM fba.report AS later WHERE later.store = r.store AND later.report_type = r.report_type
+          AND later.applied_at IS NOT NULL AND later.requested_at >= r.requested_at)
+    ORDER BY r.store, r.report_type, r.requested_at DESC
+)
+SELECT store, 'failed_run' AS code, dag_id AS subject, 1::bigint AS number, coalesce(finished_at, ends_by) AS since,
+       CASE WHEN finished_at IS NULL
+       THEN 'It did not end in its time, so Airflow ended it: read the logs of its tasks. Nothing is half done; the next run goes on.'
+       ELSE 'Read failure in fba.run and the log of summarise; the runbook has the remedy of each error.' END AS remedy
+FROM fba.run AS r
+WHERE (outcome = 'failed' AND finished_at IS NOT NULL OR outcome IS NULL AND ends_by < statement_timestamp())
+  AND started_at > statement_timestamp() - interval '7 days' AND NOT EXISTS (
+    SELECT FROM fba.run AS later WHERE later.dag_id = r.dag_id AND later.store = r.store
+      AND later.started_at > r.started_at AND later.finished_at IS NOT NULL AND later.outcome IN ('success', 'failed'))
+UNION ALL
+SELECT store, 'stale_stock', NULL, 1, as_of,
+       'No newer reports were applied: see the last runs of fba_get_inventory, whether it is paused, and whether Amazon makes reports.'
+FROM stock WHERE as_of < statement_timestamp() - make_interval(secs => max_stock_age_hours * 3600)
+UNION ALL
+SELECT store, 'refused_stock', report_id, number, since,
+       'Compare with Seller Central; if the stock really is gone, run fba_get_inventory with accept_zeroed_stock.'
+FROM refused
+UNION ALL
+SELECT store, 'unconfirmed_skus', NULL, count(*), min(unconfirmed_since),
+       'No report states these SKUs any more; they keep their quantity until a later pair of reports agrees. Look up those with most units.'
+FROM fba.global_inventory_pool WHERE unconfirmed_since IS NOT NULL GROUP BY store
+UNION ALL
+SELECT store, code, NULL, number, finished_at, CASE code
+       WHEN 'zeroed_skus' THEN 'SKUs became 0 although no report stated it: compare with Seller Central.'
+       WHEN 'vanished_skus' THEN 'SKUs with stock are in no report any more: compare with Seller Central.'
+       WHEN 'units_jumped' THEN 'The units in stock changed implausibly: compare some SKUs with Seller Central.'
+       WHEN 'report_drift' THEN 'A report has other columns or far more or fewer rows than before; the run''s summary says which.'
+       WHEN 'rejected_lines' THEN 'See fba.rejected_row.'
+       WHEN 'conflicting_skus' THEN 'Listings contradict each other; the smallest quantity was taken.'
+       WHEN 'shared_fnsku' THEN 'These SKUs draw on the same units at Amazon: do not offer the sum of their quantities.'
+       ELSE 'Synchronise the clocks of the database and the workers (NTP).' END
+FROM recent
+UNION ALL
+SELECT store, status, fr_number, 1, coalesce(resolved_at, sent_at, created_at),
+       CASE WHEN starts_with(status_reason, 'FR number already used') THEN
+       'Look in Seller Central at the order under this number. Insert the request under another number, and set acknowledged_at here.'
+       ELSE 'Put right what status_reason says, then set status to pending; or set acknowledged_at.' END
+FROM fba.fulfillment_request
+WHERE status IN ('invalid', 'rejected') AND coalesce(acknowledged_at < resolved_at, acknowledged_at IS NULL)
+UNION ALL
+SELECT r.store, CASE WHEN fba.is_stuck(r.store, r.fr_number) THEN 'stuck' ELSE 'unknown' END, r.fr_number, 1,
+       coalesce(r.unknown_since, r.sent_at, r.created_at),
+       CASE WHEN fba.is_stuck(r.store, r.fr_number)
+       THEN 'Look in Seller Central under this number and set status by hand: no run decides it. status_reason says why.'
+       ELSE 'Nothing yet: the runs go on looking for it among Amazon''s orders.' END
+FROM fba.fulfillment_request AS r
+WHERE r.status = 'unknown' OR r.status IN ('sending', 'submitted') AND fba.is_stuck(r.store, r.fr_number)
+UNION ALL
+SELECT store, 'waiting_long', fr_number, 1, since,
+       CASE WHEN never_seen THEN 'No run of fba_send_fulfillment_requests has looked at it: is the DAG paused, or does it fail?'
+       ELSE 'Read waiting_reason, and see the last runs of fba_send_fulfillment_requests.' END
+FROM (
+    SELECT store, fr_number, status = 'pending' AND waiting_reason IS NULL AS never_seen,
+           CASE WHEN status = 'pending' AND waiting_reason IS NULL THEN greatest(created_at, inserted_at)
+                ELSE coalesce(waiting_since, created_at) END AS since
+    FROM fba.fulfillment_request
+    WHERE status = 'sending'
+       OR status = 'pending' AND (waiting_since IS NOT NULL OR coalesce(starts_with(waiting_reason, 'ready'), true))
+) AS waiting
+WHERE since < statement_timestamp() - interval '6 hours'
+UNION ALL
+SELECT f.store, 'slow_feed', m.fr_number, 1, f.submit_started_at,
+       'Amazon has not finished feed ' || f.feed_id || '; ask Amazon''s support with this id. Other requests go out meanwhile.'
+FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id) JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE f.settled_at IS NULL AND f.feed_id IS NOT NULL AND f.submit_started_at < statement_timestamp() - interval '4 hours'
+  AND r.status = 'submitted' AND r.claim_id = f.claim_id
+UNION ALL
+SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, 'Amazon refused to cancel; status_reason says why. Take cancel_requested_at back, or ask the buyer.'
+FROM fba.fulfillment_request
+WHERE cancel_requested_at IS NOT NULL AND status IN ('accepted', 'unknown') AND starts_with(status_reason, 'not cancelled')
+UNION ALL
+SELECT r.store, 'overdue', r.fr_number, p.open, coalesce(least(r.sent_at, r.resolved_at), r.created_at),
+       'Accepted more than a day ago and not all shipped: amazon_order_status is Amazon''s status of the order.'
+FROM fba.fulfillment_request AS r CROSS JOIN LATERAL (
+    SELECT sum(p.open)::bigint AS open FROM fba.fulfillment_progress AS p WHERE p.store = r.store AND p.fr_number = r.fr_number
+) AS p
+WHERE r.status = 'accepted' AND r.amazon_order_asked_at IS NOT NULL AND p.open > 0
+  AND coalesce(r.amazon_order_status, '') <> 'CompletePartialled'
+  AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < statement_timestamp() - interval '24 hours'
+UNION ALL
+SELECT store, 'of_no_store', fr_number, 1, created_at, 'Correct store, or add the store to stores.yaml: no run sends this.'
+FROM fba.fulfillment_request AS r
+WHERE status IN ('pending', 'sending', 'submitted', 'unknown') AND EXISTS (SELECT FROM fba.store)
+  AND NOT EXISTS (SELECT FROM fba.store AS s WHERE s.store = r.store)
+UNION ALL
+SELECT s.store, 'credential_expires', c.subject, 1, c.expires_at - interval '30 days',
+       CASE WHEN c.expires_at < statement_timestamp() THEN 'It has expired on ' ELSE 'It expires on ' END
+           || to_char(c.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ': ' || c.remedy
+FROM fba.store AS s CROSS JOIN LATERAL (VALUES
+    ('client secret', s.client_secret_expires_at,
+     'make a new client secret for your application, put it into the connection, and the day into client_secret_created.'),
+    ('refresh token', s.refresh_token_expires_at,
+     'authorise your application again, put the new refresh token into the connection, and the day into authorized_at.')
+) AS c (subject, expires_at, remedy)
+WHERE c.expires_at < statement_timestamp() + interval '30 days';
+COMMENT ON VIEW fba.needs_attention IS
+    'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';
