@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import Connection
@@ -117,6 +117,17 @@ def test_connection_test_uses_the_words_of_the_form(amazon, monkeypatch, wrong, 
     }.items():
         if name in wrong:
             assert labels[field].split(" (")[0] in message.split("\n")[0]
+
+
+@pytest.mark.parametrize(("days_ago", "warned"), [(149, False), (151, True), (200, True)])
+def test_connection_test_tells_the_age_of_the_client_secret(amazon, monkeypatch, days_ago, warned):
+    made = datetime.now(UTC).date() - timedelta(days=days_ago)
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, client_secret_created=made.isoformat()))
+    passed, message = SellingPartnerHook(warehouse_conn_id=None).test_connection()
+    assert passed
+    until = made + timedelta(days=180)
+    assert f"until {until}" in message
+    assert message.startswith(f"OK, with a warning: LWA client secret until {until}") == warned
 
 
 # What was pasted

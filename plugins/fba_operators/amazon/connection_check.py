@@ -5,7 +5,7 @@ The first line has the outcome and names what failed: Airflow shows the text in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Both belong to the role Inventory and Order Tracking. To list them makes no report.
 LISTED_TYPES = "GET_MERCHANT_LISTINGS_ALL_DATA,GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL"
 FULFILLMENT, TRACKING = "Amazon Fulfillment", "Inventory and Order Tracking"
+WARNED_BEFORE = timedelta(days=30)
 AT_FAULT = {"invalid_grant": "Refresh token", "invalid_client": "LWA client id or LWA client secret"}  # as in the form
 
 
@@ -63,8 +64,25 @@ def check_connection(hook: SellingPartnerHook) -> tuple[bool, str]:
             _verdict(
                 hook, "reports", lambda: next(hook.get_reports(LISTED_TYPES, created_since=since), None), TRACKING
             ),
+            *_ages(hook),
         ]
     )
+
+
+def _ages(hook: SellingPartnerHook) -> Iterator[Verdict]:
+    """When what the connection says the age of will expire."""
+    credentials = hook.credentials
+    for what, expires in (
+        ("LWA client secret", credentials.client_secret_expires),
+        ("Refresh token", credentials.refresh_token_expires),
+    ):
+        if expires is None:
+            continue
+        text = f"until {expires:%Y-%m-%d}"
+        if expires - datetime.now(UTC) > WARNED_BEFORE:
+            yield Verdict(what, "ok", text)
+        else:
+            yield Verdict(what, "warning", f"{text}, then Amazon refuses it", f"{what} {text}")
 
 
 def _told(verdicts: list[Verdict]) -> tuple[bool, str]:
