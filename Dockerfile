@@ -9,7 +9,7 @@ COPY --chown=airflow:0 include include
 COPY --chown=airflow:0 plugins plugins
 COPY --chown=airflow:0 dags dags
 # Editable, so that Airflow knows the connection type and there is one copy of the code.
-RUN pip install --no-cache-dir --no-deps --editable .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 
 FROM base AS sandbox
 COPY --chown=airflow:0 sandbox sandbox

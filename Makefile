@@ -41,7 +41,7 @@ format: $(INSTALLED) ## format the code with ruff
 	$(VENV)/bin/ruff format .
 
 wheel: $(INSTALLED) ## build dist/*.whl, for an Airflow without a clone of this repository
-	@$(UV) build --wheel --quiet && ls dist/*.whl
+	@$(UV) build --wheel --quiet --python $(PY) --no-build-isolation && ls dist/*.whl
 
 bench: $(INSTALLED) ## run all benchmarks (under twenty minutes) and write benchmarks/RESULTS.md
 	$(PY) -m benchmarks

@@ -13,7 +13,7 @@ SellingPartnerError
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 __all__ = [
@@ -96,15 +96,19 @@ class LostAnswerError(UnavailableError):
 
 
 class ThrottledError(SellingPartnerError):
-    """Amazon's quota is used up, or a cool-down runs.
+    """Amazon's quota is used up, a cool-down runs, or another task is at work on the store.
 
-    :param until: when the call may be made again (UTC)
+    :param until: when to try again (UTC)
+    :param patience: how long a task waits for it in all; then the store is left to the next run
     :param facts: those of :class:`SellingPartnerError`
     """
 
-    def __init__(self, message: str, *, until: datetime, **facts: Any) -> None:
+    def __init__(
+        self, message: str, *, until: datetime, patience: timedelta = timedelta(minutes=45), **facts: Any
+    ) -> None:
         super().__init__(message, **facts)
         self.until = until
+        self.patience = patience
 
 
 class DocumentError(SellingPartnerError):

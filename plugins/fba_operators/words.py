@@ -56,6 +56,15 @@ _CLAUSE_START, _CLAUSE_END = re.compile(r"(?:[;:!?]|\.(?=\s))\s*"), re.compile(r
 _CLAUSE = 120  # characters of a clause before and after an address
 
 
+def name(text: Any) -> str | None:
+    """An error code or a request id; None where it is none, because a text could say anything about anybody."""
+    return (
+        text
+        if isinstance(text, str) and re.fullmatch(r"[\w.:=-]{1,60}", text, re.ASCII) and words(text) == text
+        else None
+    )
+
+
 def words(text: Any, most: int = MOST, *, ours: Iterable[str] = ()) -> str:
     """Make one line of something that Amazon said, without secrets, addresses and telephone numbers, and cut it.
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import Connection
 
 from devstack.airflow import store_connection, warehouse_connection
+from fba_operators.amazon import hook as hook_module
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import (
     ConfigurationError,
 )
 from fba_operators.provider import get_provider_info
+from tests.amazon.wire import Wire
 from tests.helpers import calls_of
 
 
@@ -36,7 +39,9 @@ def with_days(amazon, monkeypatch, **days):
 
 
 def test_a_connection_may_say_how_old_its_secrets_are(amazon, monkeypatch):
-    found = with_days(amazon, monkeypatch, client_secret_created="2026-01-01", authorized_at="2026-01-01T10:00:00Z")
+    found = with_days(
+        amazon, monkeypatch, client_secret_created='"2026-01-01"\u200b', authorized_at="2026-01-01T10:00:00Z"
+    )
     assert found.client_secret_expires == datetime(2026, 6, 30, tzinfo=UTC)
     assert found.refresh_token_expires == datetime(2027, 1, 1, tzinfo=UTC)
     found = with_days(amazon, monkeypatch, client_secret_created="", authorized_at=None)
@@ -128,6 +133,18 @@ def test_connection_test_tells_the_age_of_the_client_secret(amazon, monkeypatch,
     until = made + timedelta(days=180)
     assert f"until {until}" in message
     assert message.startswith(f"OK, with a warning: LWA client secret until {until}") == warned
+
+
+def test_connection_test_of_a_server_that_hangs_ends_soon(amazon, monkeypatch):
+    monkeypatch.setattr(hook_module, "TEST_SECONDS", 2.0)
+    with Wire() as wire:
+        wire.answer("/", lambda request: [0.1] * 300)
+        monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url).replace(amazon.url, wire.url, 1))
+        began = time.monotonic()
+        passed, message = SellingPartnerHook().test_connection()
+    assert not passed
+    assert message.startswith("FAILED: no usable answer for ")
+    assert time.monotonic() - began < 20
 
 
 # What was pasted

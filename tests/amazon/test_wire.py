@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import ipaddress
 import json
 import re
 import ssl
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,13 +17,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fba_operators.amazon import transport
 from fba_operators.amazon.client import Client
 from fba_operators.amazon.credentials import Credentials
 from fba_operators.amazon.operations import GET_REPORT_DOCUMENT, OPERATIONS
 from fba_operators.amazon.storage import check_storage
-from fba_operators.errors import CredentialsError, LostAnswerError, UnavailableError
+from fba_operators.errors import (
+    CredentialsError,
+    LostAnswerError,
+    RequestRefusedError,
+    SellingPartnerError,
+    UnavailableError,
+)
 from tests import timing
-from tests.amazon.wire import Wire, dripping, response
+from tests.amazon.wire import Request, Wire, dripping, response
 from tests.stores import US
 
 SECRETS = {"password": "the-client-secret", "refresh_token": "Atzr|the-refresh-token"}
@@ -394,3 +402,56 @@ def test_a_document_elsewhere_gets_nothing(wires, call):
     with pytest.raises(CredentialsError, match="localhost"):
         client.upload(url, b"x", "text/xml") if call == "upload" else make(call, client)
     assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_broken_header_puts_no_address_into_the_log(amazon_wire, caplog, call):
+    whole = as_amazon(amazon_wire, Request("GET", place_of(call), {}, b"")) if call in ("upload", "download") else None
+    body = whole.partition(b"\r\n\r\n")[2] if whole else good_body(call, amazon_wire)
+    broken = response(200, body).replace(b"\r\n", b"\r\nthis is no header\r\n", 1)
+    amazon_wire.answer(place_of(call), lambda request: [broken])
+    with suppress(UnavailableError, CredentialsError):  # what the broken header cuts off may be missed
+        make(call, client_of(amazon_wire))
+    assert len(amazon_wire.of(place_of(call))) >= 1
+    assert STORAGE not in caplog.text
+    assert "no header" not in caplog.text
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_password_of_a_netrc_file_is_sent(amazon_wire, monkeypatch, tmp_path, call):
+    (tmp_path / "netrc").write_text("default login somebody password elses-password\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    make(call, client_of(amazon_wire))
+    assert amazon_wire.requests
+    assert not any("authorization" in request.headers for request in amazon_wire.requests)
+
+
+@pytest.mark.parametrize("call", WITH_A_BODY)
+def test_an_answer_that_grows_when_it_is_unzipped_is_given_up(amazon_wire, monkeypatch, call):
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 1 << 20)
+    bomb = gzip.compress(b"[" * (8 << 20))
+    amazon_wire.answer(place_of(call), lambda request: [response(200, bomb, Content_Encoding="gzip")])
+    with pytest.raises(error_of(call), match="larger than 1 MB"):
+        make(call, client_of(amazon_wire))
+
+
+@pytest.mark.parametrize("text", ["Wilhelmina Secret of Concealville", "call 77", "A" * 61, "Größe", "x\n", ["a"], 7])
+@pytest.mark.parametrize("call", WITH_A_BODY)
+def test_a_code_that_is_a_text_and_an_id_that_is_a_text_are_left_out(amazon_wire, call, text):
+    body = {"errors": [{"code": text, "message": "no"}], "error": text, "request_id": text}
+    amazon_wire.answer(place_of(call), lambda request: [response(400, json.dumps(body).encode())])
+    with pytest.raises(SellingPartnerError) as caught:
+        make(call, client_of(amazon_wire))
+    assert (caught.value.code, caught.value.request_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["InvalidInput", "QuotaExceeded", "invalid_grant", "8f14e45f-ceea-4e7a-9c1b-0a1b2c3d4e5f"]
+)
+def test_a_code_and_an_id_are_kept(amazon_wire, text):
+    body = {"errors": [{"code": text, "message": "no"}]}
+    answer = response(400, json.dumps(body).encode(), x_amzn_RequestId=text)
+    amazon_wire.answer(place_of("getFeed"), lambda request: [answer])
+    with pytest.raises(RequestRefusedError) as caught:
+        make("getFeed", client_of(amazon_wire))
+    assert (caught.value.code, caught.value.request_id) == (text, text)

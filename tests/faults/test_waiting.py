@@ -15,6 +15,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.log import _secrets_masker
 
 from devstack.airflow import store_connection
+from fba_operators.amazon import trigger as trigger_module
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Report
 from fba_operators.amazon.trigger import MAX_POLL_INTERVAL, THREADS, ProcessingTrigger
@@ -168,6 +169,26 @@ def test_a_store_whose_login_hangs_stops_no_other(amazon, warehouse_url, monkeyp
         assert taken < 3
         assert unfinished == THREADS + 8
         assert len(wire.requests) == 1  # the others wait for the token that is being fetched
+
+
+def test_a_poll_that_the_warehouse_holds_up_is_given_up_and_made_anew(amazon, warehouse_url, monkeypatch):
+    """The connection to it may be frozen; a call to Amazon ends by itself."""
+    ours, release, polls = SellingPartnerHook().create_report(AFN), Event(), []
+    poll = SellingPartnerHook.get_report
+
+    def frozen_once(hook, report_id):
+        polls.append(report_id)
+        return release.wait(60) if len(polls) == 1 else poll(hook, report_id)
+
+    monkeypatch.setattr(SellingPartnerHook, "get_report", frozen_once)
+    monkeypatch.setattr(trigger_module, "POLL_SECONDS", 0.5)
+    monkeypatch.setattr(trigger_module, "MARGIN", 0.1)
+    try:
+        event = asyncio.run(anext(trigger_for(ours).run()))
+    finally:
+        release.set()
+    assert event.payload["state"]["processingStatus"] == "DONE"
+    assert len(polls) == 2
 
 
 def test_a_wait_whose_turn_never_comes_ends_with_its_patience(amazon, warehouse_url, monkeypatch):

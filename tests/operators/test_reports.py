@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
@@ -23,10 +25,13 @@ from fba_operators.operators import (
     RequestReportOperator,
     WaitForReportOperator,
 )
+from fba_operators.operators.base import RETRY_PATIENCE, SellingPartnerOperator
 from fba_operators.reports.ledger import COOLDOWN, ReportLedger, ReportRequest
 from fba_operators.reports.load import fetch_document
+from fba_operators.runs.log import RunLog
+from fba_operators.warehouse.lock import locked
 from tests import timing
-from tests.helpers import calls_of, context, run
+from tests.helpers import build_dag, calls_of, context, run
 from tests.stores import AFN, CANADA, LISTINGS, SHIPMENTS_REPORT, STORE
 
 
@@ -478,3 +483,55 @@ def test_while_a_listed_report_cannot_be_read_no_lost_call_is_given_up(amazon, w
     again = request()  # the list is readable now, and has nothing of the lost call
     assert intent not in {request_id for (request_id,) in sql("SELECT request_id FROM fba.report").fetchall()}
     assert {row[1] for row in ledger_rows(sql)} == {report_id, again}
+
+
+# How long a task waits in all
+
+
+def deferred(operator, ctx):
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(ctx)
+    return caught.value.trigger
+
+
+@pytest.mark.parametrize(("attempt", "minutes"), [(1, 50), (2, 5), (4, 5)])
+def test_a_retry_does_not_wait_as_long_again(amazon, warehouse, attempt, minutes):
+    amazon.world.set_clock(processing_seconds=3600)
+    ctx = context()
+    ctx["ti"].try_number = attempt
+    operator = WaitForReportOperator(task_id="wait", report_id=request(), patience=timedelta(minutes=50))
+    assert deferred(operator, ctx).patience == minutes * 60
+
+
+@pytest.mark.parametrize("dag_id", ["fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments"])
+def test_all_attempts_to_wait_fit_into_a_run(dag_id):
+    dag = build_dag(dag_id)
+    waits = [task for task in dag.tasks if getattr(task, "patience", None)]
+    assert waits
+    for task in waits:
+        first = min(task.patience, task.execution_timeout or task.patience)
+        pauses = timedelta(minutes=sum(2**n for n in range(task.retries)))
+        assert first + task.retries * RETRY_PATIENCE + pauses < dag.dagrun_timeout
+
+
+def test_a_lock_that_nobody_gives_back_leaves_the_store_to_the_next_run(amazon, warehouse, sql, warehouse_url):
+    with warehouse.connect() as db:
+        RunLog("test", "test", STORE).begin(db)
+
+    class Locked(SellingPartnerOperator):
+        def work(self, context):
+            with locked(self.warehouse, "fba.feed", self.conn_id, patience=timedelta(seconds=0.1)):
+                pass
+
+    with psycopg.connect(warehouse_url) as idle:
+        idle.execute("SELECT pg_advisory_xact_lock(hashtext('fba.feed'), hashtext(%s))", (STORE,))
+        for minutes, ends in ((0, False), (5, False), (11, True)):
+            ctx = context()
+            ctx["ti"].start_date = datetime.now(UTC) - timedelta(minutes=minutes)
+            with DAG("test", schedule=None):
+                operator = Locked(task_id="locked", conn_id=STORE)
+            with pytest.raises(AirflowSkipException if ends else TaskDeferred):
+                operator.execute(ctx)
+    assert sql("SELECT outcome, summary FROM fba.run WHERE dag_id = 'test'").fetchall() == [
+        ("skipped", "another task is at work on this store (fba.feed); the next run goes on.")
+    ]

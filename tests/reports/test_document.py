@@ -248,6 +248,24 @@ def test_a_document_that_is_a_sentence_is_quoted(report_type, end):
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b"111-1,Wilhelmina Secret,Concealville",
+        b"111-1;Wilhelmina Secret",
+        b"amazon-order-id|buyer-name",
+        b"order 111-1\nWilhelmina Secret\n",
+        b"111-1\tsku\tWilhelmina Secret\n",
+        b"sku\tcarrier\tWilhelmina Secret\n",
+    ],
+)
+def test_of_a_document_that_may_be_rows_with_buyers_nothing_is_quoted(data):
+    with pytest.raises(UnreadableDocumentError) as caught:
+        document(data, FULFILLED_SHIPMENTS)
+    assert "not shown" in str(caught.value)
+    assert "Wilhelmina" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("data", "shown"),
     [
         ("a\x1b[31mb\x1b[0m\r\nc\x00\x07d\x85e\u202ef".encode(), "ab c d ef"),

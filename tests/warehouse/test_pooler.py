@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from contextlib import ExitStack
 
 import psycopg
 import pytest
 
 from devstack.airflow import store_connection, warehouse_connection
 from devstack.postgres import free_port
+from fba_operators.errors import UnavailableError
 from fba_operators.warehouse.database import Warehouse
 from sandbox.server.server import Sandbox
 from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, Campaign, reset
@@ -40,7 +42,7 @@ def pooled(postgres, url, tmp_path_factory):
     config.write_text(
         f"[databases]\npooled = host=127.0.0.1 port={postgres.port} dbname=pooled user=postgres\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\nquery_wait_timeout = 60\n"
+        "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\nquery_wait_timeout = 20\n"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([PGBOUNCER, "-u", "nobody", config], stdout=subprocess.DEVNULL, stderr=log)
@@ -101,3 +103,13 @@ def test_a_statement_run_often_is_not_prepared(pooled, monkeypatch):
         for number in range(20):
             db.execute("SELECT %s::integer", (number,))
         assert db.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+
+
+def test_a_pool_that_is_too_small_is_named(url, pooled, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(pooled))
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(psycopg.connect(pooled)).execute("SELECT 1")
+        refused = pytest.raises(UnavailableError, match="The pooler in front of the warehouse gave no session")
+        with refused, Warehouse().connect() as db:
+            db.execute("SELECT 1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -152,3 +154,14 @@ def test_retention_leaves_what_somebody_holds_to_the_next_run(warehouse, warehou
         assert sql("SELECT ship_to_name FROM fba.fulfillment_request").fetchone() == ("Old",)
     run(RetentionOperator(task_id="retention"), context())
     assert sql("SELECT ship_to_name FROM fba.fulfillment_request").fetchone() == (None,)
+
+
+def test_a_server_that_is_silent_is_given_up_after_a_minute(warehouse):
+    with warehouse.connect() as db, socket.socket(fileno=os.dup(db.fileno())) as tcp:
+        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        idle, pause, number = (
+            tcp.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+        assert idle + pause * number == 60
+        assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000

@@ -24,7 +24,7 @@ from fba_operators.errors import (
     UnavailableError,
 )
 from fba_operators.warehouse.database import Warehouse
-from fba_operators.words import MOST_OF_A_NAME, words
+from fba_operators.words import name, words
 
 A = TypeVar("A", bound=Answer)
 P = TypeVar("P", bound=Page)
@@ -199,8 +199,8 @@ class Client:
         reason = words(" ".join(str(first[key]) for key in ("message", "details") if first.get(key)), ours=path)
         facts: dict[str, Any] = {
             "status": status,
-            "code": _name(first.get("code")),
-            "request_id": _name(response.headers.get("x-amzn-RequestId")),
+            "code": name(first.get("code")),
+            "request_id": name(response.headers.get("x-amzn-RequestId")),
         }
         if status == 429:
             self.quota.refused(operation, **facts)
@@ -222,10 +222,6 @@ class Client:
 def amazon_time(moment: datetime) -> str:
     """Write a time as Amazon reads it: ISO 8601 in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def _name(text: Any) -> str | None:
-    return None if text is None else words(text, MOST_OF_A_NAME)
 
 
 def _is_about_the_token(response: requests.Response) -> bool:

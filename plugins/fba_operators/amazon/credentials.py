@@ -180,7 +180,7 @@ def _end_of(day: date | None, lifetime: timedelta) -> datetime | None:
 
 def _day(conn_id: str, extra: dict[str, Any], name: str) -> date | None:
     """Read an optional day; a wrong one is not repeated, because it may be a secret in the wrong field."""
-    text = str(extra.get(name) or "").strip()
+    text = _pasted(extra.get(name))
     if not text:
         return None
     try:

@@ -16,6 +16,7 @@ from fba_operators.amazon import operations
 from fba_operators.amazon.client import Client, amazon_time
 from fba_operators.amazon.connection_check import check_connection
 from fba_operators.amazon.credentials import Credentials, Destination
+from fba_operators.amazon.deadline import ends_within
 from fba_operators.amazon.marketplaces import Marketplace
 from fba_operators.amazon.operations import Feed, FulfillmentOrder, ListedOrder, ListedReport, Report
 from fba_operators.amazon.transport import Download
@@ -24,6 +25,8 @@ from fba_operators.errors import (
     RequestRefusedError,
 )
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
+
+TEST_SECONDS = 30.0  # Airflow's API server waits for a test of a connection, and a person too
 
 
 class SellingPartnerHook(BaseHook):
@@ -294,7 +297,8 @@ class SellingPartnerHook(BaseHook):
         """Check client, refresh token, region, marketplace and roles: the outcome in one line, then a verdict for each."""
         # The warehouse may not exist yet, and a token stored there would hide that the client secret is wrong.
         self._warehouse = None
-        return check_connection(self)
+        with ends_within(TEST_SECONDS):
+            return check_connection(self)
 
 
 def _says_no_such_order(error: RequestRefusedError, fr_number: str) -> bool:

@@ -17,7 +17,7 @@ from fba_operators.amazon.transport import Transport, json_of, retry_briefly
 from fba_operators.errors import CredentialsError, SellingPartnerError, UnavailableError
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.tokens_and_rates import LEASE_SECONDS, shared_access_token
-from fba_operators.words import MOST_OF_A_NAME, words
+from fba_operators.words import name
 
 TOKEN_LEAD = timedelta(seconds=60)  # before its expiry a token is no longer used
 LOGIN_SECONDS = LEASE_SECONDS - 15.0  # a login usually takes less than a second
@@ -107,13 +107,13 @@ class Login:
         return str(token), sent_at + max(lifetime - TOKEN_LEAD, lifetime / 2)
 
     def _refusal(self, response: requests.Response, body: dict[str, Any]) -> SellingPartnerError:
-        code = str(body.get("error") or f"HTTP {response.status_code}")
-        request_id = body.get("request_id") or response.headers.get("x-amzn-RequestId") or ""
+        code = body.get("error")
+        request_id = body.get("request_id") or response.headers.get("x-amzn-RequestId")
         facts: dict[str, Any] = {
             "operation": "token",
             "status": response.status_code,
-            "code": words(code, MOST_OF_A_NAME),
-            "request_id": words(request_id, MOST_OF_A_NAME),
+            "code": name(code),
+            "request_id": name(request_id),
         }
         if (
             response.status_code == 429
@@ -127,5 +127,5 @@ class Login:
             "invalid_client": "the LWA client id or the LWA client secret is wrong, or the secret has expired (180 days): "
             "put the current ones into the connection (login and password)",
             "unauthorized_client": "this application may not use this grant: check that the refresh token belongs to this client id",
-        }.get(code, "Login with Amazon refused the request for a token: check login, password and refresh_token")
+        }.get(str(code), "Login with Amazon refused the request for a token: check login, password and refresh_token")
         return CredentialsError(f"Connection {self._credentials.conn_id}: {what_to_do}", **facts)

@@ -27,12 +27,16 @@ from fba_operators.errors import CredentialsError, LostAnswerError, ThrottledErr
 
 # At DEBUG it logs path and query of every call: ids, and the signature of pre-signed URLs.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # its warning of a broken header quotes the whole URL
 
 T = TypeVar("T")
 
 MAX_INLINE_SLEEP = 5.0  # seconds a worker may sleep; longer waits are deferred
 TIMEOUT = (10.0, 120.0)  # seconds to connect, seconds between bytes; the whole ends as deadline.py says
 CHUNK = 4 * 1024 * 1024  # bytes of a download in memory at a time
+LARGEST_ANSWER = (
+    64 * 1024 * 1024
+)  # bytes of an answer, unzipped; a page of a hundred large orders has less than one million
 CONNECTIONS = 32  # kept open to one host; a triggerer has as many calls under way
 
 
@@ -103,8 +107,12 @@ class Transport:
     ) -> requests.Response:
         self.calls[operation] += 1
         try:
-            with ends_within(CALL_SECONDS):
-                return session().request(method, url, timeout=_timeout(), **arguments)
+            with (
+                ends_within(CALL_SECONDS),
+                session().request(method, url, timeout=_timeout(), stream=True, **arguments) as response,
+            ):
+                response._content = _all_of(response)
+                return response
         except requests.RequestException as error:
             # Not the original text: it holds the URL, which may be pre-signed.
             raise kind(f"{self.conn_id}: no answer from Amazon ({_why(error)})", operation=operation) from None
@@ -172,13 +180,14 @@ class FencedBody(BytesIO):
 
 
 class _Session(requests.Session):
-    """A session that keeps no cookies, which could be another seller's, and follows no redirect.
+    """A session that keeps no cookies, which could be another seller's, takes no password from ``.netrc``, and follows no redirect.
 
     With a redirect the access token would go on to the other address, and with 307 the client secret too.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.auth = _no_password
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = BoundedAdapter(pool_maxsize=CONNECTIONS)
         self.mount("https://", adapter)
@@ -188,6 +197,10 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """No response leads anywhere."""
         return None
+
+
+def _no_password(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 @cache
@@ -201,6 +214,19 @@ def is_redirect(response: requests.Response) -> bool:
     return 300 <= response.status_code < 400
 
 
+class _TooLargeError(requests.RequestException):
+    """An answer that no operation of Amazon's has."""
+
+
+def _all_of(response: requests.Response) -> bytes:
+    content = bytearray()
+    for piece in response.iter_content(CHUNK // 64):
+        content += piece
+        if len(content) > LARGEST_ANSWER:
+            raise _TooLargeError
+    return bytes(content)
+
+
 def _timeout() -> tuple[float, float]:
     if not (left := seconds_left()):
         raise requests.Timeout
@@ -208,6 +234,8 @@ def _timeout() -> tuple[float, float]:
 
 
 def _why(error: requests.RequestException) -> str:
+    if isinstance(error, _TooLargeError):
+        return f"it is larger than {LARGEST_ANSWER >> 20} MB"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted, or TLS fails: SSLError"
     return type(error).__name__

@@ -24,6 +24,7 @@ MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 2.0, 30.0  # seconds
 THREADS = 32  # polls under way at once in a triggerer: 2,000 reports, each polled about every half minute
 THREADS_OF_STORE = 4  # of those; Amazon's own limit is two polls a second, and one store may hang
 POLL_SECONDS = 60.0
+MARGIN = 15.0  # seconds
 
 
 @cache
@@ -129,6 +130,7 @@ class ProcessingTrigger(BaseTrigger):
                 return poll()
 
         with move_on_after(patience):
-            async with _limiter_of(self.conn_id):
-                return await to_thread.run_sync(within_a_minute, limiter=_limiter(), abandon_on_cancel=True)
+            async with _limiter_of(self.conn_id), _limiter():
+                with move_on_after(POLL_SECONDS + MARGIN):  # calls end by themselves, the warehouse may not
+                    return await to_thread.run_sync(within_a_minute, limiter=CapacityLimiter(1), abandon_on_cancel=True)
         return None

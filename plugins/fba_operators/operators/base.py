@@ -21,6 +21,8 @@ from fba_operators.errors import SellingPartnerError, ThrottledError, Unavailabl
 from fba_operators.runs.log import RunLog
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
+RETRY_PATIENCE = timedelta(minutes=5)  # for a report or feed, where an earlier attempt has waited already
+
 
 class AmazonRetryPolicy(RetryPolicy):
     """Retry transient faults; fail at once where only a person can help."""
@@ -46,7 +48,8 @@ class SellingPartnerOperator(BaseOperator):
     """Base of the operators that work on one store.
 
     Subclasses write :meth:`work`, and :meth:`work_after_wait` if they wait for something. Both may raise
-    :class:`ThrottledError`: the task is then deferred until that time and begins :meth:`work` again.
+    :class:`ThrottledError`: the task is then deferred until that time and begins :meth:`work` again. Where that would take
+    longer than the error's patience, the store is left to the next run.
 
     :param conn_id: the store: Airflow connection of type ``amazon_sp_api`` (templated)
     :param warehouse_conn_id: Postgres connection of the warehouse
@@ -67,6 +70,7 @@ class SellingPartnerOperator(BaseOperator):
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.warehouse_conn_id = warehouse_conn_id
+        self._attempt = 1
 
     @cached_property
     def hook(self) -> SellingPartnerHook:
@@ -105,7 +109,12 @@ class SellingPartnerOperator(BaseOperator):
         return self.execute_complete(context, event)
 
     def wait_for(self, kind: str, amazon_id: str, patience: timedelta) -> NoReturn:
-        """Defer until Amazon has finished a ``report`` or ``feed``; then :meth:`work_after_wait` gets the event."""
+        """Defer until Amazon has finished a ``report`` or ``feed``; then :meth:`work_after_wait` gets the event.
+
+        :param patience: for how long; a retry waits for five minutes at most, so that all attempts fit into the run
+        """
+        if self._attempt > 1:
+            patience = min(patience, RETRY_PATIENCE)
         self.defer(
             trigger=ProcessingTrigger(
                 conn_id=self.conn_id,
@@ -117,13 +126,24 @@ class SellingPartnerOperator(BaseOperator):
             method_name="execute_complete",
         )
 
+    def leave_to_next_run(self, context: Context, reason: str) -> NoReturn:
+        """End skipped: the next run goes on."""
+        reason = f"{reason.removeprefix(f'{self.conn_id}: ')}; the next run goes on."
+        with self.warehouse.connect() as db:
+            self.run_log(context).postpone(db, reason)
+        raise AirflowSkipException(f"{self.conn_id}: {reason}")
+
     def _recorded(self, context: Context, work: Callable[[], Any]) -> Any:
         succeeded = False
+        self._attempt = getattr(context["ti"], "try_number", 1)
         try:
             result = work()
             succeeded = True
             return result
         except ThrottledError as wait:
+            began = getattr(context["ti"], "start_date", None)  # of this attempt, whose waits are in it
+            if began and wait.until > began + wait.patience:
+                self.leave_to_next_run(context, wait.brief)
             self.log.info("%s. Deferred until %s.", wait, wait.until.isoformat(timespec="seconds"))
             self.defer(trigger=DateTimeTrigger(wait.until), method_name="execute_complete")
         except AirflowSkipException:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.amazon.operations import Report
 from fba_operators.amazon.processing_status import ProcessingStatus
@@ -137,7 +136,7 @@ class WaitForReportOperator(SellingPartnerOperator):
         status = self._ledger.record_state(Report.model_validate(state) if state else self._poll(report_id))
         if not status.finished:
             if datetime.now(UTC) - self._ledger.get(report_id)["requested_at"] < REPORT_TIMEOUT:
-                self._leave_to_next_run(context, report_id)
+                self.leave_to_next_run(context, f"Amazon is still making report {report_id}")
             raise DecisionNeededError(
                 f"{self.conn_id}: Amazon has not finished report {report_id} in {REPORT_TIMEOUT}. The next run asks for a "
                 "new one, and uses whichever is finished first; if this happens again, ask Amazon's support with the report id"
@@ -150,12 +149,6 @@ class WaitForReportOperator(SellingPartnerOperator):
         except RequestRefusedError:
             self._ledger.record_unknown_at_amazon(report_id)
             raise
-
-    def _leave_to_next_run(self, context: Context, report_id: str) -> NoReturn:
-        reason = f"Amazon is still making report {report_id}; the next run goes on waiting for it."
-        with self.warehouse.connect() as db:
-            self.run_log(context).postpone(db, reason)
-        raise AirflowSkipException(f"{self.conn_id}: {reason}")
 
     @property
     def _ledger(self) -> ReportLedger:

@@ -283,7 +283,10 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
         try:
             order = self.hook.find_fulfillment_order(fr_number)
         except RequestRefusedError as error:
-            self.log.warning("%s: Amazon does not show the order of request %s: %s", self.conn_id, fr_number, error)
+            # Not Amazon's words: they are about one order, and may name the buyer.
+            self.log.warning(
+                "%s: Amazon does not show the order of request %s: %s", self.conn_id, fr_number, error.brief
+            )
             return None
         told = order.fulfillment_order.fulfillment_order_status if order else None
         status = documented(told)

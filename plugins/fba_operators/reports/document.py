@@ -152,9 +152,11 @@ class Document:
             raise ValueError(f"{usual_charset!r} is not a charset that reports can be read in")
         self.charset, self.decodes = self._first_pass(codec_name(charset), usual)
         if not self._has_tab:
+            text = self._beginning.decode(self.charset, "replace").strip()
+            if report_type.personal and not _is_a_sentence(text):
+                text = "(not shown: these may be rows with a buyer's data)"
             raise UnreadableDocumentError(
-                f"{report_type.name}: the document is no report, it holds no tab. Amazon says in it",
-                detail=words(self._beginning.decode(self.charset, "replace")),
+                f"{report_type.name}: the document is no report, it holds no tab. Amazon says in it", detail=words(text)
             )
         header = self._header_line.decode(self.charset, "replace")
         self.header = Header.parse(header, report_type)
@@ -417,3 +419,8 @@ class Document:
             elif check == "channel":  # an undocumented channel is no sign of a shifted row
                 shifted.update(int(places[k]) for k in wrong if not LIKE_A_CHANNEL.fullmatch(fields[column][k]))
         return shifted
+
+
+def _is_a_sentence(text: str) -> bool:
+    """Whether a text can be Amazon's instead of rows of another format."""
+    return len(text.splitlines()) == 1 and text.count(",") < 2 and not re.search("[;|]", text)

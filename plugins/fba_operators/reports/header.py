@@ -83,8 +83,8 @@ class Header:
         if missing:
             wanted = ", ".join(report_type.amazon_name(column) for column in missing)
             found = " | ".join(names)
-            if report_type.personal and not fields:
-                found = "(not shown: none of them is a column name, so they may be a buyer's data)"
+            if report_type.personal and 2 * len(missing) > len(report_type.required):
+                found = "(not shown: most columns are missing, so this may be a row with a buyer's data)"
             raise MissingColumnsError(
                 f"{report_type.name} lacks the column {wanted}. Nothing was read from it; a localised name that is not "
                 f"known yet belongs into report_types.py. Its header has {len(names)} fields",

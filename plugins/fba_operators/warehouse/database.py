@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ from fba_operators.errors import ConfigurationError, UnavailableError
 from fba_operators.warehouse import statements
 
 DEFAULT_WAREHOUSE = "fba_warehouse"
+# So that a server which does not answer any more is given up after a minute; what the operating system does not know is left out.
+TCP_LIMITS = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}  # s, s, number, ms
 
 
 def begin(connection: psycopg.Connection[Any]) -> None:
@@ -46,8 +50,14 @@ class Warehouse:
         """Open a connection; commit at the end of the block, roll back on an error, close in either case."""
         with cast("psycopg.Connection[Any]", self._hook.get_conn()) as connection:
             try:
+                _limit_silence(connection)
                 begin(connection)
                 yield connection
+            except psycopg.errors.ProtocolViolation:
+                raise UnavailableError(
+                    "The pooler in front of the warehouse gave no session in time. Each task may need three at once: make its "
+                    "pool at least three times as large as the number of tasks that run together. Nothing of this step was written"
+                ) from None
             except psycopg.errors.LockNotAvailable as error:
                 connection.rollback()
                 raise UnavailableError(
@@ -103,6 +113,15 @@ class Warehouse:
                     (digest,),
                 )
         return applied
+
+
+def _limit_silence(connection: psycopg.Connection[Any]) -> None:
+    with socket.socket(fileno=os.dup(connection.fileno())) as tcp:
+        if tcp.family in (socket.AF_INET, socket.AF_INET6):
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in TCP_LIMITS.items():
+                if option := getattr(socket, name, None):
+                    tcp.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _is_current(db: psycopg.Connection[Any], files: list[Path], digest: str) -> bool:

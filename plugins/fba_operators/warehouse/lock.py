@@ -15,6 +15,7 @@ from fba_operators.warehouse.statements import execute
 
 PATIENCE = timedelta(seconds=30)
 BUSY = timedelta(minutes=1)  # until a lock is tried again that another task holds
+MOST = timedelta(minutes=10)  # a task waits for it in all: it may be held by a session that somebody has left open
 
 
 def take_lock(db: psycopg.Connection[Any], room: str, store: str, *, patience: timedelta = PATIENCE) -> None:
@@ -23,12 +24,14 @@ def take_lock(db: psycopg.Connection[Any], room: str, store: str, *, patience: t
     :param room: what is locked, e.g. ``fba.feed``
     :raises ThrottledError: another task holds it for longer than ``patience``
     """
-    execute(db, "warehouse.limit_lock", patience=f"{patience.total_seconds():.0f}s")
+    execute(
+        db, "warehouse.limit_lock", patience=f"{max(patience / timedelta(milliseconds=1), 1):.0f}ms"
+    )  # 0 would be no limit
     try:
         execute(db, "warehouse.take_lock", room=room, store=store)
     except psycopg.errors.LockNotAvailable:
         raise ThrottledError(
-            f"{store}: another task is at work on this store ({room})", until=datetime.now(UTC) + BUSY
+            f"{store}: another task is at work on this store ({room})", until=datetime.now(UTC) + BUSY, patience=MOST
         ) from None
 
 
