@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,38 @@ def test_an_unanswered_api_call_sets_nothing_to_zero(amazon, warehouse, sql, nex
     with pytest.raises(UnavailableError):
         merge(fetch_missing_inventory=True)
     assert snapshot(sql) == before
+
+
+@pytest.fixture
+def slow_api(short_idle, monkeypatch):
+    """Let the FBA Inventory API take longer, in all its calls, than a transaction may do nothing."""
+    real = SellingPartnerHook.get_inventory_summaries
+
+    def slow(hook, skus):
+        time.sleep(0.4)
+        return real(hook, skus)
+
+    monkeypatch.setattr(SellingPartnerHook, "get_inventory_summaries", slow)
+    monkeypatch.setattr("fba_operators.inventory.update_pool.SKUS_PER_CALL", 8)
+
+
+def test_amazon_may_answer_slower_than_a_transaction_may_do_nothing(amazon, warehouse, sql, slow_api):
+    merge(fetch_missing_inventory=True)
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, True)
+    assert amazon.world.calls()["calls"]["getInventorySummaries"] >= 4
+
+
+def test_a_refusal_after_slow_answers_is_recorded(amazon, warehouse, sql, next_hour, slow_api):
+    merge()
+    before = snapshot(sql)
+    amazon.world.shape_report(SELLER, US, AFN, mode="zero")
+    next_hour()
+    amazon.world.clear_calls()
+    with pytest.raises(DecisionNeededError, match="would drop to 0"):
+        merge(fetch_missing_inventory=True)
+    assert snapshot(sql) == before
+    assert amazon.world.calls()["calls"]["getInventorySummaries"] >= 4
+    assert sql("SELECT count(*) FROM fba.report WHERE refused_at IS NOT NULL").fetchone() == (2,)
 
 
 def test_fields_of_stores_yaml_map_report_columns_to_the_pool(amazon, warehouse, sql, stores_file):

@@ -23,12 +23,6 @@ def begin(connection: psycopg.Connection[Any]) -> None:
     connection.execute(statements.statement("warehouse.begin"))
 
 
-def commit_and_begin(connection: psycopg.Connection[Any]) -> None:
-    """Commit, and begin the next transaction: behind a pooler it may be another session's, which knows nothing of the first."""
-    connection.commit()
-    begin(connection)
-
-
 class Warehouse:
     """Postgres behind an Airflow connection.
 
