@@ -1,5 +1,5 @@
 -- name: lock_report
--- One task at a time loads a report; others that use the same report wait, and find it loaded.
+-- One task at a time loads a report; others that use the same report wait, and find its rows loaded.
 SELECT pg_advisory_xact_lock(hashtext('fba.report_document ' || %(store)s), hashtext(%(report_id)s))
 
 -- name: lock_store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.transport import Download
 from fba_operators.errors import DecisionNeededError
 from fba_operators.operators import (
     LoadShipmentsOperator,
@@ -333,6 +336,39 @@ def test_ten_loads_at_a_time_neither_duplicate_a_row_nor_block_each_other(report
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda number: reports.load(ids[number], context(f"run-{number}")), range(len(ids))))
     assert Counter(items(sql, "sku")) == Counter((f"S{n}",) for n in range(200))
+
+
+@pytest.fixture
+def slow_download(short_idle, monkeypatch):
+    """Let a report that has no raw copy be downloaded slower than a transaction may do nothing: ``slow_download(content)``."""
+
+    def download(content):
+        def slow(hook, document_id):
+            time.sleep(1.5)
+            return Download(None, iter([content]))
+
+        monkeypatch.setattr(SellingPartnerHook, "download_report", slow)
+
+    return download
+
+
+def test_a_download_may_take_longer_than_a_transaction_may_do_nothing(amazon, reports, sql, slow_download):
+    report_id = reports.add(document(row()))
+    sql("DELETE FROM fba.report_document")
+    slow_download(document(row()))
+    assert reports.load(report_id)["new"] == 1
+    assert sql("SELECT applied_at IS NOT NULL FROM fba.report").fetchone() == (True,)
+
+
+def test_a_report_that_two_tasks_download_at_a_time_is_stored_and_loaded_once(amazon, reports, sql, slow_download):
+    content = document(*(row(shipment_item_id=f"I{n}") for n in range(50)))
+    report_id = reports.add(content)
+    sql("DELETE FROM fba.report_document")
+    slow_download(content)
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(lambda run_id: reports.load(report_id, context(run_id)), ("a", "b")))
+    assert sorted(each["new"] for each in counts) == [0, 50]
+    assert sql("SELECT count(*) FROM fba.report_document").fetchone() == (1,)
 
 
 # --- orders ----------------------------------------------------------------------------------------------------------

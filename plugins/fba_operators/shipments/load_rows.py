@@ -18,8 +18,10 @@ from fba_operators.reports.ledger import ReportLedger
 from fba_operators.reports.load import (
     MAX_KEPT_REJECTED,
     LoadedReport,
+    count_rows,
     insert_rejected,
-    load_report,
+    open_report,
+    read_report,
     record_applied,
 )
 from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
@@ -37,11 +39,12 @@ def load_shipments(hook: SellingPartnerHook, ledger: ReportLedger, report_id: st
     counts: Counter[str] = Counter()
     if ledger.get(report_id)["status"] == ProcessingStatus.CANCELLED:
         return counts
+    opened = open_report(hook, ledger, report_id, FULFILLED_SHIPMENTS)
     with ledger.warehouse.connect() as db:
         execute(db, "shipments.lock_report", store=ledger.store, report_id=report_id)
         try:
             # 1.0: rows of shipments are independent of each other, so the readable ones are loaded in any case.
-            report = load_report(hook, ledger, report_id, FULFILLED_SHIPMENTS, max_rejected_share=1.0)
+            report = read_report(ledger, opened, max_rejected_share=1.0, read=count_rows)
             counts = apply_rows(db, ledger.store, report)
         except EmptyDocumentError:
             pass
