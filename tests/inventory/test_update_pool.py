@@ -233,6 +233,15 @@ def test_unreadable_lines_are_stored_and_counted_and_their_sku_is_not_changed(am
     assert decrypt(raw) == b"b\tmany\tDEFAULT"
 
 
+@pytest.mark.parametrize("digits", ["1" * 200_000, "1." + "1" * 20_000])
+def test_a_price_that_no_number_holds_is_unknown(amazon, warehouse, sql, digits):
+    listings = f"seller-sku\tprice\tquantity\tfulfillment-channel\na\t{digits}\t1\tDEFAULT\nb\t2.50\t1\tDEFAULT\n"
+    amazon.world.override_document(LISTINGS, listings.encode())
+    amazon.world.override_document(AFN, b"seller-sku\tWarehouse-Condition-code\tQuantity Available\nc\tSELLABLE\t5\n")
+    merge()
+    assert dict(sql("SELECT sku, price::text FROM fba.global_inventory_pool")) == {"a": None, "b": "2.50", "c": None}
+
+
 def test_too_many_unreadable_lines_fail_the_run_and_are_stored(amazon, warehouse, sql):
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
