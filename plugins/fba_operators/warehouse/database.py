@@ -45,7 +45,7 @@ class Warehouse:
             except psycopg.errors.LockNotAvailable as error:
                 connection.rollback()
                 raise UnavailableError(
-                    f"A row or table of the warehouse was held by another session for more than 30 s{_blocking(connection)}; "
+                    f"A row or table of the warehouse was held by another session for too long{_blocking(connection)}; "
                     "nothing of this step was written"
                 ) from error
             except psycopg.Error as error:
