@@ -129,6 +129,15 @@ def no_retry_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_idle(monkeypatch):
+    """Let the database end a transaction that does nothing for one second, instead of ten minutes."""
+    from fba_operators.warehouse import statements
+
+    real = statements.statement
+    monkeypatch.setattr(statements, "statement", lambda name: real(name).replace(b"'10min'", b"'1s'"))
+
+
+@pytest.fixture
 def pass_cooldown(amazon, sql):
     """Let the cool-down of reports pass, in the ledger and at Amazon; as ``on_wait`` it collects the moments waited for."""
     from fba_operators.reports.ledger import COOLDOWN

@@ -1,5 +1,5 @@
 -- name: lock_report
--- One task at a time loads a report; others that use the same report wait, and find it loaded.
+-- One task at a time loads a report; others that use the same report wait, and find its rows loaded.
 SELECT pg_advisory_xact_lock(hashtext('fba.report_document ' || %(store)s), hashtext(%(report_id)s))
 
 -- name: lock_store
@@ -21,17 +21,19 @@ CREATE TEMPORARY TABLE staged (
 -- name: fill_staging
 COPY staged ({columns}) FROM STDIN
 
--- name: unreadable_times
--- A blank time is unknown; one that is not ISO 8601 must not be guessed (Postgres would accept 1/2/2026, or "now").
+-- name: reject_unreadable
+-- A blank time is unknown; one that is not ISO 8601 must not be guessed (Postgres would accept 1/2/2026, or "now"). A time that no
+-- table takes, or an id that no index takes, would stop all rows.
 WITH wrong AS (
-    SELECT line_number, {readable_ship_date} AS has_ship_date FROM staged WHERE NOT ({all_readable})
+    SELECT line_number, CASE WHEN NOT {readable_ship_date} THEN {no_ship_date} WHEN {too_long} THEN {long_id} END AS reason
+    FROM staged WHERE NOT ({all_readable}) OR {too_long}
 ), gone AS (
-    DELETE FROM staged USING wrong WHERE staged.line_number = wrong.line_number AND NOT has_ship_date RETURNING staged.line_number
+    DELETE FROM staged USING wrong WHERE staged.line_number = wrong.line_number AND reason IS NOT NULL RETURNING staged.line_number, reason
 ), kept AS (
     UPDATE staged SET extra = coalesce(extra, '{{}}') || {unreadable_texts}, {without_unreadable}
-    FROM wrong WHERE staged.line_number = wrong.line_number AND has_ship_date
+    FROM wrong WHERE staged.line_number = wrong.line_number AND reason IS NULL
 )
-SELECT line_number FROM gone
+SELECT line_number, reason FROM gone
 
 -- name: drop_repeats
 -- The same row twice in one report, recognised by its id: the last one counts.

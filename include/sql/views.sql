@@ -1,4 +1,7 @@
+-- views 1
 -- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
+-- Whoever changes anything below raises the number in the first line: of two installs on one warehouse the larger number
+-- wins, and with equal numbers each would replace the views of the other.
 -- CREATE OR REPLACE can only add columns at the end: for any other change, drop the view in a migration.
 
 -- Parcels of a request that was sent again count for both numbers.

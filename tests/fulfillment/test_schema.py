@@ -9,7 +9,7 @@ import traceback
 import psycopg
 import pytest
 
-from fba_operators.warehouse.database import commit_and_begin
+from fba_operators.warehouse.database import begin
 from tests.helpers import as_product
 
 STATUSES = ("pending", "invalid", "sending", "submitted", "unknown", "accepted", "rejected", "cancelled")
@@ -226,5 +226,6 @@ def test_commits_are_durable_whatever_the_servers_default(warehouse, warehouse_u
         db.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
     with warehouse.connect() as db:
         assert db.execute("SHOW synchronous_commit").fetchone() == ("on",)
-        commit_and_begin(db)
+        db.commit()
+        begin(db)
         assert db.execute("SHOW synchronous_commit").fetchone() == ("on",)

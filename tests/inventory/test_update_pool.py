@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,15 @@ def test_unreadable_lines_are_stored_and_counted_and_their_sku_is_not_changed(am
     assert decrypt(raw) == b"b\tmany\tDEFAULT"
 
 
+@pytest.mark.parametrize("digits", ["1" * 200_000, "1." + "1" * 20_000])
+def test_a_price_that_no_number_holds_is_unknown(amazon, warehouse, sql, digits):
+    listings = f"seller-sku\tprice\tquantity\tfulfillment-channel\na\t{digits}\t1\tDEFAULT\nb\t2.50\t1\tDEFAULT\n"
+    amazon.world.override_document(LISTINGS, listings.encode())
+    amazon.world.override_document(AFN, b"seller-sku\tWarehouse-Condition-code\tQuantity Available\nc\tSELLABLE\t5\n")
+    merge()
+    assert dict(sql("SELECT sku, price::text FROM fba.global_inventory_pool")) == {"a": None, "b": "2.50", "c": None}
+
+
 def test_too_many_unreadable_lines_fail_the_run_and_are_stored(amazon, warehouse, sql):
     amazon.world.override_document(
         LISTINGS, b"seller-sku\tquantity\tfulfillment-channel\na\t1\tDEFAULT\nb\tmany\tDEFAULT\n"
@@ -309,6 +319,38 @@ def test_an_unanswered_api_call_sets_nothing_to_zero(amazon, warehouse, sql, nex
     with pytest.raises(UnavailableError):
         merge(fetch_missing_inventory=True)
     assert snapshot(sql) == before
+
+
+@pytest.fixture
+def slow_api(short_idle, monkeypatch):
+    """Let the FBA Inventory API take longer, in all its calls, than a transaction may do nothing."""
+    real = SellingPartnerHook.get_inventory_summaries
+
+    def slow(hook, skus):
+        time.sleep(0.4)
+        return real(hook, skus)
+
+    monkeypatch.setattr(SellingPartnerHook, "get_inventory_summaries", slow)
+    monkeypatch.setattr("fba_operators.inventory.update_pool.SKUS_PER_CALL", 8)
+
+
+def test_amazon_may_answer_slower_than_a_transaction_may_do_nothing(amazon, warehouse, sql, slow_api):
+    merge(fetch_missing_inventory=True)
+    assert pool(sql) == amazon.world.truth(SELLER, US, False, True)
+    assert amazon.world.calls()["calls"]["getInventorySummaries"] >= 4
+
+
+def test_a_refusal_after_slow_answers_is_recorded(amazon, warehouse, sql, next_hour, slow_api):
+    merge()
+    before = snapshot(sql)
+    amazon.world.shape_report(SELLER, US, AFN, mode="zero")
+    next_hour()
+    amazon.world.clear_calls()
+    with pytest.raises(DecisionNeededError, match="would drop to 0"):
+        merge(fetch_missing_inventory=True)
+    assert snapshot(sql) == before
+    assert amazon.world.calls()["calls"]["getInventorySummaries"] >= 4
+    assert sql("SELECT count(*) FROM fba.report WHERE refused_at IS NOT NULL").fetchone() == (2,)
 
 
 def test_fields_of_stores_yaml_map_report_columns_to_the_pool(amazon, warehouse, sql, stores_file):

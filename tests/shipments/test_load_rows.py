@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import string
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.transport import Download
 from fba_operators.errors import DecisionNeededError
 from fba_operators.operators import (
     LoadShipmentsOperator,
@@ -154,6 +159,51 @@ def test_unreadable_rows_are_stored_as_rejected_and_the_others_written(reports, 
     with pytest.raises(DecisionNeededError):
         reports.load(report_id)
     assert row_versions(sql) == before
+
+
+IMPOSSIBLE = ("9999-01-01T00:00:00Z", "2100-06-01T00:00:00+09:00", "1999-12-31T23:00:00Z", "0001-01-01T00:00:00Z")
+
+
+def test_a_time_that_cannot_be_costs_its_row_or_itself_and_not_the_report(reports, sql):
+    others = [row(shipment_item_id=f"D{n}", amazon_order_id=f"111-{n}") for n in range(300)]
+    wrong = [row(shipment_item_id=f"BAD{n}", shipment_date=time) for n, time in enumerate(IMPOSSIBLE)]
+    columns = ("purchase_date", "payments_date", "reporting_date", "estimated_arrival_date")
+    odd = [row(shipment_item_id=f"ODD-{each}-{n}", **{each: t}) for each in columns for n, t in enumerate(IMPOSSIBLE)]
+    with pytest.raises(DecisionNeededError, match="4 of 320 lines"):  # more than one in a hundred
+        reports.load(reports.add(document(*wrong, *others, *odd)))
+    assert len(items(sql)) == 300 + len(odd)
+    reasons = set(sql("SELECT line_number, reason FROM fba.rejected_row").fetchall())
+    assert reasons == {(n, "shipment-date is no time in ISO 8601 between the years 2000 and 2100") for n in range(2, 6)}
+    for column in columns:
+        kept = sql(
+            f"SELECT {column}, extra FROM {COPY} WHERE item_key LIKE 'ODD-{column}-%' ORDER BY item_key"
+        ).fetchall()
+        assert kept == [(None, {column.replace("_", "-"): time}) for time in IMPOSSIBLE]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
+def test_the_first_and_last_hours_that_tables_take_depend_on_who_made_them(reports, sql, zone):
+    sql(f"SET TimeZone TO '{zone}'")
+    for table, column in ((COPY, "shipment_date"), ("fba.shipment_item", "ship_date")):
+        name = f"{column}_is_possible"
+        sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        sql(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({column} BETWEEN '2000-01-01' AND '2100-01-01')")
+    hours = ("2000-01-01T01:00:00Z", "2099-12-31T12:00:00Z")
+    with pytest.raises(DecisionNeededError, match="2 of 3 lines"):
+        reports.load(reports.add(document(row(), *(row(shipment_item_id=at, shipment_date=at) for at in hours))))
+    assert len(items(sql)) == 1
+
+
+@pytest.mark.parametrize("column", ["amazon_order_id", "sku", "shipment_item_id", "merchant_order_id"])
+def test_an_id_that_no_index_takes_costs_its_row_and_not_the_report(reports, sql, column):
+    rng = random.Random(1)
+    long = "".join(rng.choice(string.ascii_letters) for _ in range(9000))  # cannot be compressed
+    others = [row(shipment_item_id=f"D{n}") for n in range(300)]
+    counts = reports.load(reports.add(document(*others, row(**{column: long}))))
+    assert (counts["new"], counts["rejected"]) == (300, 1)
+    ((reason,),) = sql("SELECT reason FROM fba.rejected_row").fetchall()
+    assert column.replace("_", "-") in reason
+    assert "longer than 255 characters" in reason
 
 
 def test_an_empty_report_is_no_error(reports, sql):
@@ -333,6 +383,39 @@ def test_ten_loads_at_a_time_neither_duplicate_a_row_nor_block_each_other(report
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda number: reports.load(ids[number], context(f"run-{number}")), range(len(ids))))
     assert Counter(items(sql, "sku")) == Counter((f"S{n}",) for n in range(200))
+
+
+@pytest.fixture
+def slow_download(short_idle, monkeypatch):
+    """Let a report that has no raw copy be downloaded slower than a transaction may do nothing: ``slow_download(content)``."""
+
+    def download(content):
+        def slow(hook, document_id):
+            time.sleep(1.5)
+            return Download(None, iter([content]))
+
+        monkeypatch.setattr(SellingPartnerHook, "download_report", slow)
+
+    return download
+
+
+def test_a_download_may_take_longer_than_a_transaction_may_do_nothing(amazon, reports, sql, slow_download):
+    report_id = reports.add(document(row()))
+    sql("DELETE FROM fba.report_document")
+    slow_download(document(row()))
+    assert reports.load(report_id)["new"] == 1
+    assert sql("SELECT applied_at IS NOT NULL FROM fba.report").fetchone() == (True,)
+
+
+def test_a_report_that_two_tasks_download_at_a_time_is_stored_and_loaded_once(amazon, reports, sql, slow_download):
+    content = document(*(row(shipment_item_id=f"I{n}") for n in range(50)))
+    report_id = reports.add(content)
+    sql("DELETE FROM fba.report_document")
+    slow_download(content)
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(lambda run_id: reports.load(report_id, context(run_id)), ("a", "b")))
+    assert sorted(each["new"] for each in counts) == [0, 50]
+    assert sql("SELECT count(*) FROM fba.report_document").fetchone() == (1,)
 
 
 # --- orders ----------------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ DATA = {
 
 def migrations_in(patch, folder):
     """Take the migrations from this folder."""
+    statements.statements_of("warehouse")  # cached, so still today's: the folder has none
     patch.setattr(statements, "SQL_FOLDER", folder)
 
 
@@ -65,7 +66,7 @@ def old_warehouse(postgres, monkeypatch, tmp_path):
         url = postgres.create_database(f"old_{version}_{tmp_path.name[-12:]}".replace("-", "_").lower())
         monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
         (tmp_path / "migrations").mkdir()
-        (tmp_path / "views.sql").touch()
+        (tmp_path / "views.sql").write_text("-- views 0\n")
         with monkeypatch.context() as then:
             migrations_in(then, tmp_path)
             for number, file in zip(VERSIONS, FILES, strict=True):
@@ -119,13 +120,13 @@ def test_the_inventory_merge_works_after_an_upgrade_from_the_first_schema(old_wa
     assert pool == {sku: each["quantity"] for sku, each in truth.items()}
 
 
-def views_say(patch, tmp_path, text, versions):
+def views_say(patch, tmp_path, text, number, versions=None):
     """Today's code with other views, as an install that knows these versions."""
     folder = tmp_path / f"install_{len(list(tmp_path.glob('install_*')))}"
     (folder / "migrations").mkdir(parents=True)
     for file in FILES[:versions]:
         shutil.copy(file, folder / "migrations")
-    (folder / "views.sql").write_text(text)
+    (folder / "views.sql").write_text(f"-- views {number}\n{text}")
     migrations_in(patch, folder)
 
 
@@ -136,17 +137,36 @@ def test_changed_views_are_made_again_but_not_by_an_older_install(old_warehouse,
 
     url = old_warehouse(1)
     newest = len(VERSIONS)
-    for number, install, says in ((1, newest, 1), (2, newest, 2), (3, newest - 1, 2), (4, newest, 4)):
-        views_say(monkeypatch, tmp_path, f"CREATE OR REPLACE VIEW fba.answer AS SELECT {number} AS says", install)
+    view = "CREATE OR REPLACE VIEW fba.answer AS SELECT {} AS says"
+    for text, number, install, says in (
+        ("1", 1, newest, 1),
+        ("2", 1, newest, 2),
+        ("3", 2, newest, 3),
+        ("4", 1, newest, 3),
+        ("5", 1, newest - 1, 3),
+        ("6 AS says, 7 AS more -- ", 3, newest, 6),
+        ("8", 2, newest, 6),  # would drop a column, which CREATE OR REPLACE cannot
+        ("9 AS says, 7 AS more -- ", 10, newest, 9),
+    ):
+        views_say(monkeypatch, tmp_path, view.format(text), number, install)
         Warehouse().migrate()
         assert answer() == says
         assert Warehouse().migrate() == []
 
 
+def test_views_without_a_number_are_refused(old_warehouse, monkeypatch, tmp_path):
+    url = old_warehouse(1)
+    before = everything(url)
+    views_say(monkeypatch, tmp_path, "", "")
+    with pytest.raises(ConfigurationError, match="must begin with a line like '-- views 1'"):
+        Warehouse().migrate()
+    assert everything(url) == before
+
+
 def test_views_that_cannot_be_made_leave_the_warehouse_as_it_was(old_warehouse, monkeypatch, tmp_path):
     url = old_warehouse(2)
     before = everything(url)
-    views_say(monkeypatch, tmp_path, "CREATE VIEW fba.broken AS SELECT 1/0 AS n FROM fba.nothing", len(VERSIONS))
+    views_say(monkeypatch, tmp_path, "CREATE VIEW fba.broken AS SELECT 1/0 AS n FROM fba.nothing", 1)
     with pytest.raises(psycopg.errors.UndefinedTable):
         Warehouse().migrate()
     assert everything(url) == before

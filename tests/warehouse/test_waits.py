@@ -124,7 +124,7 @@ def test_who_holds_a_row_is_named(warehouse, warehouse_url, sql, short_waits, mo
         idle_session(warehouse_url, held),
         pytest.raises(
             UnavailableError,
-            match=r"held by another session.*process \d+ \(psql, user postgres\).*pg_terminate_backend",
+            match=r"held by another session for too long, probably by process \d+ \(psql, user postgres\).*pg_terminate_backend",
         ),
         warehouse.connect() as db,
     ):

@@ -22,7 +22,7 @@ from fba_operators.warehouse.statements import compose, execute, statement
 STAGED = ["sku", "fba_quantity", "fbm_quantity", "quantity", "quantity_source", "listing_line"]
 ROWS_AT_ONCE = 50_000
 ROW = "%s\t%d\t%d\t%d\t%s\t%s\n"
-NUMBER = r"^-?[0-9]+([.,][0-9]+)?$"
+NUMBER = r"^-?[0-9]{1,18}([.,][0-9]{1,18})?$"  # more digits than any price has, and fewer than numeric can hold
 # In every listings report; also stands for a report without rows, which changes none of these columns.
 CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')")}
 

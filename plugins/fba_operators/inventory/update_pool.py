@@ -51,7 +51,7 @@ from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS, ReportTy
 from fba_operators.runs.log import RunLog
 from fba_operators.runs.summary import counted, listed
 from fba_operators.settings.models import Inventory
-from fba_operators.warehouse.database import Warehouse, commit_and_begin
+from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import Lock, locked
 from fba_operators.warehouse.statements import execute
 from fba_operators.words import MOST_OF_A_NAME, words
@@ -143,18 +143,17 @@ class PoolUpdate:
         ledger = ReportLedger(self.warehouse, self.store)
         listings = self._load(ledger, self.listings_report_id, LISTINGS)
         afn = self._load(ledger, self.afn_report_id, AFN_INVENTORY)
-        with (
-            locked(self.warehouse, "fba.global_inventory_pool", self.store) as lock,
-            self.warehouse.connect() as db,
-        ):
-            if not self.replay:
-                self._refuse_to_go_back(db)
-            pool, vanishing = read_pool(db, self.store), self._vanishing(db)
-            commit_and_begin(db)  # Amazon may be asked now, which takes minutes
-            result, notes = self._judge(db, listings, afn, pool, vanishing, lock)
+        with locked(self.warehouse, "fba.global_inventory_pool", self.store) as lock:
+            with self.warehouse.connect() as db:
+                if not self.replay:
+                    self._refuse_to_go_back(db)
+                pool, vanishing = read_pool(db, self.store), self._vanishing(db)
+            # Amazon may be asked now, for longer than a transaction may do nothing.
+            result, notes = self._judge(listings, afn, pool, vanishing, lock)
             lock.check()
-            changed = self._write(db, listings, afn, result)
-            return self._finish(db, listings, afn, result, changed, notes)
+            with self.warehouse.connect() as db:
+                changed = self._write(db, listings, afn, result)
+                return self._finish(db, listings, afn, result, changed, notes)
 
     def _vanishing(self, db: psycopg.Connection[Any]) -> Vanishing | None:
         """How stock is treated that no report states any more; None: it becomes 0."""
@@ -166,7 +165,6 @@ class PoolUpdate:
 
     def _judge(
         self,
-        db: psycopg.Connection[Any],
         listings: StockReport | None,
         afn: StockReport | None,
         pool: pd.DataFrame,
@@ -183,8 +181,8 @@ class PoolUpdate:
                 self._refuse_zeroed(result)
         except DecisionNeededError:
             ids = [self.listings_report_id, self.afn_report_id]
-            execute(db, "reports.record_refused", store=self.store, report_ids=ids)
-            db.commit()
+            with self.warehouse.connect() as db:
+                execute(db, "reports.record_refused", store=self.store, report_ids=ids)
             raise
         return result, notes
 

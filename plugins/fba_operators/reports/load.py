@@ -76,6 +76,40 @@ def fetch_document(hook: SellingPartnerHook, document_id: str) -> RawReport:
     return RawReport(list(_in_pieces(zipped(download.chunks), CHUNK)), download.charset)
 
 
+@dataclass(frozen=True)
+class OpenedReport:
+    """A finished report with its document, from its raw copy if there is one, else from Amazon; nothing of it is read yet.
+
+    :param row: the ledger's row
+    :param is_stored: whether the document comes from the raw copy
+    """
+
+    row: dict[str, Any]
+    report_type: ReportType
+    raw: RawReport
+    usual_charset: str
+    is_stored: bool
+
+
+def open_report(
+    hook: SellingPartnerHook, ledger: ReportLedger, report_id: str, report_type: ReportType
+) -> OpenedReport:
+    """Get a finished report's document, from its raw copy if there is one, else from Amazon.
+
+    Call it outside a transaction: a slow download takes longer than one may do nothing.
+
+    :raises DecisionNeededError: it has none
+    """
+    row = ledger.get(report_id)
+    if row["report_type"] != report_type.name:
+        raise ValueError(f"{ledger.store}: report {report_id} is a {row['report_type']}, not a {report_type.name}")
+    stored = ledger.stored_document(report_id)
+    if not stored and not row["document_id"]:
+        raise DecisionNeededError(f"{ledger.store}: report {report_id} is {row['status']} and has no document")
+    raw = stored or fetch_document(hook, row["document_id"])
+    return OpenedReport(row, report_type, raw, hook.marketplace.usual_charset, is_stored=stored is not None)
+
+
 @overload
 def load_report(
     hook: SellingPartnerHook,
@@ -104,26 +138,36 @@ def load_report(
     max_rejected_share: float,
     read: Callable[[Iterable[Block]], Any] = count_rows,
 ) -> LoadedReport[Any]:
-    """Bring a finished report into the warehouse, from its raw copy if there is one, else from Amazon.
+    """Bring a finished report into the warehouse: :func:`open_report`, then :func:`read_report`.
+
+    :param max_rejected_share: share (0–1) of the lines that may be rejected
+    :param read: see :func:`read_report`; by default the report's ``content`` is the number of rows
+    """
+    opened = open_report(hook, ledger, report_id, report_type)
+    return read_report(ledger, opened, max_rejected_share=max_rejected_share, read=read)
+
+
+def read_report(
+    ledger: ReportLedger,
+    opened: OpenedReport,
+    *,
+    max_rejected_share: float,
+    read: Callable[[Iterable[Block]], T],
+) -> LoadedReport[T]:
+    """Read a report's document, and bring it into the warehouse.
 
     In one transaction: raw copy, rejected lines, counts. Every line is a row or a rejected line.
 
     :param max_rejected_share: share (0–1) of the lines that may be rejected
-    :param read: gets the blocks of rows in the same pass; what it returns is the report's ``content``, by default the
-        number of rows
+    :param read: gets the blocks of rows in the same pass; what it returns is the report's ``content``
     :raises DamagedDocumentError: truncated or corrupt; nothing is stored, downloading again may help
     :raises UnreadableDocumentError: a required column is missing, it is no such report, or it holds rows twice
     :raises DecisionNeededError: more lines than ``max_rejected_share`` were rejected; they are stored
     """
-    row = ledger.get(report_id)
-    if row["report_type"] != report_type.name:
-        raise ValueError(f"{ledger.store}: report {report_id} is a {row['report_type']}, not a {report_type.name}")
-    stored = ledger.stored_document(report_id)
-    if not stored and not row["document_id"]:
-        raise DecisionNeededError(f"{ledger.store}: report {report_id} is {row['status']} and has no document")
-    raw = stored or fetch_document(hook, row["document_id"])
-    document = Document(raw, report_type, charset=raw.charset, usual_charset=hook.marketplace.usual_charset)
-    loaded = _store(ledger, row, document, None if stored else raw, read)
+    row, report_type, raw = opened.row, opened.report_type, opened.raw
+    report_id = row["report_id"]
+    document = Document(raw, report_type, charset=raw.charset, usual_charset=opened.usual_charset)
+    loaded = _store(ledger, row, document, None if opened.is_stored else raw, read)
     repeats, lines = document.repeated_lines, document.line_count
     if repeats > MAX_REPEATED_SHARE * lines and (repeats >= MIN_REPEATED or 2 * repeats >= lines):
         raise UnreadableDocumentError(

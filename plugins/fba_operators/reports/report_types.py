@@ -14,7 +14,7 @@ from typing import Literal
 Check = Literal["sku", "quantity", "quantity_or_blank", "channel", "not_blank"]
 """What a field must hold, else its row is rejected.
 
-``sku``: not blank. ``quantity``: a whole number. ``quantity_or_blank``: a blank is unknown, not zero.
+``sku`` and ``not_blank``: not blank, and not longer than a name can be. ``quantity``: a whole number. ``quantity_or_blank``: a blank is unknown, not zero.
 ``channel``: ``DEFAULT`` or ``AMAZON_*`` in any case; this also catches rows that a stray tab or newline has shifted.
 """
 

@@ -22,6 +22,8 @@ BLANK = -1
 """A quantity that the report leaves blank: unknown, which is not zero."""
 
 MAX_QUANTITY = 10**9
+MAX_NAME = 255
+"""Characters of a SKU or an id; Amazon's have at most 40. A longer one does not fit into an index, which would stop all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +134,15 @@ def wrong_rows(check: Check, fields: list[bytes], skus: list[str], quantities: l
         unknown = {field for field in set(fields) if not CHANNEL.fullmatch(field)}
         return [k for k, field in enumerate(fields) if field in unknown] if unknown else []
     texts = skus if check == "sku" else texts_of(fields)
-    return [] if all(map(str.strip, texts)) else [k for k, text in enumerate(texts) if not text.strip()]
+    if all(map(str.strip, texts)) and max(map(len, texts), default=0) <= MAX_NAME:
+        return []
+    return [k for k, text in enumerate(texts) if not text.strip() or len(text) > MAX_NAME]
 
 
 REASONS: dict[Check, str] = {
-    "sku": "{} is blank",
+    "sku": f"{{}} is blank, or longer than {MAX_NAME} characters",
     "quantity": f"{{}} is not a whole number from 0 to {MAX_QUANTITY}",
     "quantity_or_blank": f"{{}} is neither blank nor a whole number from 0 to {MAX_QUANTITY}",
     "channel": "{} is neither DEFAULT nor AMAZON_*: undocumented, or a stray tab or newline shifted the row",
-    "not_blank": "{} is blank",
+    "not_blank": f"{{}} is blank, or longer than {MAX_NAME} characters",
 }

@@ -18,15 +18,22 @@ from fba_operators.reports.ledger import ReportLedger
 from fba_operators.reports.load import (
     MAX_KEPT_REJECTED,
     LoadedReport,
+    count_rows,
     insert_rejected,
-    load_report,
+    open_report,
+    read_report,
     record_applied,
 )
 from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
-from fba_operators.reports.rows import Rejected
+from fba_operators.reports.rows import MAX_NAME, Rejected
 from fba_operators.warehouse.statements import compose, execute
 
 TIMES = ("purchase_date", "payments_date", "shipment_date", "reporting_date", "estimated_arrival_date")
+# A day less than the tables take: their bounds are midnight where the session was that made them. CASE, because a cast that
+# is only the second condition may be tried first.
+READABLE = """CASE WHEN coalesce({0}, '') = '' THEN true
+    WHEN {0} LIKE '____-__-__T%' AND pg_input_is_valid({0}, 'timestamptz')
+    THEN {0}::timestamptz BETWEEN '2000-01-02' AND '2099-12-31' ELSE false END"""
 
 
 def load_shipments(hook: SellingPartnerHook, ledger: ReportLedger, report_id: str) -> Counter[str]:
@@ -37,11 +44,12 @@ def load_shipments(hook: SellingPartnerHook, ledger: ReportLedger, report_id: st
     counts: Counter[str] = Counter()
     if ledger.get(report_id)["status"] == ProcessingStatus.CANCELLED:
         return counts
+    opened = open_report(hook, ledger, report_id, FULFILLED_SHIPMENTS)
     with ledger.warehouse.connect() as db:
         execute(db, "shipments.lock_report", store=ledger.store, report_id=report_id)
         try:
             # 1.0: rows of shipments are independent of each other, so the readable ones are loaded in any case.
-            report = load_report(hook, ledger, report_id, FULFILLED_SHIPMENTS, max_rejected_share=1.0)
+            report = read_report(ledger, opened, max_rejected_share=1.0, read=count_rows)
             counts = apply_rows(db, ledger.store, report)
         except EmptyDocumentError:
             pass
@@ -68,7 +76,7 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any
         for block in document.blocks():
             copy.write(block.copy_text())
     execute(db, "shipments.analyze_staging")
-    counts["rejected"] = report.rejected.count + _reject_unreadable_times(db, key, report)
+    counts["rejected"] = report.rejected.count + _reject_unreadable(db, key, report)
     rows = counts["lines"] - counts["rejected"]
     execute(db, "reports.record_rows", **key, row_count=rows, rejected_row_count=counts["rejected"], columns=None)
     counts["without_id"] = _count(db, "shipments.count_without_id")
@@ -123,20 +131,18 @@ def _staged_value(column: str) -> sql.Composable:
     return sql.SQL(template).format(sql.Identifier("s", column))
 
 
-def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], report: LoadedReport[Any]) -> int:
-    """Reject staged rows without a readable shipment-date; another unreadable time goes to ``extra`` as Amazon sent it.
+def _reject_unreadable(db: psycopg.Connection[Any], key: dict[str, str], report: LoadedReport[Any]) -> int:
+    """Reject staged rows without a readable shipment-date or with too long an id; another unreadable time goes to ``extra``.
 
     :return: number of rows rejected
     """
-    readable = {
-        column: sql.SQL(
-            "(coalesce({0}, '') = '' OR {0} LIKE '____-__-__T%' AND pg_input_is_valid({0}, 'timestamptz'))"
-        ).format(sql.Identifier("staged", column))
-        for column in TIMES
-    }
+    readable = {column: sql.SQL(READABLE).format(sql.Identifier("staged", column)) for column in TIMES}
     query = compose(
-        "shipments.unreadable_times",
+        "shipments.reject_unreadable",
         readable_ship_date=readable["shipment_date"],
+        no_ship_date=sql.Literal("shipment-date is no time in ISO 8601 between the years 2000 and 2100"),
+        too_long=sql.SQL("greatest(length(shipment_item_id), length(merchant_order_id)) > {}").format(MAX_NAME),
+        long_id=sql.Literal(f"shipment-item-id or merchant-order-id is longer than {MAX_NAME} characters"),
         all_readable=sql.SQL(" AND ").join(readable.values()),
         unreadable_texts=sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(
             sql.SQL(", ").join(
@@ -153,14 +159,13 @@ def _reject_unreadable_times(db: psycopg.Connection[Any], key: dict[str, str], r
             for column, valid in readable.items()
         ),
     )
-    wrong = {line_number for (line_number,) in db.execute(query)}
+    wrong = dict(db.execute(query).fetchall())
     if wrong:
-        reason = "shipment-date is no time in ISO 8601"
         insert_rejected(
             db,
             key,
             (
-                Rejected(number, reason, line, sku=None)
+                Rejected(number, wrong[number], line, sku=None)
                 for block in report.document.blocks()
                 for number, line in zip(block.line_numbers.tolist(), block.rows.lines(), strict=True)
                 if number in wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,6 @@ def begin(connection: psycopg.Connection[Any]) -> None:
     """Begin a transaction of the product's: the database's rules allow it more than others, and nothing in it waits for ever."""
     connection.prepare_threshold = None  # a prepared statement belongs to a session
     connection.execute(statements.statement("warehouse.begin"))
-
-
-def commit_and_begin(connection: psycopg.Connection[Any]) -> None:
-    """Commit, and begin the next transaction: behind a pooler it may be another session's, which knows nothing of the first."""
-    connection.commit()
-    begin(connection)
 
 
 class Warehouse:
@@ -61,7 +56,7 @@ class Warehouse:
             except psycopg.errors.LockNotAvailable as error:
                 connection.rollback()
                 raise UnavailableError(
-                    f"A row or table of the warehouse was held by another session for more than 30 s{_blocking(connection)}; "
+                    f"A row or table of the warehouse was held by another session for too long{_blocking(connection)}; "
                     "nothing of this step was written"
                 ) from error
             except psycopg.Error as error:
@@ -73,14 +68,16 @@ class Warehouse:
     def migrate(self) -> list[int]:
         """Bring the schema up to date: the numbered migrations, then the views. Concurrent calls do each once.
 
+        Views of a smaller number are never applied over those of a larger one, so an older install leaves them.
+
         :return: the versions applied by this call
-        :raises ConfigurationError: a version was applied under another name
+        :raises ConfigurationError: a version was applied under another name, or views.sql has no number
         """
         files = sorted((statements.SQL_FOLDER / "migrations").glob("*.sql"))
         views = (statements.SQL_FOLDER / "views.sql").read_bytes()
-        digest = hashlib.sha256(views).hexdigest()
+        number, digest = _number_of(views), hashlib.sha256(views).hexdigest()
         with self.connect() as db:
-            if _is_current(db, files, digest):
+            if _is_current(db, files, number, digest):
                 return []  # without the lock, which a session may hold that somebody has left open
         applied = []
         with self.connect() as db:
@@ -92,7 +89,7 @@ class Warehouse:
             )
             db.execute(
                 "CREATE TABLE IF NOT EXISTS fba.schema_views"
-                " (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), digest text NOT NULL)"
+                " (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), number integer NOT NULL, digest text NOT NULL)"
             )
             known: dict[int, str] = dict(db.execute("SELECT version, name FROM fba.schema_version").fetchall())
             for file in files:
@@ -106,11 +103,12 @@ class Warehouse:
                     db.execute(file.read_bytes())
                     db.execute("INSERT INTO fba.schema_version (version, name) VALUES (%s, %s)", (version, file.stem))
                     applied.append(version)
-            if not _is_current(db, files, digest):
+            if not _has_views(db, number, digest):
                 db.execute(views)
                 db.execute(
-                    "INSERT INTO fba.schema_views (digest) VALUES (%s) ON CONFLICT (only_one) DO UPDATE SET digest = excluded.digest",
-                    (digest,),
+                    "INSERT INTO fba.schema_views (number, digest) VALUES (%s, %s)"
+                    " ON CONFLICT (only_one) DO UPDATE SET number = excluded.number, digest = excluded.digest",
+                    (number, digest),
                 )
         return applied
 
@@ -124,17 +122,29 @@ def _limit_silence(connection: psycopg.Connection[Any]) -> None:
                     tcp.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def _is_current(db: psycopg.Connection[Any], files: list[Path], digest: str) -> bool:
-    """Whether every migration was applied under its name, and the views are of this digest or of a newer install."""
+def _number_of(views: bytes) -> int:
+    """The number in the first line of views.sql."""
+    first = re.match(rb"-- views ([0-9]+)\n", views)
+    if first is None:
+        raise ConfigurationError(
+            "include/sql/views.sql must begin with a line like '-- views 1': its number tells which of two installs is the newer"
+        )
+    return int(first[1])
+
+
+def _is_current(db: psycopg.Connection[Any], files: list[Path], number: int, digest: str) -> bool:
+    """Whether every migration was applied under its name, and the views are these or newer ones."""
     (exists,) = db.execute("SELECT to_regclass('fba.schema_views') IS NOT NULL").fetchone() or (False,)
     if not exists:
         return False
     known = {name for (name,) in db.execute("SELECT name FROM fba.schema_version").fetchall()}
-    ours = {file.stem for file in files}
-    newer = max(known, default="") > max(ours, default="")
-    return ours <= known and (
-        newer or db.execute("SELECT FROM fba.schema_views WHERE digest = %s", (digest,)).fetchone() is not None
-    )
+    return {file.stem for file in files} <= known and _has_views(db, number, digest)
+
+
+def _has_views(db: psycopg.Connection[Any], number: int, digest: str) -> bool:
+    """Whether the views are these or newer ones."""
+    kept = db.execute("SELECT number, digest FROM fba.schema_views").fetchone()
+    return kept is not None and (kept[0] > number or kept == (number, digest))
 
 
 def _blocking(connection: psycopg.Connection[Any]) -> str:
