@@ -8,7 +8,9 @@ READERS = ("getFulfillmentOrder", "listAllFulfillmentOrders")
 CHOICES = {
     "repeated_id": ("refuse", "second_order"),
     "second_cancel": ("accept", "refuse"),
+    "second_release": ("refuse", "accept"),
     "unknown_number": ("not_found", "invalid_input"),
+    "short_stock": ("refuse", "unfulfillable"),
 }
 QUANTITIES = frozenset({"quantity", "cancelledQuantity", "unfulfillableQuantity"})
 OMITTABLE = (
@@ -58,6 +60,9 @@ class OrderAnswers:
 
     - `repeated_id`: an order id that exists already is refused (refuse), or a second order is made (second_order).
     - `second_cancel`: to cancel a cancelled order again succeeds without effect (accept), or is refused (refuse).
+    - `second_release`: to release an order from hold again is refused (refuse), or succeeds without effect (accept).
+    - `short_stock`: an order for which stock is missing is refused (refuse), or made, and then Unfulfillable if its
+      policy is FillOrKill or nothing is in stock (unfulfillable).
     - `unknown_number`: getFulfillmentOrder of an order that does not exist answers 404 NotFound (not_found), or 400
       InvalidInput with the text seen at Amazon (invalid_input).
     - `capitals`: statuses read as in Amazon's examples, e.g. COMPLETE_PARTIALLED.
@@ -67,7 +72,9 @@ class OrderAnswers:
 
     repeated_id: str = "refuse"
     second_cancel: str = "accept"
+    second_release: str = "refuse"
     unknown_number: str = "not_found"
+    short_stock: str = "refuse"
     capitals: bool = False
     leave_out: tuple[str, ...] = ()
     leave_out_of: tuple[str, ...] = READERS

@@ -96,7 +96,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A requested order; `address` has the Fulfillment Outbound API's field names, `displayable_date` is wall time."""
+    """A requested order; `address` has the Fulfillment Outbound API's field names, `displayable_date` is wall time.
+
+    `features` is {name: Required or NotRequired}; `channel` is the sales channel that API 2026-07-04 can name.
+    """
 
     order_id: str
     marketplace_id: str
@@ -109,6 +112,8 @@ class OrderRequest:
     emails: tuple[str, ...] = ()
     address: dict[str, str] = field(default_factory=dict)
     lines: tuple[Line, ...] = ()
+    features: dict[str, str] = field(default_factory=dict)
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)

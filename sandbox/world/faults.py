@@ -21,6 +21,7 @@ OPERATIONS = (
     "getInventorySummaries",
     "getMarketplaceParticipations",
     "createFulfillmentOrder",
+    "updateFulfillmentOrder",
     "getFulfillmentOrder",
     "listAllFulfillmentOrders",
     "cancelFulfillmentOrder",

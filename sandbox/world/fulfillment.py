@@ -84,7 +84,9 @@ class Fulfillment(WorldPart):
         *,
         repeated_id: str | None = None,
         second_cancel: str | None = None,
+        second_release: str | None = None,
         unknown_number: str | None = None,
+        short_stock: str | None = None,
         capitals: bool | None = None,
         leave_out: Iterable[str] | None = None,
         leave_out_of: Iterable[str] | None = None,
@@ -94,7 +96,9 @@ class Fulfillment(WorldPart):
 
         `repeated_id` is refuse (default) or second_order: an order id that exists already makes a second order. Both
         reserve stock and ship; get, list and cancel then find the newest only. `second_cancel` is accept (default) or
-        refuse: to cancel a cancelled order is an error. `unknown_number` is not_found (default) or invalid_input:
+        refuse: to cancel a cancelled order is an error. `second_release` is refuse (default) or accept: to release an
+        order from hold again is an error. `short_stock` is refuse (default) or unfulfillable: an order for which stock is
+        missing is made and then cannot be fulfilled. `unknown_number` is not_found (default) or invalid_input:
         getFulfillmentOrder of an unknown order answers 400. `capitals`: statuses read as in Amazon's examples, e.g.
         COMPLETE_PARTIALLED. `leave_out`: fields that are missing in the answers of `leave_out_of` (default:
         getFulfillmentOrder and listAllFulfillmentOrders). `quantities_as_text`: quantities are JSON strings.
@@ -104,7 +108,9 @@ class Fulfillment(WorldPart):
             self.order_desk.answers = self.order_desk.answers.with_options(
                 repeated_id=repeated_id,
                 second_cancel=second_cancel,
+                second_release=second_release,
                 unknown_number=unknown_number,
+                short_stock=short_stock,
                 capitals=capitals,
                 leave_out=leave_out,
                 leave_out_of=leave_out_of,
@@ -283,6 +289,8 @@ def _order_summary(order: Order | None) -> dict[str, Any]:
         "speed": order.request.speed,
         "policy": order.request.policy,
         "action": order.request.action,
+        "features": dict(order.request.features),
+        "channel": order.request.channel,
         "comment": order.request.comment,
         "emails": list(order.request.emails),
         "address": dict(order.request.address),

@@ -221,6 +221,14 @@ def test_fulfillment_orders(amazon: Sandbox, api_client: Any) -> None:
         for order in (*first.fulfillment_orders, *second.fulfillment_orders)
     ]
     assert (listed, second.next_token) == (["FR-1", "FR-2"], None)
+    _, status, _ = outbound.create_fulfillment_order_with_http_info(
+        order_body("FR-3", fulfillmentAction="Hold", featureConstraints=[{"featureName": "BLANK_BOX"}])
+    )
+    assert status == 200
+    outbound.update_fulfillment_order("FR-3", {"fulfillmentAction": "Ship", "displayableOrderComment": "Changed."})
+    updated = check_required(outbound.get_fulfillment_order("FR-3").payload.fulfillment_order)
+    assert (updated.fulfillment_action, updated.displayable_order_comment) == ("Ship", "Changed.")
+    assert [one.feature_name for one in updated.feature_constraints] == ["BLANK_BOX"]
     outbound.cancel_fulfillment_order("FR-2")
     assert outbound.get_fulfillment_order("FR-2").payload.fulfillment_order.fulfillment_order_status == "Cancelled"
     amazon.world.plan_order(DEFAULT_MERCHANT.seller_id, "FR-1", never=False)
