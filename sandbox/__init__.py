@@ -44,6 +44,9 @@ NOT_IMITATED = (
     "refused, or, if set so, has no effect (Amazon documents neither).",
     "An order for which stock is missing is refused, or, if set so, made and then Unfulfillable. FillAll looks for the "
     "missing units for 24 hours, but stock that arrives meanwhile does not fill it.",
+    "Fees, days and surcharges of previews are invented, as are all reasons but DeliverySLAUnavailable and "
+    "InvalidDestinationAddress. A speed is fulfillable if the whole order can ship with it.",
+    "Which seller is enrolled for a feature, and which SKU lacks one: none, unless set so.",
     "A feed's DeliverySLA can be Priority everywhere; the other operations know it in Canada, India and Mexico only.",
     "When orders ship and in how many shipments is invented; MCF rows of the shipments report have no prices.",
 )

@@ -11,6 +11,7 @@ CHOICES = {
     "second_release": ("refuse", "accept"),
     "unknown_number": ("not_found", "invalid_input"),
     "short_stock": ("refuse", "unfulfillable"),
+    "preview_fees": ("given", "null", "missing"),
 }
 QUANTITIES = frozenset({"quantity", "cancelledQuantity", "unfulfillableQuantity"})
 OMITTABLE = (
@@ -63,6 +64,8 @@ class OrderAnswers:
     - `second_release`: to release an order from hold again is refused (refuse), or succeeds without effect (accept).
     - `short_stock`: an order for which stock is missing is refused (refuse), or made, and then Unfulfillable if its
       policy is FillOrKill or nothing is in stock (unfulfillable).
+    - `preview_fees`: previews name the fees (given), or, as seen at Amazon, null in their place (null); or the field
+      is not there (missing).
     - `unknown_number`: getFulfillmentOrder of an order that does not exist answers 404 NotFound (not_found), or 400
       InvalidInput with the text seen at Amazon (invalid_input).
     - `capitals`: statuses read as in Amazon's examples, e.g. COMPLETE_PARTIALLED.
@@ -75,6 +78,7 @@ class OrderAnswers:
     second_release: str = "refuse"
     unknown_number: str = "not_found"
     short_stock: str = "refuse"
+    preview_fees: str = "given"
     capitals: bool = False
     leave_out: tuple[str, ...] = ()
     leave_out_of: tuple[str, ...] = READERS

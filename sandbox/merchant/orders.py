@@ -6,11 +6,12 @@ from functools import partial
 
 from sandbox.clock import EventQueue
 from sandbox.merchant.features import unavailable
-from sandbox.merchant.merchant import Item, Merchant
+from sandbox.merchant.merchant import Catalogue, Item, Merchant
 from sandbox.merchant.order_answers import OrderAnswers
-from sandbox.merchant.order_request import OrderRequest, Refusal, validate
+from sandbox.merchant.order_request import Line, OrderRequest, Refusal, validate
 from sandbox.merchant.shipping import DAY, Plan, Shipment, ShippingScript, plan_shipments, report_rows
 from sandbox.merchant.stock import is_fba_item, reserve, restock, sellable_units
+from sandbox.merchant.tariffs import default_tariffs
 
 PLANNING_AFTER = 600.0
 PROCESSING_AFTER = 3600.0
@@ -82,12 +83,23 @@ class Tally:
     refusals: list[str] = field(default_factory=list)
 
 
+def sku_refusals(catalogue: Catalogue, lines: Iterable[Line]) -> list[Refusal]:
+    """Return a refusal for each line whose SKU Amazon does not fulfill for this seller."""
+    refusals = []
+    for line in lines:
+        item = catalogue.items.get(line.sku)
+        if line.sku and (item is None or not is_fba_item(item)):
+            text = f"Value {line.sku} for parameter SellerSKU is invalid. Reason: the SellerSKU for Item Id: "
+            refusals.append(Refusal("13040", f"{text}{line.item_id} is invalid.", line.sku))
+    return refusals
+
+
 class OrderDesk:
     """All fulfillment orders, keyed by (seller id, order id). Not thread-safe: callers hold the world's lock.
 
     `seed` determines how orders ship. `list_delay` is the simulated seconds until a new order is listed. `orders` has
     the newest order of each id, `superseded` those whose id a later order took: they ship, but Amazon shows and cancels
-    only the newest. `shown_statuses` are shown in place of the actual ones.
+    only the newest. `shown_statuses` are shown in place of the actual ones. `tariffs` are those of the speeds.
     """
 
     def __init__(self, events: EventQueue, seed: int) -> None:
@@ -97,6 +109,7 @@ class OrderDesk:
         self.list_delay = 0.0
         self.page_size = 50
         self.answers = OrderAnswers()
+        self.tariffs = default_tariffs()
         self.orders: dict[tuple[str, str], Order] = {}
         self.superseded: list[Order] = []
         self.shown_statuses: dict[tuple[str, str], str] = {}
@@ -181,13 +194,8 @@ class OrderDesk:
 
     def _content_refusals(self, merchant: Merchant, request: OrderRequest) -> list[Refusal]:
         """Return what is wrong with a request apart from its id and the stock."""
-        refusals = validate(request)
         catalogue = merchant.catalogue(request.marketplace_id)
-        for line in request.lines:
-            item = catalogue.items.get(line.sku)
-            if line.sku and (item is None or not is_fba_item(item)):
-                text = f"Value {line.sku} for parameter SellerSKU is invalid. Reason: the SellerSKU for Item Id: "
-                refusals.append(Refusal("13040", f"{text}{line.item_id} is invalid.", line.sku))
+        refusals = validate(request) + sku_refusals(catalogue, request.lines)
         skus = [line.sku for line in request.lines]
         missing = unavailable(catalogue.features, request.marketplace_id, request.features, skus)
         return refusals + [Refusal("13070", sentence) for sentence in missing]

@@ -49,12 +49,15 @@ def offered_speeds(marketplace_id: str) -> list[str]:
     return ["Standard", "Expedited", *(["Priority"] if has_priority else [])]
 
 
-def fees(tariff: Tariff, marketplace_id: str, units: int, features: dict[str, str]) -> dict[str, str]:
-    """Return the fee of each kind for one order, in the marketplace's currency, e.g. {"FBATransportationFee": "2.50"}.
+def fees(
+    tariff: Tariff, marketplace_id: str, units: int, features: dict[str, str], *, is_first: bool = True
+) -> dict[str, str]:
+    """Return the fee of each kind for a shipment, in the marketplace's currency, e.g. {"FBATransportationFee": "2.50"}.
 
-    Surcharges of Required features are part of FBATransportationFee.
+    Only the first shipment of an order is charged what an order costs once. Surcharges of Required features are part of
+    FBATransportationFee.
     """
-    amounts = {kind: Decimal(amount) for kind, amount in tariff.fees.items()}
+    amounts = {kind: Decimal(amount) for kind, amount in tariff.fees.items() if is_first or kind == _PER_UNIT}
     if _PER_UNIT in amounts:
         amounts[_PER_UNIT] *= units
     if _TRANSPORT in amounts:

@@ -36,6 +36,8 @@ def actions(world: World) -> dict[tuple[str, str], Action]:
         ("POST", "/control/orders/answers"): world.set_order_answers,
         ("POST", "/control/orders/shown-status"): world.show_order_status,
         ("POST", "/control/ship"): world.ship_now,
+        ("POST", "/control/tariffs"): world.set_tariff,
+        ("POST", "/control/features"): world.set_feature,
         ("GET", "/control/feeds"): world.feeds,
         ("POST", "/control/feeds/hang"): world.hang_feeds,
         ("POST", "/control/feeds/release"): world.release_hung_feeds,

@@ -25,6 +25,10 @@ OPERATIONS = (
     "getFulfillmentOrder",
     "listAllFulfillmentOrders",
     "cancelFulfillmentOrder",
+    "getFulfillmentPreview",
+    "getFeatures",
+    "getFeatureInventory",
+    "getFeatureSKU",
 )
 REPORT_FATES = ("fatal", "fatal_with_document", "cancelled")
 FEED_FATES = (

@@ -87,6 +87,7 @@ class Fulfillment(WorldPart):
         second_release: str | None = None,
         unknown_number: str | None = None,
         short_stock: str | None = None,
+        preview_fees: str | None = None,
         capitals: bool | None = None,
         leave_out: Iterable[str] | None = None,
         leave_out_of: Iterable[str] | None = None,
@@ -98,7 +99,7 @@ class Fulfillment(WorldPart):
         reserve stock and ship; get, list and cancel then find the newest only. `second_cancel` is accept (default) or
         refuse: to cancel a cancelled order is an error. `second_release` is refuse (default) or accept: to release an
         order from hold again is an error. `short_stock` is refuse (default) or unfulfillable: an order for which stock is
-        missing is made and then cannot be fulfilled. `unknown_number` is not_found (default) or invalid_input:
+        missing is made and then cannot be fulfilled. `preview_fees` is given (default), null or missing. `unknown_number` is not_found (default) or invalid_input:
         getFulfillmentOrder of an unknown order answers 400. `capitals`: statuses read as in Amazon's examples, e.g.
         COMPLETE_PARTIALLED. `leave_out`: fields that are missing in the answers of `leave_out_of` (default:
         getFulfillmentOrder and listAllFulfillmentOrders). `quantities_as_text`: quantities are JSON strings.
@@ -111,6 +112,7 @@ class Fulfillment(WorldPart):
                 second_release=second_release,
                 unknown_number=unknown_number,
                 short_stock=short_stock,
+                preview_fees=preview_fees,
                 capitals=capitals,
                 leave_out=leave_out,
                 leave_out_of=leave_out_of,
