@@ -48,5 +48,9 @@ NOT_IMITATED = (
     "InvalidDestinationAddress. A speed is fulfillable if the whole order can ship with it.",
     "Which seller is enrolled for a feature, and which SKU lacks one: none, unless set so.",
     "A feed's DeliverySLA can be Priority everywhere; the other operations know it in Canada, India and Mexico only.",
-    "When orders ship and in how many shipments is invented; MCF rows of the shipments report have no prices.",
+    "When orders ship, in how many shipments and parcels, and how parcels travel is invented; a late, lost or "
+    "undeliverable parcel is scripted. MCF rows of the shipments report have no prices.",
+    "A promised arrival is days away in wall time, whatever the clock's speed, but never after the simulated second at "
+    "which those days are over. Estimates are not revised, and all events of a parcel are at its destination.",
+    "The numbers and addresses of carriers are invented; the Tracking API 2026-01-30 is not there.",
 )

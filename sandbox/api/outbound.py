@@ -7,7 +7,9 @@ from sandbox.api.answers import AmazonError, Answer, invalid_input, json_answer,
 from sandbox.api.calls import Call, Operation
 from sandbox.api.outbound_bodies import read_create, read_update
 from sandbox.clock import iso_z
-from sandbox.merchant.orders import Order, OrderDesk
+from sandbox.merchant.order import Order
+from sandbox.merchant.orders import OrderDesk
+from sandbox.merchant.parcels import Parcel
 
 _BASE = "/fba/outbound/2020-07-01/fulfillmentOrders"
 _DEFAULT_SINCE_SECONDS = 36 * 3600.0
@@ -111,19 +113,45 @@ def _shipments_json(order: Order) -> list[dict[str, Any]]:
                     "sellerSku": line.sku,
                     "sellerFulfillmentOrderItemId": line.item_id,
                     "quantity": line.quantity,
-                    **({} if shipment.shipped_at is None else {"packageNumber": line.package}),
+                    **(
+                        {}
+                        if shipment.shipped_at is None
+                        else {"packageNumber": shipment.packages[line.package - 1].number}
+                    ),
                 }
                 for line in shipment.lines
             ],
         }
         if shipment.shipped_at is not None:
             entry["shippingDate"] = iso_z(shipment.shipped_at)
-            entry["fulfillmentShipmentPackage"] = [
-                {"packageNumber": number, "carrierCode": carrier, "trackingNumber": tracking}
-                for number, (carrier, tracking) in enumerate(shipment.packages, start=1)
-            ]
+            entry["estimatedArrivalDate"] = iso_z(max(parcel.promised or 0.0 for parcel in shipment.packages))
+            entry["fulfillmentShipmentPackage"] = [_package_json(parcel) for parcel in shipment.packages]
         entries.append(entry)
     return entries
+
+
+def _package_json(parcel: Parcel) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "packageNumber": parcel.number,
+        "carrierCode": parcel.carrier,
+        "estimatedArrivalDate": iso_z(parcel.promised or 0.0),
+    }
+    if parcel.tracking_number:
+        entry["trackingNumber"] = parcel.tracking_number
+    if parcel.amazon_number:
+        entry["amazonFulfillmentTrackingNumber"] = parcel.amazon_number
+    if parcel.status == "DELIVERED":
+        photo = {"documentType": "DELIVERY_IMAGE", "url": photo_url(parcel)}
+        entry["deliveryInformation"] = {
+            "deliveryDocumentList": [photo],
+            "dropOffLocation": {"type": "FRONT_DOOR", "attributes": {}},
+        }
+    return entry
+
+
+def photo_url(parcel: Parcel) -> str:
+    """Return the address of the photo that was taken when a parcel was delivered."""
+    return f"https://photos.example.com/{parcel.package_id}.jpg"
 
 
 def get_fulfillment_order(call: Call) -> Answer:
@@ -155,8 +183,7 @@ def list_all_fulfillment_orders(call: Call) -> Answer:
         order_ids = pages.read_page_token(call, token)["remaining"]
     else:
         since = now - _DEFAULT_SINCE_SECONDS if since is None else since
-        simulated_now = call.world.clock.waited()
-        orders = [o for o in desk.of_seller(seller_id) if o.updated >= int(since) and o.listed_from <= simulated_now]
+        orders = [order for order in desk.listed(seller_id) if order.updated >= int(since)]
         order_ids = [order.request.order_id for order in sorted(orders, key=lambda order: order.updated)]
     page_ids, remaining = order_ids[: desk.page_size], order_ids[desk.page_size :]
     payload: dict[str, Any] = {

@@ -1,15 +1,17 @@
 """Fulfillment orders: which are accepted, the stock they reserve, and their status over time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
 
 from sandbox.clock import EventQueue
 from sandbox.merchant.features import unavailable
 from sandbox.merchant.merchant import Catalogue, Item, Merchant
+from sandbox.merchant.order import CANCELLABLE_STATUSES, OPEN_STATUSES, Order, Tally
 from sandbox.merchant.order_answers import OrderAnswers
 from sandbox.merchant.order_request import Line, OrderRequest, Refusal, validate
-from sandbox.merchant.shipping import DAY, Plan, Shipment, ShippingScript, plan_shipments, report_rows
+from sandbox.merchant.parcel_desk import ParcelDesk
+from sandbox.merchant.parcels import DAY
+from sandbox.merchant.shipping import Plan, Shipment, ShippingScript, plan_shipments, report_rows
 from sandbox.merchant.stock import is_fba_item, reserve, restock, sellable_units
 from sandbox.merchant.tariffs import default_tariffs
 
@@ -17,70 +19,6 @@ PLANNING_AFTER = 600.0
 PROCESSING_AFTER = 3600.0
 HOLD_LAPSES_AFTER = 14 * DAY
 FILL_ALL_ENDS_AFTER = DAY
-STATUSES = (
-    "New",
-    "Received",
-    "Planning",
-    "Processing",
-    "Cancelled",
-    "Complete",
-    "CompletePartialled",
-    "Unfulfillable",
-    "Invalid",
-)
-CANCELLABLE_STATUSES = frozenset({"New", "Received", "Planning"})
-OPEN_STATUSES = CANCELLABLE_STATUSES | {"Processing"}
-
-
-@dataclass(slots=True)
-class Order:
-    """An accepted order.
-
-    `received` and `updated` are wall times. `reserved` is the number of units in stock for each line (by item id); the
-    rest is unfulfillable. `status_is_scripted`: a test set its status, so time no longer changes it. `listed_from`: the
-    simulated second from which the lists have it. `nth`: how many orders were made under its id by then.
-    `waits_for_stock`: its policy is FillAll, and units are missing for which Amazon still looks.
-    """
-
-    seller_id: str
-    amazon_order_id: str
-    request: OrderRequest
-    received: float
-    updated: float
-    reserved: dict[str, int]
-    status: str = "Received"
-    plan: Plan | None = None
-    status_is_scripted: bool = False
-    listed_from: float = 0.0
-    nth: int = 1
-    waits_for_stock: bool = False
-
-    def shipped_units(self, item_id: str) -> int:
-        """Return how many units of a line have shipped."""
-        return sum(
-            line.quantity
-            for shipment in self.departed_shipments()
-            for line in shipment.lines
-            if line.item_id == item_id
-        )
-
-    @property
-    def is_filled(self) -> bool:
-        """Whether every unit is in stock for it."""
-        return all(self.reserved[line.item_id] == line.quantity for line in self.request.lines)
-
-    def departed_shipments(self) -> list[Shipment]:
-        """Return the shipments that have left."""
-        return [shipment for shipment in self.plan.shipments if shipment.shipped_at is not None] if self.plan else []
-
-
-@dataclass(slots=True)
-class Tally:
-    """For one order id: the number of requests, the number of orders created, and the reasons for refusals."""
-
-    times_received: int = 0
-    times_created: int = 0
-    refusals: list[str] = field(default_factory=list)
 
 
 def sku_refusals(catalogue: Catalogue, lines: Iterable[Line]) -> list[Refusal]:
@@ -97,7 +35,7 @@ def sku_refusals(catalogue: Catalogue, lines: Iterable[Line]) -> list[Refusal]:
 class OrderDesk:
     """All fulfillment orders, keyed by (seller id, order id). Not thread-safe: callers hold the world's lock.
 
-    `seed` determines how orders ship. `list_delay` is the simulated seconds until a new order is listed. `orders` has
+    `seed` determines how orders ship. `list_delay` is the simulated seconds until a new order is listed, `lost_ids` are never listed. `orders` has
     the newest order of each id, `superseded` those whose id a later order took: they ship, but Amazon shows and cancels
     only the newest. `shown_statuses` are shown in place of the actual ones. `tariffs` are those of the speeds.
     """
@@ -108,8 +46,10 @@ class OrderDesk:
         self.seed = seed
         self.list_delay = 0.0
         self.page_size = 50
+        self.lost_ids: frozenset[str] = frozenset()
         self.answers = OrderAnswers()
         self.tariffs = default_tariffs()
+        self.parcels = ParcelDesk(events)
         self.orders: dict[tuple[str, str], Order] = {}
         self.superseded: list[Order] = []
         self.shown_statuses: dict[tuple[str, str], str] = {}
@@ -119,6 +59,15 @@ class OrderDesk:
     def of_seller(self, seller_id: str) -> list[Order]:
         """A seller's orders, oldest first."""
         return [order for (owner, _), order in self.orders.items() if owner == seller_id]
+
+    def listed(self, seller_id: str) -> list[Order]:
+        """The orders of a seller that the lists name by now, oldest first."""
+        now = self.clock.waited()
+        return [
+            order
+            for order in self.of_seller(seller_id)
+            if order.listed_from <= now and order.request.order_id not in self.lost_ids
+        ]
 
     def made_under(self, order: Order) -> list[Order]:
         """Every order that was made under the id of this one, oldest first."""
@@ -301,6 +250,7 @@ class OrderDesk:
             script = self.shipping_scripts.get((order.seller_id, order.request.order_id), ShippingScript())
             seed = f"{self.seed}/{order.request.order_id}" + (f"/{order.nth}" if order.nth > 1 else "")
             order.plan = plan_shipments(seed, order.request, order.reserved, script)
+            self.parcels.register(order)
         return order.plan
 
     def _start_processing(self, merchant: Merchant, order: Order, due: float) -> None:
@@ -315,12 +265,14 @@ class OrderDesk:
         if shipment.shipped_at is not None or order.status_is_scripted or order.status != "Processing":
             return
         shipped = max(order.received, self.clock.wall_at(due))
-        self.ship(order, shipment, shipped)
+        self.ship(order, shipment, shipped, due)
         self.events.schedule(due + shipment.reported_after, partial(self._report_when_due, merchant, order, shipment))
 
-    def ship(self, order: Order, shipment: Shipment, shipped: float) -> None:
-        """Ship one shipment of an order; `shipped` is the wall time at which it leaves."""
+    def ship(self, order: Order, shipment: Shipment, shipped: float, due: float) -> None:
+        """Ship one shipment of an order, at the wall time `shipped` and the simulated second `due`."""
         shipment.shipped_at = shipped
+        tariff = self.tariffs.get(order.request.speed, self.tariffs["Standard"])
+        self.parcels.depart(order, shipment, tariff.days, due)
         order.updated = max(order.updated, shipped)
         if all(each.shipped_at is not None for each in self.plan_for(order).shipments):
             missing = "Processing" if order.waits_for_stock else "CompletePartialled"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from sandbox.merchant.features import required, unavailable
 from sandbox.merchant.merchant import Catalogue
 from sandbox.merchant.order_request import Line, address_errors
-from sandbox.merchant.shipping import DAY, HOUR
+from sandbox.merchant.parcels import DAY, HOUR
 from sandbox.merchant.stock import sellable_units
 from sandbox.merchant.tariffs import SHIPS_WITHIN_HOURS, Tariff, fees, offered_speeds
 

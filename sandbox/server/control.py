@@ -36,6 +36,8 @@ def actions(world: World) -> dict[tuple[str, str], Action]:
         ("POST", "/control/orders/answers"): world.set_order_answers,
         ("POST", "/control/orders/shown-status"): world.show_order_status,
         ("POST", "/control/ship"): world.ship_now,
+        ("GET", "/control/parcels"): world.parcels,
+        ("POST", "/control/parcels"): world.set_parcel,
         ("POST", "/control/tariffs"): world.set_tariff,
         ("POST", "/control/features"): world.set_feature,
         ("GET", "/control/feeds"): world.feeds,

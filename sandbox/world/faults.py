@@ -29,6 +29,7 @@ OPERATIONS = (
     "getFeatures",
     "getFeatureInventory",
     "getFeatureSKU",
+    "getPackageTrackingDetails",
 )
 REPORT_FATES = ("fatal", "fatal_with_document", "cancelled")
 FEED_FATES = (

@@ -67,6 +67,9 @@ REQUIRED = {
     "FulfillmentShipmentPackage": ("carrier_code", "package_number"),
     "FulfillmentPreview": ("is_cod_capable", "is_fulfillable", "marketplace_id", "shipping_speed_category"),
     "FulfillmentPreviewShipment": ("fulfillment_preview_items",),
+    "PackageTrackingDetails": ("package_number",),
+    "TrackingEvent": ("event_date", "event_address", "event_code", "event_description"),
+    "TrackingAddress": ("city", "country", "state"),
     "Fee": ("amount", "name"),
     "Feature": ("feature_description", "feature_name"),
     "GetFeatureInventoryResult": ("feature_name", "marketplace_id"),
@@ -246,6 +249,14 @@ def test_fulfillment_orders(amazon: Sandbox, api_client: Any) -> None:
     assert check_required(shipment).fulfillment_shipment_status == "SHIPPED"
     assert [check_required(item).seller_sku for item in shipment.fulfillment_shipment_item] == ["AFN-PLAIN"]
     assert [check_required(package).tracking_number for package in shipment.fulfillment_shipment_package]
+    package = shipment.fulfillment_shipment_package[0]
+    assert package.estimated_arrival_date.tzinfo is not None
+    amazon.world.set_parcel(DEFAULT_MERCHANT.seller_id, "FR-1", status="OUT_FOR_DELIVERY")
+    details = check_required(outbound.get_package_tracking_details(package.package_number).payload)
+    assert (details.current_status, details.tracking_number) == ("OUT_FOR_DELIVERY", package.tracking_number)
+    assert details.delivery_window.latest.tzinfo is not None
+    check_required(details.ship_to_address)
+    assert [check_required(event).event_code for event in details.tracking_events] == ["EVENT_302", "EVENT_202"]
 
 
 def test_previews_and_features(amazon: Sandbox, api_client: Any) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from sandbox.merchant.order import STATUSES
 from sandbox.merchant.order_answers import OMITTABLE
-from sandbox.merchant.orders import STATUSES
 from sandbox.server.server import Sandbox
 from tests.sandbox.client import CANCELLATIONS, OUTBOUND, US, Client, cancel_xml, envelope, error, order_xml
 
