@@ -75,14 +75,9 @@ def _order_json(desk: OrderDesk, order: Order) -> dict[str, Any]:
 
 
 def _items_json(order: Order) -> list[dict[str, Any]]:
-    is_undelivered = order.status in {"Cancelled", "Unfulfillable", "Invalid"}
     items = []
     for line in order.request.lines:
-        missing = line.quantity - (
-            order.shipped_units(line.item_id) if is_undelivered else order.reserved[line.item_id]
-        )
-        missing = 0 if order.waits_for_stock and not is_undelivered else missing
-        cancelled = missing if order.status == "Cancelled" else 0
+        cancelled, unfulfillable = order.lost_units(line)
         items.append(
             {
                 "sellerSku": line.sku,
@@ -91,7 +86,7 @@ def _items_json(order: Order) -> list[dict[str, Any]]:
                 "giftMessage": line.gift_message,
                 "displayableComment": line.comment,
                 "cancelledQuantity": cancelled,
-                "unfulfillableQuantity": missing - cancelled,
+                "unfulfillableQuantity": unfulfillable,
             }
         )
     return items
@@ -99,11 +94,7 @@ def _items_json(order: Order) -> list[dict[str, Any]]:
 
 def _shipments_json(order: Order) -> list[dict[str, Any]]:
     entries = []
-    for shipment in order.plan.shipments if order.plan else []:
-        if shipment.shipped_at is None and (
-            order.status != "Processing" or order.plan is None or order.plan.never_ships
-        ):
-            continue
+    for shipment in order.visible_shipments():
         entry: dict[str, Any] = {
             "amazonShipmentId": shipment.shipment_id,
             "fulfillmentCenterId": shipment.center,
