@@ -75,14 +75,9 @@ def _order_json(desk: OrderDesk, order: Order) -> dict[str, Any]:
 
 
 def _items_json(order: Order) -> list[dict[str, Any]]:
-    is_undelivered = order.status in {"Cancelled", "Unfulfillable", "Invalid"}
     items = []
     for line in order.request.lines:
-        missing = line.quantity - (
-            order.shipped_units(line.item_id) if is_undelivered else order.reserved[line.item_id]
-        )
-        missing = 0 if order.waits_for_stock and not is_undelivered else missing
-        cancelled = missing if order.status == "Cancelled" else 0
+        cancelled, unfulfillable = order.lost_units(line)
         items.append(
             {
                 "sellerSku": line.sku,
@@ -91,7 +86,7 @@ def _items_json(order: Order) -> list[dict[str, Any]]:
                 "giftMessage": line.gift_message,
                 "displayableComment": line.comment,
                 "cancelledQuantity": cancelled,
-                "unfulfillableQuantity": missing - cancelled,
+                "unfulfillableQuantity": unfulfillable,
             }
         )
     return items
@@ -99,11 +94,7 @@ def _items_json(order: Order) -> list[dict[str, Any]]:
 
 def _shipments_json(order: Order) -> list[dict[str, Any]]:
     entries = []
-    for shipment in order.plan.shipments if order.plan else []:
-        if shipment.shipped_at is None and (
-            order.status != "Processing" or order.plan is None or order.plan.never_ships
-        ):
-            continue
+    for shipment in order.visible_shipments():
         entry: dict[str, Any] = {
             "amazonShipmentId": shipment.shipment_id,
             "fulfillmentCenterId": shipment.center,
@@ -180,17 +171,19 @@ def list_all_fulfillment_orders(call: Call) -> Answer:
     token = call.query.get("nextToken")
     desk, seller_id = call.world.order_desk, call.merchant.seller_id
     if token:
-        order_ids = pages.read_page_token(call, token)["remaining"]
+        state = pages.read_page_token(call, token)
+        order_ids, start = state["ids"], state["start"]
     else:
         since = now - _DEFAULT_SINCE_SECONDS if since is None else since
         orders = [order for order in desk.listed(seller_id) if order.updated >= int(since)]
         order_ids = [order.request.order_id for order in sorted(orders, key=lambda order: order.updated)]
-    page_ids, remaining = order_ids[: desk.page_size], order_ids[desk.page_size :]
+        start = 0
+    end = start + desk.page_size
     payload: dict[str, Any] = {
-        "fulfillmentOrders": [_order_json(desk, desk.orders[seller_id, order_id]) for order_id in page_ids]
+        "fulfillmentOrders": [_order_json(desk, desk.orders[seller_id, order_id]) for order_id in order_ids[start:end]]
     }
-    if remaining:
-        payload["nextToken"] = pages.issue_page_token(call, {"remaining": remaining})
+    if end < len(order_ids):
+        payload["nextToken"] = pages.issue_page_token(call, {"ids": order_ids, "start": end})
     return _answer(call, payload)
 
 

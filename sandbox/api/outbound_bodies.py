@@ -29,7 +29,7 @@ MONEY = fields({"currencyCode": text(pattern="[A-Z]{3}", what="a currency of thr
 FEATURE_CONSTRAINTS = list_of(
     fields({"featureName": one_of(*FEATURES)}, {"featureFulfillmentPolicy": one_of(*FEATURE_POLICIES)})
 )
-_DROP_OFF = (
+DROP_OFF = (
     "FRONT_DOOR",
     "DELIVERY_BOX",
     "GAS_METER_BOX",
@@ -73,7 +73,7 @@ CREATE = fields(
             {},
             {
                 "deliveryInstructions": text(250),
-                "dropOffLocation": fields({"type": one_of(*_DROP_OFF)}, {"attributes": map_of(any_text)}),
+                "dropOffLocation": fields({"type": one_of(*DROP_OFF)}, {"attributes": map_of(any_text)}),
             },
         ),
     },

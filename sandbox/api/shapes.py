@@ -104,7 +104,7 @@ def fields(required: Mapping[str, Shape], optional: Mapping[str, Shape] | None =
 
 BODY = "the request body"
 COUNTRY = text(pattern="[A-Z]{2}", what="a country code of two letters")
-DECIMAL = text(pattern=r"-?\d+(\.\d+)?", what="a decimal number written as a text")
+DECIMAL = text(20, pattern=r"-?\d+(\.\d+)?", what="a decimal number written as a text")
 ADDRESS: dict[str, Shape] = {
     "addressLine2": any_text,
     "addressLine3": any_text,

@@ -124,7 +124,8 @@ def _zeroed(item: Item) -> Item:
 class Merchant:
     """A seller: its credentials for one application, its region, and a catalogue per marketplace.
 
-    `make_catalogue` creates the catalogue of a marketplace id when it is first needed.
+    `make_catalogue` creates the catalogue of a marketplace id when it is first needed. `has_outbound_2026`: the account
+    can use Fulfillment Outbound 2026-07-04.
     """
 
     seller_id: str
@@ -137,6 +138,7 @@ class Merchant:
     catalogues: dict[str, Catalogue] = field(default_factory=dict)
     revoked: bool = False
     report_count: int = 0
+    has_outbound_2026: bool = True
 
     def catalogue(self, marketplace_id: str) -> Catalogue:
         """Return the catalogue of a marketplace; ValueError if the seller does not sell there."""

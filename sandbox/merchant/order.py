@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sandbox.merchant.order_request import OrderRequest
+from sandbox.merchant.order_request import Line, OrderRequest
 from sandbox.merchant.parcels import Parcel
 from sandbox.merchant.shipping import Plan, Shipment
 
@@ -68,6 +68,20 @@ class Order:
     def is_filled(self) -> bool:
         """Whether every unit is in stock for it."""
         return all(self.reserved[line.item_id] == line.quantity for line in self.request.lines)
+
+    def lost_units(self, line: Line) -> tuple[int, int]:
+        """Return how many units of a line were cancelled, and how many cannot be fulfilled."""
+        if self.status in {"Cancelled", "Unfulfillable", "Invalid"}:
+            missing = line.quantity - self.shipped_units(line.item_id)
+            return (missing, 0) if self.status == "Cancelled" else (0, missing)
+        return 0, 0 if self.waits_for_stock else line.quantity - self.reserved[line.item_id]
+
+    def visible_shipments(self) -> list[Shipment]:
+        """Return the shipments that Amazon shows: those that have left, and all while the order is Processing."""
+        if self.plan is None:
+            return []
+        shows_all = self.status == "Processing" and not self.plan.never_ships
+        return [one for one in self.plan.shipments if shows_all or one.shipped_at is not None]
 
     def departed_shipments(self) -> list[Shipment]:
         """Return the shipments that have left."""

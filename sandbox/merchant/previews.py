@@ -32,6 +32,11 @@ class PlannedShipment:
     lines: tuple[Line, ...]
     fees: dict[str, str]
 
+    @property
+    def total(self) -> str:
+        """The sum of its fees."""
+        return str(sum(map(Decimal, self.fees.values()), Decimal(0)))
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:

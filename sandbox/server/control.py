@@ -38,6 +38,7 @@ def actions(world: World) -> dict[tuple[str, str], Action]:
         ("POST", "/control/ship"): world.ship_now,
         ("GET", "/control/parcels"): world.parcels,
         ("POST", "/control/parcels"): world.set_parcel,
+        ("POST", "/control/outbound-2026"): world.set_outbound_2026,
         ("POST", "/control/tariffs"): world.set_tariff,
         ("POST", "/control/features"): world.set_feature,
         ("GET", "/control/feeds"): world.feeds,

@@ -30,6 +30,12 @@ OPERATIONS = (
     "getFeatureInventory",
     "getFeatureSKU",
     "getPackageTrackingDetails",
+    "createOrder",
+    "listOrders",
+    "getOrder",
+    "updateOrder",
+    "cancelOrder",
+    "getOrderPreview",
 )
 REPORT_FATES = ("fatal", "fatal_with_document", "cancelled")
 FEED_FATES = (

@@ -36,7 +36,7 @@ class Fulfillment(WorldPart):
         """Return every order id that was submitted, accepted or not, with its state.
 
         `{order id: {times_received, times_created, refusals, status, marketplace_id, items, shipped, address, …}}`.
-        `times_received` counts the feed messages and createFulfillmentOrder calls with this id, `times_created` the
+        `times_received` counts the feed messages and the calls to create an order with this id, `times_created` the
         orders made under it; the rest is of the newest. `items` and `shipped` are {sku: units}. For an id that was
         never accepted, `status` is None and `items` is empty.
         """
@@ -92,6 +92,7 @@ class Fulfillment(WorldPart):
         second_release: str | None = None,
         unknown_number: str | None = None,
         short_stock: str | None = None,
+        create_answer: str | None = None,
         preview_fees: str | None = None,
         capitals: bool | None = None,
         leave_out: Iterable[str] | None = None,
@@ -106,8 +107,9 @@ class Fulfillment(WorldPart):
         order from hold again is an error. `short_stock` is refuse (default) or unfulfillable: an order for which stock is
         missing is made and then cannot be fulfilled. `preview_fees` is given (default), null or missing. `unknown_number` is not_found (default) or invalid_input:
         getFulfillmentOrder of an unknown order answers 400. `capitals`: statuses read as in Amazon's examples, e.g.
-        COMPLETE_PARTIALLED. `leave_out`: fields that are missing in the answers of `leave_out_of` (default:
-        getFulfillmentOrder and listAllFulfillmentOrders). `quantities_as_text`: quantities are JSON strings.
+        COMPLETE_PARTIALLED. `create_answer` is order (default) or accepted: createOrder answers 202. `leave_out`: fields
+        that are missing in the answers of `leave_out_of` (default: getFulfillmentOrder, listAllFulfillmentOrders,
+        getOrder and listOrders). `quantities_as_text`: quantities are JSON strings.
         """
         with self.lock:
             self.settle()
@@ -117,6 +119,7 @@ class Fulfillment(WorldPart):
                 second_release=second_release,
                 unknown_number=unknown_number,
                 short_stock=short_stock,
+                create_answer=create_answer,
                 preview_fees=preview_fees,
                 capitals=capitals,
                 leave_out=leave_out,

@@ -51,3 +51,8 @@ class OutboundControls(WorldPart):
                 (rules.not_enrolled.discard if enrolled else rules.not_enrolled.add)(feature)
             if lacking is not None:
                 rules.lacking[feature] = frozenset(lacking)
+
+    def set_outbound_2026(self, seller_id: str, available: bool) -> None:
+        """Set whether a seller's account has Fulfillment Outbound 2026-07-04; if not, its operations answer 403."""
+        with self.lock:
+            self.merchant(seller_id).has_outbound_2026 = bool(available)
