@@ -18,6 +18,7 @@ from fba_operators.amazon.connection_check import check_connection
 from fba_operators.amazon.credentials import Credentials, Destination
 from fba_operators.amazon.marketplaces import Marketplace
 from fba_operators.amazon.operations import (
+    Feature,
     FeatureSku,
     Feed,
     FulfillmentOrder,
@@ -281,10 +282,10 @@ class SellingPartnerHook(BaseHook):
         answer = self.client.call(operations.GET_FULFILLMENT_PREVIEW, json=order, ours=_named_in(order))
         return answer.payload.fulfillment_previews
 
-    def get_features(self) -> dict[str, bool | None]:
-        """Return Amazon's features, and whether the seller may use each; None where Amazon does not say."""
+    def get_features(self) -> list[Feature | None]:
+        """Return the features that the marketplace has, and whether the seller may use each; None for one that cannot be read."""
         answer = self.client.call(operations.GET_FEATURES, params={"marketplaceId": self.marketplace.id})
-        return {feature.feature_name: feature.seller_eligible for feature in answer.payload.features if feature}
+        return answer.payload.features
 
     def get_feature_sku(self, feature: str, sku: str) -> FeatureSku:
         """Return whether a SKU can have a feature."""

@@ -37,10 +37,14 @@ def ask_features(hook: SellingPartnerHook, ledger: FeedLedger, requests: Iterabl
             wanted.setdefault(feature, set()).update(item.sku for item in each.request.items)
     try:
         if any((feature, "") not in known for feature in wanted):
-            for feature, eligible in hook.get_features().items():
-                if eligible is not None:
-                    known[feature, ""] = eligible
-                    _remember(ledger, feature, "", eligible, None)
+            told = hook.get_features()
+            eligible = {each.feature_name: each.seller_eligible for each in told if each}
+            # What a whole list does not have, the marketplace does not have.
+            missing = set(wanted) - eligible.keys() if told and None not in told else set()
+            for feature, may in (eligible | dict.fromkeys(missing, False)).items():
+                if may is not None:
+                    known[feature, ""] = may
+                    _remember(ledger, feature, "", may, None)
     except RequestRefusedError:
         return
     for feature, skus in sorted(wanted.items()):
