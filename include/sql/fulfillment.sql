@@ -380,8 +380,10 @@ WHERE o.claim_id = %(claim_id)s AND o.store = %(store)s AND o.settled_at IS NULL
 
 -- name: withdraw_order_intent
 -- Amazon made nothing; only the task that recorded the intent may withdraw it.
-UPDATE fba.outbound_order SET intent_at = NULL
-WHERE claim_id = %(claim_id)s AND store = %(store)s AND settled_at IS NULL AND answered_at IS NULL AND intent_at = %(intent)s
+UPDATE fba.outbound_order AS o SET intent_at = NULL
+WHERE o.claim_id = %(claim_id)s AND o.store = %(store)s AND o.settled_at IS NULL AND o.answered_at IS NULL AND o.intent_at = %(intent)s
+  AND EXISTS (SELECT FROM fba.fulfillment_request AS r WHERE r.store = o.store AND r.fr_number = o.fr_number
+              AND r.status = 'sending' AND r.claim_id = o.claim_id)
 
 -- name: record_answer
 UPDATE fba.outbound_order SET answered_at = coalesce(answered_at, clock_timestamp()),
