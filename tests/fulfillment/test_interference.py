@@ -272,9 +272,11 @@ def finish(shop, interference, bad):
         for number, status in shop.statuses().items():  # a whole feed may have been rejected
             if status == "rejected" and number not in bad and not shop.orders_made().get(number):
                 shop.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = %s", number)
-        if set(shop.statuses().values()) <= {"accepted", "rejected"}:
+        if set(shop.statuses().values()) <= {"accepted", "rejected", "invalid"}:
             break
     made, statuses = shop.orders_made(), shop.statuses()
+    # A bad one is rejected, or refused with its quote.
+    statuses |= {number: "rejected" for number in bad if statuses[number] == "invalid"}
     assert {number: statuses[number] for number in shop.wanted} == {
         number: "rejected" if number in bad else "accepted" for number in shop.wanted
     }, shop.sql(
