@@ -70,7 +70,9 @@ def measure(kind: str, number: int) -> None:
         seconds = time.monotonic() - began
         counted = stack.amazon.world.calls()
         with psycopg.connect(stack.warehouse_url) as db:
-            statuses = dict(db.execute("SELECT status, count(*) FROM fba.fulfillment_request GROUP BY 1").fetchall())
+            statuses: dict[str, int] = dict(
+                db.execute("SELECT status, count(*) FROM fba.fulfillment_request GROUP BY 1").fetchall()
+            )
         made = stack.amazon.world.orders(next(iter(stack.sellers.values())))
         if state != "success" or statuses != {"accepted": number} or {o["times_created"] for o in made.values()} != {1}:
             raise RuntimeError(f"{kind}: the run ended as {state}, the requests as {statuses}")
