@@ -93,6 +93,7 @@ class Campaign(Merchant):
         self.errors: list[Exception] = []
         self.output = ""
         self.patch, self.path = patch, "plain"
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
 
     @contextmanager
     def _connect(self):
@@ -237,9 +238,15 @@ class Campaign(Merchant):
 
     def _configure(self, fulfillment: str) -> None:
         """Write a stores.yaml for this campaign."""
-        folder = Path(tempfile.mkdtemp(prefix="fba-campaign-"))
-        (folder / "stores.yaml").write_text(f"stores: {{{STORE}: {{fulfillment: {{{fulfillment}}}}}}}")
-        self.patch.setenv("FBA_STORES_FILE", str(folder / "stores.yaml"))
+        self.folder = tempfile.TemporaryDirectory(prefix="fba-campaign-")
+        file = Path(self.folder.name) / "stores.yaml"
+        file.write_text(f"stores: {{{STORE}: {{fulfillment: {{{fulfillment}}}}}}}")
+        self.patch.setenv("FBA_STORES_FILE", str(file))
+
+    def __exit__(self, *error: object) -> None:
+        if self.folder:
+            self.folder.cleanup()
+        super().__exit__(*error)
 
     def params(self, dag_id: str) -> dict[str, Any]:
         """The params of a DAG's runs."""

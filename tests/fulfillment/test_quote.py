@@ -11,6 +11,7 @@ import pytest
 from fba_operators.amazon.operations import Preview
 from fba_operators.fulfillment.ask_first import read_quote
 from fba_operators.fulfillment.quote import Quote, choose, is_approved, needs_approval
+from fba_operators.operators import SendOrdersOperator
 from fba_operators.settings.models import Approval
 from tests.fulfillment.examples import GOOD as REQUEST
 from tests.sending import GOOD, SKIPPED
@@ -248,8 +249,6 @@ def test_an_order_does_not_go_with_a_quote_that_has_become_old(priced):
     shop.add("FR-1")
     claim_id = shop.send(until="claim")
     shop.pass_time(61)
-    from fba_operators.operators import SendOrdersOperator
-
     shop.task(lambda: SendOrdersOperator(task_id="send", claim_id=claim_id), shop.context())
     assert shop.get("FR-1").status == "pending"
     assert shop.send() == {"accepted": 1}
