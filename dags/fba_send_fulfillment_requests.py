@@ -1,7 +1,8 @@
 """
 ### fba_send_fulfillment_requests: orders for Amazon to fulfil
 
-Sends the requests in `fba.fulfillment_request` of each store to Amazon as one feed and records accept or reject for each.
+Sends the requests in `fba.fulfillment_request` of each store to Amazon, as one feed or order by order (`transport` in
+`stores.yaml`), and records accept or reject for each.
 Runs every 20 minutes; by schedule it sends only where `send_automatically` is true, else only when you trigger it. Every
 run settles what earlier runs left open and asks Amazon to cancel orders whose `cancel_requested_at` is set.
 
@@ -9,9 +10,10 @@ run settles what earlier runs left open and asks Amazon to cancel orders whose `
 |---|---|---|
 | `prepare` | brings the warehouse's schema up to date | the connection `fba_warehouse` or `stores.yaml` is wrong; see the message |
 | `store.token` | makes sure the credentials work | renew the secret or the refresh token in the connection that the message names |
-| `store.settle` | finds out what became of an open feed, whichever run made it; cancels orders | retried; if it lists requests, look them up in Seller Central (below) |
-| `store.claim` | validates every pending request, and freezes those that are ready for one feed | the message says what is wrong in `stores.yaml` or the params |
-| `store.upload` | writes the XML and uploads it | retried with a new document; nothing is sent yet |
+| `store.settle` | finds out what became of open feeds and orders, whichever run made them; cancels orders | retried; if it lists requests, look them up in Seller Central (below) |
+| `store.claim` | validates every pending request, asks for quotes, and freezes those that are ready, for one feed or as orders | the message says what is wrong in `stores.yaml` or the params |
+| `store.send` | transport outbound: asks Amazon for each number, then sends each order, once | Amazon denies access or refuses the call itself; what was not sent is pending again |
+| `store.upload` | transport feed, with the next three: writes the XML and uploads it | retried with a new document; nothing is sent yet |
 | `store.submit` | compares Amazon's feeds with the warehouse, then hands the feed to Amazon, once | Amazon refused the feed; its requests are pending again |
 | `store.wait` | waits, deferred, without holding a worker | never for lack of time: after 15 minutes the next run settles the feed |
 | `store.record` | reads Amazon's processing report | retried, or settled by the next run |
@@ -27,7 +29,10 @@ way, `accepted` and `rejected` are Amazon's answer, `cancelled` is over. Every o
 hour after the feed ended, and sent again only if two complete lists, 10 minutes apart, do not have it; for up to four
 hours the store sends nothing else. If no run can find it out (three attempts failed, a feed that hangs may hold it, or
 Amazon's order is in no known state) it is counted as `stuck`, and `status_reason` says why: look in Seller Central under
-its number, then set `status` to `pending` (to send it again), `accepted` or `rejected` yourself.
+its number, then set `status` to `pending` (to send it again), `accepted` or `rejected` yourself. One that was sent order by
+order is looked up in the next run, and holds up nothing else.
+
+**`needs approval`** in `waiting_reason`: set `approved_at` of the request to send it.
 
 **A feed that the warehouse does not know** is another program's, or ours from before a backup was restored. Before anything
 is sent its numbers are looked up at Amazon. While Amazon processes it requests wait; `waiting_reason` names it. If it hangs
@@ -52,6 +57,7 @@ from fba_operators.operators import (
     PrepareRunOperator,
     RecordFeedOperator,
     RefreshTokenOperator,
+    SendOrdersOperator,
     SettleFeedsOperator,
     SubmitFeedOperator,
     SummariseRequestsOperator,
@@ -146,6 +152,8 @@ def fba_send_fulfillment_requests() -> DAG:
                 ignore_business_hours=dag.param("ignore_business_hours"),
                 validate_only=dry_run,
             )
+            # One of these two carries the claim; the other one is skipped.
+            SendOrdersOperator(task_id="send", conn_id=conn_id, claim_id=claim.output, outlets=[REQUESTS])
             upload = UploadFeedOperator(task_id="upload", conn_id=conn_id, claim_id=claim.output)
             submit = SubmitFeedOperator(task_id="submit", conn_id=conn_id, claim_id=upload.output)
             wait = WaitForFeedOperator(

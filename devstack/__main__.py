@@ -91,7 +91,7 @@ def _run(command: str, home: Path, began: float) -> None:
         url = stack.enter_context(running_airflow(environment, home))
         airflow = AirflowClient(url, home)
         console.print(f"[green]✓[/] Airflow on {url} (user {airflow.user}, password {airflow.password})")
-        run_dags(airflow, amazon, warehouse_url)
+        run_dags(airflow, amazon, warehouse_url, home / "stores.yaml")
         console.print(f"Done in {time.monotonic() - began:.0f} s.")
         if command == "up":
             console.print(f"Airflow stays up: {url} (user {airflow.user}, password {airflow.password})")
@@ -102,14 +102,19 @@ def _run(command: str, home: Path, began: float) -> None:
             signal.pause()
 
 
-def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str) -> None:
-    """Run each DAG once, show what it filled, and compare that with the sandbox."""
+def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str, stores_yaml: Path) -> None:
+    """Run each DAG, sending by both transports, show what it filled, and compare that with the sandbox."""
     airflow.run("fba_get_inventory")
     demo.show_inventory(warehouse_url)
     _check(demo.wrong_quantities(warehouse_url, amazon))
     demo.insert_requests(warehouse_url)
     airflow.run("fba_send_fulfillment_requests")
     demo.show_requests(warehouse_url)
+    _check(demo.wrong_orders(warehouse_url, amazon))
+    stores_yaml.write_text(demo.ORDER_BY_ORDER_YAML, encoding="utf-8")
+    demo.insert_orders(warehouse_url)
+    airflow.run("fba_send_fulfillment_requests")
+    demo.show_quotes(warehouse_url)
     _check(demo.wrong_orders(warehouse_url, amazon))
     amazon.world.ship_now(demo.SELLER, parts=1)
     airflow.run("fba_get_shipments", {"lookback_days": 1})

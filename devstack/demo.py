@@ -12,13 +12,24 @@ from devstack.waiting import console
 from sandbox.server.server import Sandbox
 
 SELLER, MARKETPLACE, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
-# The settings of the demonstration's store; every other setting has its default.
+# The settings of the demonstration's store, first and then; every other setting has its default.
 STORES_YAML = """\
 stores:
   amazon_us:
     fulfillment:
       hold_hours: 1
       rules: {ship_to_countries: [US, CA]}
+"""
+ORDER_BY_ORDER_YAML = """\
+stores:
+  amazon_us:
+    fulfillment:
+      transport: outbound
+      shipping_methods: {Standard: Standard, Economy: Cheapest}
+      channels:
+        walmart: {packaging: unbranded, block_amazon_logistics: true}
+      quote: true
+      approval: {above_fee: 30.00}
 """
 
 
@@ -64,13 +75,31 @@ def insert_requests(warehouse_url: str) -> None:
             _insert(db, number, request, lines)
 
 
+def insert_orders(warehouse_url: str) -> None:
+    """Insert 20 requests that go out order by order: some of a channel with wishes, some as cheap as possible, some expensive."""
+    with psycopg.connect(warehouse_url) as db:
+        query = "SELECT sku FROM fba.global_inventory_pool WHERE fba_quantity >= 60 AND sku LIKE 'SKU-%' ORDER BY sku LIMIT 20"
+        in_stock = [sku for (sku,) in db.execute(query)]
+        for n in range(20):
+            request: dict[str, Any] = {
+                "created_at": datetime.now(UTC),
+                "shipping_method": "Economy" if n % 2 else "Standard",
+                "ship_to_country": "US",
+                "ship_to_state": "WA",
+                "ship_to_address_1": f"{n + 1} Example Street",
+                "channel": "walmart" if n % 4 == 0 else None,
+                "deliver_by": datetime.now(UTC) + timedelta(days=3 if n % 4 == 1 else 7),
+            }
+            _insert(db, f"WM-{n + 1:05d}", request, [(in_stock[n % len(in_stock)], 9 if n % 10 == 9 else 1)])
+
+
 def _insert(db: psycopg.Connection[Any], number: str, request: dict[str, Any], lines: list[tuple[str, int]]) -> None:
     db.execute(
         "INSERT INTO fba.fulfillment_request (store, fr_number, shipping_method, ship_to_name, ship_to_address_1,"
-        " ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, created_at)"
+        " ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, created_at, channel, deliver_by)"
         " VALUES (%(store)s, %(number)s, %(shipping_method)s, 'Jane Example', %(ship_to_address_1)s, 'Seattle',"
-        " %(ship_to_state)s, '98101', %(ship_to_country)s, %(created_at)s)",
-        {"store": STORE, "number": number, **request},
+        " %(ship_to_state)s, '98101', %(ship_to_country)s, %(created_at)s, %(channel)s, %(deliver_by)s)",
+        {"store": STORE, "number": number, "channel": None, "deliver_by": None, **request},
     )
     for line, (sku, quantity) in enumerate(lines, 1):
         db.execute(
@@ -124,6 +153,24 @@ def show_requests(warehouse_url: str) -> None:
         "Status of the requests (fba.fulfillment_request)",
         "SELECT status, coalesce(status_reason, waiting_reason) AS reason, count(*) AS requests, min(fr_number) AS first"
         " FROM fba.fulfillment_request GROUP BY 1, 2 ORDER BY 1, 3 DESC",
+        warehouse_url,
+    )
+
+
+def show_quotes(warehouse_url: str) -> None:
+    """Print what Amazon said each order would cost and when it would arrive, and which speed was chosen."""
+    show(
+        "Requests sent order by order (transport: outbound)",
+        "SELECT status, coalesce(status_reason, waiting_reason) AS reason, count(*) AS requests, min(fr_number) AS first"
+        " FROM fba.fulfillment_request WHERE fr_number LIKE 'WM-%' GROUP BY 1, 2 ORDER BY 1, 3 DESC",
+        warehouse_url,
+    )
+    show(
+        "Their quotes and fees, some of them (fba.fulfillment_quote)",
+        "SELECT q.fr_number, r.shipping_method, r.channel, q.speed, q.fee, q.currency, to_char(q.arrive_latest, 'Mon DD') AS arrives,"
+        " to_char(r.deliver_by, 'Mon DD') AS deliver_by, CASE WHEN q.chosen THEN 'chosen' END AS chosen, r.status"
+        " FROM fba.fulfillment_quote AS q JOIN fba.fulfillment_request AS r USING (store, fr_number)"
+        " WHERE fr_number IN ('WM-00001', 'WM-00002', 'WM-00003', 'WM-00004', 'WM-00010') ORDER BY 1, q.fee",
         warehouse_url,
     )
 

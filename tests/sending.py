@@ -20,6 +20,7 @@ from fba_operators.operators import (
     AmazonRetryPolicy,
     ClaimRequestsOperator,
     RecordFeedOperator,
+    SendOrdersOperator,
     SettleFeedsOperator,
     SubmitFeedOperator,
     UploadFeedOperator,
@@ -165,9 +166,12 @@ class Merchant:
         for table, columns in {
             "fba.feed": "claimed_at uploaded_at submit_started_at submitted_at finished_at judged_at settled_at set_aside_at",
             "fba.fulfillment_request": "absent_since sent_at resolved_at cancel_requested_at unknown_since stuck_since"
-            " waiting_since looked_up_at inserted_at",
+            " waiting_since looked_up_at inserted_at approved_at approval_asked_at",
             "fba.foreign_feed": "created_at seen_at ended_at cleared_at",
-            "fba.feed_check": "checked_until",
+            "fba.feed_check": "checked_until orders_until",
+            "fba.outbound_order": "quoted_at claimed_at intent_at answered_at settled_at lapsed_at",
+            "fba.fulfillment_quote": "quoted_at",
+            "fba.feature": "asked_at",
         }.items():
             older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
             self.sql(f"UPDATE {table} SET {older}")
@@ -202,16 +206,19 @@ class Merchant:
     ) -> Any:
         """Run the tasks of one run, one after another; returns what the last one returned."""
         ctx = self.context(run_type)
-        result = None
+        result = claimed = None
         for name, operator in {
             "settle": SettleFeedsOperator,
             "claim": ClaimRequestsOperator,
+            "send": SendOrdersOperator,
             "upload": UploadFeedOperator,
             "submit": SubmitFeedOperator,
             "wait": WaitForFeedOperator,
             "record": RecordFeedOperator,
         }.items():
-            how = {"settle": {}, "claim": claim}.get(name, {"claim_id": result})
+            how = {"settle": {}, "claim": claim, "send": {"claim_id": claimed}, "upload": {"claim_id": claimed}}.get(
+                name, {"claim_id": result}
+            )
             if name == "wait":
                 how["patience"] = self.patience
             result = self.task(
@@ -219,6 +226,12 @@ class Merchant:
                 ctx,
                 attempts=attempts,
             )
+            if name == "claim":
+                claimed = result
+            if name == "send":
+                if result is SKIPPED:
+                    continue  # a feed carries the claim
+                break
             if result is SKIPPED or name == until:
                 break
         return result

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from fba_operators.amazon import client, login, quota, transport, trigger
-from fba_operators.operators import fulfillment, reports, shipments
+from fba_operators.operators import feeds, reports, shipments
 from fba_operators.reports import request_once
 
 
@@ -45,7 +45,7 @@ def report_timeout(patch: pytest.MonkeyPatch, timeout: timedelta) -> None:
 
 def feed_timeout(patch: pytest.MonkeyPatch, timeout: timedelta) -> None:
     """Leave feeds that are not finished after this time to the next run."""
-    patch.setattr(fulfillment, "FEED_TIMEOUT", timeout)
+    patch.setattr(feeds, "FEED_TIMEOUT", timeout)
 
 
 def cancelled_timeout(patch: pytest.MonkeyPatch, timeout: timedelta) -> None:

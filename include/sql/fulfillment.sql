@@ -5,7 +5,8 @@ SELECT clock_timestamp() AS now
 -- One page of the pending requests, oldest first; those locked by another transaction are left for later.
 SELECT fr_number, created_at, shipping_method, displayable_order_number, ship_to_name, ship_to_address_1, ship_to_address_2,
        ship_to_address_3, ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone,
-       order_comment, cancel_requested_at, looked_up_at, inserted_at
+       order_comment, channel, packaging, block_amazon_logistics, signature, deliver_together, deliver_by, speed,
+       cancel_requested_at, looked_up_at, inserted_at, approved_at, approved_fee, approval_asked_at
 FROM fba.fulfillment_request
 WHERE store = %(store)s AND status = 'pending'
   AND (cardinality(%(numbers)s::text[]) = 0 OR fr_number = ANY(%(numbers)s))
@@ -37,7 +38,7 @@ WHERE store <> ALL(%(known)s) AND status IN ('pending', 'sending', 'submitted', 
 
 -- name: items
 -- A statement of its own: only after the requests are locked does it see every line.
-SELECT fr_number, line, sku, quantity, unit_price, title, upc FROM fba.fulfillment_request_item
+SELECT fr_number, line, sku, quantity, unit_price, title, upc, gift_message FROM fba.fulfillment_request_item
 WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) ORDER BY fr_number, line
 
 -- name: pool_stock
@@ -78,12 +79,16 @@ WHERE fr_number = ANY(%(numbers)s) AND (store = %(store)s OR seller_id = %(selle
 
 -- name: set_waiting
 -- held: it waits for a time that stores.yaml sets or for a run by hand, which is no reason to worry, however long it takes.
+-- asks: it waits for an approval. The one that it has, if any, is for something else and is taken back.
 UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason,
+    approval_asked_at = CASE WHEN new.asks THEN coalesce(r.approval_asked_at, clock_timestamp()) END,
+    approved_at = CASE WHEN NOT new.asks THEN r.approved_at END,
     waiting_since = CASE WHEN NOT new.held THEN coalesce(
         r.waiting_since, CASE WHEN r.waiting_reason IS NULL THEN least(r.created_at, clock_timestamp()) ELSE clock_timestamp() END) END
-FROM unnest(%(numbers)s::text[], %(reasons)s::text[], %(held)s::boolean[]) AS new (fr_number, reason, held)
+FROM unnest(%(numbers)s::text[], %(reasons)s::text[], %(held)s::boolean[], %(asks)s::boolean[]) AS new (fr_number, reason, held, asks)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
-  AND (r.waiting_reason IS DISTINCT FROM new.reason OR (r.waiting_since IS NULL) <> new.held)
+  AND (r.waiting_reason IS DISTINCT FROM new.reason OR (r.waiting_since IS NULL) <> new.held
+       OR (r.approval_asked_at IS NULL) = new.asks OR new.asks AND r.approved_at IS NOT NULL)
 
 -- name: set_invalid
 UPDATE fba.fulfillment_request AS r SET status = 'invalid', status_reason = new.reason
@@ -91,9 +96,10 @@ FROM unnest(%(numbers)s::text[], %(reasons)s::text[]) AS new (fr_number, reason)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
 
 -- name: set_sending
-UPDATE fba.fulfillment_request AS r SET status = 'sending', seller_id = %(seller_id)s, claim_id = %(claim_id)s,
+UPDATE fba.fulfillment_request AS r SET status = 'sending', seller_id = %(seller_id)s, claim_id = new.claim_id,
+    transport = %(transport)s, speed = new.speed,
     waiting_since = coalesce(r.waiting_since, clock_timestamp()), status_reason = nullif(new.warning, '')
-FROM unnest(%(numbers)s::text[], %(warnings)s::text[]) AS new (fr_number, warning)
+FROM unnest(%(claim_ids)s::uuid[], %(numbers)s::text[], %(speeds)s::text[], %(warnings)s::text[]) AS new (claim_id, fr_number, speed, warning)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
 
 -- name: add_feed
@@ -118,8 +124,8 @@ SELECT max(submit_started_at) FROM fba.feed WHERE store = %(store)s
 -- name: feed_requests
 SELECT m.message_id, r.fr_number, r.status, r.seller_id, r.created_at, r.shipping_method, r.displayable_order_number,
        r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_state,
-       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone, r.order_comment, r.attempts, r.absent_since,
-       r.inserted_at, r.looked_up_at, r.claim_id, f.claim_id AS feed_claim_id
+       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone, r.order_comment, r.channel, r.packaging,
+       r.block_amazon_logistics, r.signature, r.deliver_together, r.deliver_by, r.speed, r.attempts, r.absent_since, r.inserted_at, r.looked_up_at, r.claim_id, f.claim_id AS feed_claim_id
 FROM fba.feed AS f
 JOIN fba.feed_message AS m USING (store, document_id)
 JOIN fba.fulfillment_request AS r USING (store, fr_number)
@@ -232,17 +238,18 @@ RETURNING fr_number
 -- name: to_cancel
 -- After a refusal every run asks again, for three days.
 SELECT fr_number, status, seller_id, claim_id FROM fba.fulfillment_request
-WHERE store = %(store)s AND status IN ('accepted', 'unknown')
-  AND cancel_requested_at IS NOT NULL
+WHERE store = %(store)s AND cancel_requested_at IS NOT NULL
+  AND (status IN ('accepted', 'unknown') OR status = 'submitted' AND claim_id IN (
+      SELECT o.claim_id FROM fba.outbound_order AS o WHERE o.store = %(store)s AND o.settled_at IS NULL AND o.held))
   AND greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days'
 ORDER BY cancel_requested_at, fr_number
 
 -- name: record_not_cancelled
 UPDATE fba.fulfillment_request SET status_reason = %(reason)s
-WHERE store = %(store)s AND fr_number = %(fr_number)s AND status IN ('accepted', 'unknown')
+WHERE store = %(store)s AND fr_number = %(fr_number)s AND status IN ('accepted', 'unknown', 'submitted')
 
 -- name: feed_check
-SELECT checked_until, token, last_claim IS NOT NULL AND NOT EXISTS (SELECT FROM fba.feed AS f WHERE f.claim_id = c.last_claim) AS forgot
+SELECT checked_until, token, orders_until, last_claim IS NOT NULL AND NOT EXISTS (SELECT FROM fba.feed AS f WHERE f.claim_id = c.last_claim) AS forgot
 FROM fba.feed_check AS c WHERE store = %(store)s
 
 -- name: set_feed_check
@@ -280,6 +287,7 @@ INSERT INTO fba.order_at_amazon (store, fr_number)
 SELECT DISTINCT %(store)s, number FROM unnest(%(numbers)s::text[]) AS listed (number)
 WHERE NOT EXISTS (
     SELECT FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = number AND r.status NOT IN ('pending', 'sending', 'invalid'))
+  AND NOT EXISTS (SELECT FROM fba.outbound_order AS o WHERE o.store = %(store)s AND o.fr_number = number AND o.lapsed_at IS NOT NULL)
 ON CONFLICT DO NOTHING
 
 -- name: add_order_at_amazon
@@ -310,8 +318,125 @@ WHERE r.store = %(store)s AND r.status = 'pending' ORDER BY r.fr_number
 SELECT fr_number FROM fba.order_at_amazon WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
 
 -- name: adopt_as_sent
-UPDATE fba.fulfillment_request SET status = 'sending', seller_id = %(seller_id)s, claim_id = NULL
+UPDATE fba.fulfillment_request SET status = 'sending', seller_id = %(seller_id)s, claim_id = %(claim_id)s
 WHERE store = %(store)s AND fr_number = %(number)s AND status = 'pending' RETURNING 1
+
+-- name: add_held_order
+-- An order of ours that was forgotten and that Amazon holds.
+INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint, features, held,
+                                content_digest, intent_at, answered_at)
+VALUES (%(claim_id)s, %(claim_id)s, 'forgotten', %(store)s, %(number)s, %(seller_id)s, %(marketplace_id)s, %(endpoint)s, '{}', true,
+        '', clock_timestamp(), clock_timestamp())
 
 -- name: remove_order_at_amazon
 DELETE FROM fba.order_at_amazon WHERE store = %(store)s AND fr_number = %(number)s
+
+-- name: add_orders
+INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint, features, held,
+                                content_digest, quoted_at)
+SELECT claim_id, %(batch_id)s::uuid, %(run_id)s, %(store)s, fr_number, %(seller_id)s, %(marketplace_id)s, %(endpoint)s,
+       string_to_array(features, ','), held, decode(digest, 'hex'), quoted_at
+FROM unnest(%(claim_ids)s::uuid[], %(numbers)s::text[], %(features)s::text[], %(held)s::boolean[], %(digests)s::text[], %(quoted)s::timestamptz[])
+    AS new (claim_id, fr_number, features, held, digest, quoted_at)
+
+-- name: open_orders
+-- With their requests; carried: no newer claim or person has taken the request from it.
+SELECT o.claim_id, o.batch_id, o.run_id, o.fr_number, o.seller_id, o.marketplace_id, o.endpoint, o.features, o.held, o.content_digest,
+       o.intent_at, o.answered_at, r.status, r.attempts, r.absent_since, r.looked_up_at, r.inserted_at, r.cancel_requested_at,
+       r.claim_id IS NOT DISTINCT FROM o.claim_id AND r.status IN ('sending', 'submitted', 'unknown') AS carried,
+       EXISTS (SELECT FROM fba.outbound_order AS e
+               WHERE e.store = o.store AND e.fr_number = o.fr_number AND e.lapsed_at IS NOT NULL) AS lapsed_before
+FROM fba.outbound_order AS o JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE o.store = %(store)s AND o.settled_at IS NULL ORDER BY o.claimed_at, o.fr_number
+
+-- name: carries
+-- What a claim is: a feed, or orders of a batch.
+SELECT EXISTS (SELECT FROM fba.feed WHERE store = %(store)s AND claim_id = %(claim_id)s) AS feed,
+       EXISTS (SELECT FROM fba.outbound_order WHERE store = %(store)s AND batch_id = %(claim_id)s) AS orders
+
+-- name: requests
+SELECT fr_number, created_at, shipping_method, displayable_order_number, ship_to_name, ship_to_address_1, ship_to_address_2,
+       ship_to_address_3, ship_to_city, ship_to_state, ship_to_postal_code, ship_to_country, ship_to_email, ship_to_phone,
+       order_comment, channel, packaging, block_amazon_logistics, signature, deliver_together, deliver_by, speed
+FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
+
+-- name: record_order_intent
+-- Only for the claim that carries the request, with the content that was claimed, a quote that is not old, and if Amazon's feeds and
+-- orders have just been compared with this very ledger.
+UPDATE fba.outbound_order AS o SET intent_at = clock_timestamp()
+WHERE o.claim_id = %(claim_id)s AND o.store = %(store)s AND o.settled_at IS NULL AND o.intent_at IS NULL
+  AND o.content_digest = %(digest)s
+  AND coalesce(o.quoted_at > clock_timestamp() - make_interval(secs => %(fresh)s), true)
+  AND EXISTS (SELECT FROM fba.feed_check AS c WHERE c.store = o.store AND c.token = %(token)s)
+  AND EXISTS (SELECT FROM fba.fulfillment_request AS r WHERE r.store = o.store AND r.fr_number = o.fr_number
+              AND r.status = 'sending' AND r.claim_id = o.claim_id AND r.cancel_requested_at IS NULL)
+RETURNING o.intent_at
+
+-- name: may_order
+SELECT 1 AS yes FROM fba.outbound_order AS o JOIN fba.fulfillment_request AS r USING (store, fr_number)
+WHERE o.claim_id = %(claim_id)s AND o.store = %(store)s AND o.settled_at IS NULL AND o.answered_at IS NULL
+  AND o.intent_at = %(intent)s AND o.intent_at > clock_timestamp() - make_interval(secs => %(seconds)s)
+  AND r.status = 'sending' AND r.claim_id = o.claim_id
+
+-- name: withdraw_order_intent
+-- Amazon made nothing; only the task that recorded the intent may withdraw it.
+UPDATE fba.outbound_order AS o SET intent_at = NULL
+WHERE o.claim_id = %(claim_id)s AND o.store = %(store)s AND o.settled_at IS NULL AND o.answered_at IS NULL AND o.intent_at = %(intent)s
+  AND EXISTS (SELECT FROM fba.fulfillment_request AS r WHERE r.store = o.store AND r.fr_number = o.fr_number
+              AND r.status = 'sending' AND r.claim_id = o.claim_id)
+
+-- name: record_answer
+UPDATE fba.outbound_order SET answered_at = coalesce(answered_at, clock_timestamp()),
+    settled_at = CASE WHEN NOT held THEN coalesce(settled_at, clock_timestamp()) ELSE settled_at END
+WHERE claim_id = %(claim_id)s AND store = %(store)s RETURNING intent_at, held
+
+-- name: close_order
+UPDATE fba.outbound_order SET settled_at = clock_timestamp(), lapsed_at = CASE WHEN %(lapsed)s THEN clock_timestamp() END
+WHERE claim_id = %(claim_id)s AND store = %(store)s AND settled_at IS NULL
+
+-- name: close_unsent
+UPDATE fba.outbound_order SET settled_at = clock_timestamp()
+WHERE store = %(store)s AND claim_id = ANY(%(claim_ids)s::uuid[]) AND settled_at IS NULL AND intent_at IS NULL RETURNING fr_number
+
+-- name: close_taken_over
+UPDATE fba.outbound_order AS o SET settled_at = clock_timestamp()
+WHERE o.store = %(store)s AND o.settled_at IS NULL AND NOT EXISTS (
+    SELECT FROM fba.fulfillment_request AS r WHERE r.store = o.store AND r.fr_number = o.fr_number
+      AND r.claim_id = o.claim_id AND r.status IN ('sending', 'submitted', 'unknown'))
+
+-- name: set_orders_until
+UPDATE fba.feed_check SET orders_until = %(orders_until)s WHERE store = %(store)s AND token = %(token)s RETURNING 1
+
+-- name: quotes
+SELECT fr_number, speed, quoted_at, features, fulfillable, fee, currency, fees, ship_earliest, ship_latest, arrive_earliest,
+       arrive_latest, shipments, unfulfillable
+FROM fba.fulfillment_quote
+WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND quoted_at > clock_timestamp() - make_interval(secs => %(fresh)s)
+ORDER BY fr_number, speed
+
+-- name: remove_quote
+DELETE FROM fba.fulfillment_quote WHERE store = %(store)s AND fr_number = %(number)s
+
+-- name: add_quote
+-- Only while it is pending; editing it in the meantime removes the quote again.
+INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, features, fulfillable, fee, currency, fees, ship_earliest,
+                                   ship_latest, arrive_earliest, arrive_latest, shipments, unfulfillable)
+SELECT %(store)s, %(number)s, %(speed)s, clock_timestamp(), %(features)s, %(fulfillable)s, %(fee)s, %(currency)s, %(fees)s,
+       %(ship_earliest)s, %(ship_latest)s, %(arrive_earliest)s, %(arrive_latest)s, %(shipments)s, %(unfulfillable)s
+FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = %(number)s AND status = 'pending'
+
+-- name: choose_quotes
+UPDATE fba.fulfillment_quote AS q SET chosen = q.speed = new.speed
+FROM unnest(%(numbers)s::text[], %(speeds)s::text[]) AS new (fr_number, speed)
+WHERE q.store = %(store)s AND q.fr_number = new.fr_number AND q.chosen <> (q.speed = new.speed)
+
+-- name: lock_content
+-- Nobody edits it until the transaction ends; its content, to see whether it is still what Amazon was asked about.
+SELECT fr_number FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = %(number)s AND status = 'pending' FOR UPDATE
+
+-- name: features
+SELECT feature, sku, eligible, reasons FROM fba.feature WHERE store = %(store)s AND asked_at > clock_timestamp() - interval '1 day'
+
+-- name: set_feature
+INSERT INTO fba.feature (store, feature, sku, eligible, reasons) VALUES (%(store)s, %(feature)s, %(sku)s, %(eligible)s, %(reasons)s)
+ON CONFLICT (store, feature, sku) DO UPDATE SET eligible = excluded.eligible, reasons = excluded.reasons, asked_at = clock_timestamp()

@@ -79,29 +79,39 @@ BEGIN
             ('fba_merchant', 'INSERT', 'fulfillment_request',
                 'store fr_number shipping_method displayable_order_number resend_of ship_to_name ship_to_address_1 ship_to_address_2
                 ship_to_address_3 ship_to_city ship_to_state ship_to_postal_code ship_to_country ship_to_email ship_to_phone
-                order_comment created_at cancel_requested_at acknowledged_at'),
+                order_comment created_at cancel_requested_at acknowledged_at channel packaging block_amazon_logistics signature
+                deliver_together deliver_by approved_at approved_by'),
             ('fba_merchant', 'UPDATE', 'fulfillment_request',
                 'store fr_number shipping_method displayable_order_number ship_to_name ship_to_address_1 ship_to_address_2
                 ship_to_address_3 ship_to_city ship_to_state ship_to_postal_code ship_to_country ship_to_email ship_to_phone
-                order_comment created_at status cancel_requested_at acknowledged_at'),
+                order_comment created_at status cancel_requested_at acknowledged_at channel packaging block_amazon_logistics
+                signature deliver_together deliver_by approved_at approved_by'),
             ('fba_merchant', 'SELECT', 'fulfillment_request_item', '*'),
             ('fba_merchant', 'INSERT', 'fulfillment_request_item', '*'),
             ('fba_merchant', 'UPDATE', 'fulfillment_request_item', '*'),
+            ('fba_merchant', 'SELECT', 'fulfillment_quote', '*'),
             ('fba_merchant', 'SELECT', 'fulfillment_progress', '*'),
             ('fba_merchant', 'SELECT', 'needs_attention', '*'),
             ('fba_merchant', 'SELECT', 'global_inventory_pool', '*'),
             ('fba_reader', 'SELECT', 'fulfillment_request',
                 'store fr_number seller_id shipping_method displayable_order_number resend_of created_at inserted_at status
                 waiting_reason waiting_since amazon_order_status amazon_order_asked_at cancel_requested_at acknowledged_at attempts
-                claim_id looked_up_at absent_since unknown_since stuck_since sent_at resolved_at'),
-            ('fba_reader', 'SELECT', 'fulfillment_request_item', '*'),
+                claim_id looked_up_at absent_since unknown_since stuck_since sent_at resolved_at channel packaging
+                block_amazon_logistics signature deliver_together deliver_by transport speed approved_at approved_by approved_fee
+                approval_asked_at'),
+            ('fba_reader', 'SELECT', 'fulfillment_request_item', 'store fr_number line sku quantity unit_price title upc'),
+            ('fba_reader', 'SELECT', 'fulfillment_quote', '*'),
+            ('fba_reader', 'SELECT', 'outbound_order',
+                'claim_id batch_id run_id store fr_number seller_id marketplace_id endpoint features held quoted_at claimed_at
+                intent_at answered_at settled_at lapsed_at'),
+            ('fba_reader', 'SELECT', 'feature', '*'),
             ('fba_reader', 'SELECT', 'fulfillment_progress', '*'),
             ('fba_reader', 'SELECT', 'needs_attention', '*'),
             ('fba_reader', 'SELECT', 'feed',
                 'store document_id claim_id run_id feed_id status message_count claimed_at uploaded_at submit_started_at submitted_at
                 finished_at result_document_id judged_at settled_at set_aside_at seller_id marketplace_id endpoint'),
             ('fba_reader', 'SELECT', 'feed_message', 'store document_id message_id fr_number result_code message_code'),
-            ('fba_reader', 'SELECT', 'feed_check', 'store checked_until last_claim'),
+            ('fba_reader', 'SELECT', 'feed_check', 'store checked_until last_claim orders_until'),
             ('fba_reader', 'SELECT', 'foreign_feed', '*'),
             ('fba_reader', 'SELECT', 'order_at_amazon', '*'),
             ('fba_reader', 'SELECT', 'removed_request', '*'),

@@ -181,6 +181,9 @@ WITH due AS (
             || CASE WHEN r.status_reason IS NOT NULL THEN 'removed with the address' END
     FROM due WHERE r.store = due.store AND r.fr_number = due.fr_number AND r.status <> 'sending'
     RETURNING r.store, r.fr_number
+), gifts AS (
+    UPDATE fba.fulfillment_request_item AS i SET gift_message = NULL
+    FROM removed WHERE i.store = removed.store AND i.fr_number = removed.fr_number AND i.gift_message IS NOT NULL
 ), unquoted AS (
     UPDATE fba.feed_message AS m SET description = NULL
     FROM removed WHERE m.store = removed.store AND m.fr_number = removed.fr_number AND m.description IS NOT NULL
@@ -232,10 +235,25 @@ WITH removed AS (
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
+-- name: remove_order_checks
+-- Then a feed need not ask for each number any more: nothing was sent order by order for as long as Amazon's lists reach back.
+WITH removed AS (
+    UPDATE fba.feed_check AS c SET orders_until = NULL
+    WHERE orders_until < statement_timestamp() - interval '90 days'
+    RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_features
+WITH removed AS (
+    DELETE FROM fba.feature WHERE asked_at < statement_timestamp() - interval '90 days' RETURNING store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
 -- name: remove_requests
 -- In this and the next statements statement_timestamp(), not clock_timestamp(): that is volatile, so no index could be used.
--- Closed requests with their items and messages. Never one of a feed that is not settled: its processing report is compared
--- with all messages. Their numbers stay: a program that puts all its orders in again must not have them sent again.
+-- Closed requests with their items, messages, orders and quotes. Never one of a feed that is not settled: its processing report is
+-- compared with all messages. Their numbers stay: a program that puts all its orders in again must not have them sent again.
 WITH due AS (
     SELECT r.store, r.fr_number, r.seller_id FROM fba.fulfillment_request AS r
     WHERE r.status IN ('accepted', 'cancelled', 'rejected', 'invalid')
@@ -243,11 +261,15 @@ WITH due AS (
       AND NOT EXISTS (
         SELECT FROM fba.feed_message AS m JOIN fba.feed AS f USING (store, document_id)
         WHERE m.store = r.store AND m.fr_number = r.fr_number AND f.settled_at IS NULL)
+      AND NOT EXISTS (
+        SELECT FROM fba.outbound_order AS o WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.settled_at IS NULL)
     ORDER BY coalesce(r.resolved_at, r.created_at) LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
 ), numbers AS (
     INSERT INTO fba.removed_request (fr_number, store, seller_id) SELECT fr_number, store, seller_id FROM due ON CONFLICT DO NOTHING
 ), messages AS (
     DELETE FROM fba.feed_message AS m USING due WHERE m.store = due.store AND m.fr_number = due.fr_number
+), orders AS (
+    DELETE FROM fba.outbound_order AS o USING due WHERE o.store = due.store AND o.fr_number = due.fr_number
 ), items AS (
     DELETE FROM fba.fulfillment_request_item AS i USING due WHERE i.store = due.store AND i.fr_number = due.fr_number
 ), removed AS (

@@ -55,6 +55,7 @@ class SellingPartnerError(Exception):
         request_id: str | None = None,
     ) -> None:
         self.message = f"{message}: {detail}" if detail else message
+        self.detail = detail
         self.operation = operation
         self.status = status
         self.code = code

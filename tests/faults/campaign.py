@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import traceback
 from collections import Counter
 from contextlib import contextmanager
@@ -37,6 +38,12 @@ SECRETS = (
     *("Atza|", "Atzr|", "X-Amz-Signature", "1 Main St", "A Buyer", "@marketplace."),
     *(PERSONAL[name] for name in ("ship_to_name", "ship_to_address_1", "ship_to_email", "ship_to_phone")),
 )
+# How the store sends, by the path of the send DAG.
+SENDING = {
+    "orders": "transport: outbound",
+    "quotes": "transport: outbound, quote: true, channels: {neutral: {packaging: unbranded}}",
+    "held": "transport: outbound, reserve: true, hold_hours: 4",
+}
 # One unreadable line for each report.
 BROKEN = {
     LISTINGS: {"seller-sku": "BROKEN", "quantity": "many", "fulfillment-channel": "DEFAULT"},
@@ -85,6 +92,8 @@ class Campaign(Merchant):
         )
         self.errors: list[Exception] = []
         self.output = ""
+        self.patch, self.path = patch, "plain"
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
 
     @contextmanager
     def _connect(self):
@@ -189,19 +198,26 @@ class Campaign(Merchant):
     # Work for the DAGs
 
     def prepare(self, dag_id: str, path: str) -> None:
-        """Create the first work of a DAG."""
-        world = self.amazon.world
+        """Create the first work of a DAG.
+
+        :param path: which of its ways is gone
+        """
+        world, self.path = self.amazon.world, path
         if dag_id == INVENTORY:
             self.sql("DELETE FROM fba.global_inventory_pool")
             if path == "again":
                 self.run_dag(INVENTORY, **self.params(INVENTORY))
                 self.advance(31)
         elif dag_id == SEND:
+            if path in SENDING:
+                self._configure(SENDING[path])
             self.stock("NOT-AT-AMAZON", 5)
-            self.good = {self.add("FR-1"): 1, self.add("FR-2", [(GOOD, 2), (GOOD, 3)]): 5}
+            wish = {"channel": "neutral"} if path == "quotes" else {}
+            self.good = {self.add("FR-1", **wish): 1, self.add("FR-2", [(GOOD, 2), (GOOD, 3)]): 5}
             self.bad = [self.add("FR-3", [("NOT-AT-AMAZON", 1)])]
-            if path == "cancel":
+            if path in ("cancel", "held"):
                 self.run_dag(SEND)
+            if path == "cancel":
                 self.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now() WHERE fr_number = 'FR-1'")
         else:
             for number in ("FR-1", "FR-2"):
@@ -220,8 +236,22 @@ class Campaign(Merchant):
         self.sql("DELETE FROM fba.lwa_token")
         world.clear_calls()
 
+    def _configure(self, fulfillment: str) -> None:
+        """Write a stores.yaml for this campaign."""
+        self.folder = tempfile.TemporaryDirectory(prefix="fba-campaign-")
+        file = Path(self.folder.name) / "stores.yaml"
+        file.write_text(f"stores: {{{STORE}: {{fulfillment: {{{fulfillment}}}}}}}")
+        self.patch.setenv("FBA_STORES_FILE", str(file))
+
+    def __exit__(self, *error: object) -> None:
+        if self.folder:
+            self.folder.cleanup()
+        super().__exit__(*error)
+
     def params(self, dag_id: str) -> dict[str, Any]:
         """The params of a DAG's runs."""
+        if dag_id == SEND and self.path == "held":
+            return {"ignore_hold": True}
         return {"fetch_missing_inventory": True} if dag_id == INVENTORY else {}
 
     def add_new_work(self, dag_id: str) -> None:
@@ -236,9 +266,9 @@ class Campaign(Merchant):
             world.seed_shipments(SELLER, US, 5, since.isoformat(), until.isoformat(), 4)
 
     def resend_rejected(self) -> None:
-        """Send again, as a person would, good requests that Amazon rejected with their complete feed."""
+        """Send again, as a person would, good requests that Amazon rejected or would not quote."""
         for number, status in self.statuses().items():
-            if status == "rejected" and number in self.good and not self.orders_made().get(number):
+            if status in ("rejected", "invalid") and number in self.good and not self.orders_made().get(number):
                 self.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = %s", number)
 
     # Conditions
@@ -285,7 +315,9 @@ class Campaign(Merchant):
 
     def _wrong_requests(self, path: str) -> list[str]:
         statuses, made, orders = self.statuses(), self.orders_made(), self.amazon.world.orders(SELLER)
-        wanted = dict.fromkeys(self.good, "accepted") | dict.fromkeys(self.bad, "rejected")
+        wanted = dict.fromkeys(self.good, "accepted") | dict.fromkeys(
+            self.bad, "invalid" if path == "quotes" else "rejected"
+        )
         if path == "cancel":  # after half an hour Amazon would not cancel it any more
             wanted["FR-1"] = "cancelled" if orders["FR-1"]["status"] == "Cancelled" else "accepted"
         problems = [f"statuses {statuses}"] if statuses != wanted else []
@@ -297,6 +329,8 @@ class Campaign(Merchant):
             problems.append(f"units {orders}")
         if not all(done for _, done in self.feeds()):
             problems.append(f"feeds {self.feeds()}")
+        if open_orders := self.sql("SELECT fr_number FROM fba.outbound_order WHERE settled_at IS NULL"):
+            problems.append(f"open orders {open_orders}")
         return problems
 
     def _shipments(self) -> list[tuple[str, ...]]:

@@ -33,7 +33,7 @@ from tests.faults.isolated import run_isolated
 from tests.stores import SELLER, STORE, US
 
 TASKS = [(dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS) for task_id in shipped_dag(dag_id).task_ids]
-SAMPLE = [(SEND, "store.submit")]  # every sixth effect of it
+SAMPLE = [(SEND, "store.submit"), (SEND, "store.send")]  # every sixth effect of them
 STRIDE = 1 if COMPLETE else 6
 LOADS = [(INVENTORY, "store.merge"), (SHIPMENTS, "window.load")]
 only_complete = pytest.mark.skipif(not COMPLETE, reason="takes minutes; `make faults` runs it")
@@ -120,7 +120,7 @@ def recover(campaign, dag_id):
 def test_a_worker_killed_before_any_effect_of_a_task(url, amazon, monkeypatch, record_property, dag_id, task_id):
     for at in count(1, STRIDE):
         with fresh(url, amazon, monkeypatch) as campaign:
-            campaign.prepare(dag_id, "plain")
+            campaign.prepare(dag_id, "orders" if task_id == "store.send" else "plain")
             campaign.inject(task_id, "killed", at)
             states = campaign.run_dag(dag_id, **campaign.params(dag_id))
             assert campaign.planned is None, "the task never ran"

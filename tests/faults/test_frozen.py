@@ -15,8 +15,11 @@ from sandbox.server.server import Sandbox
 from tests.faults.campaign import COMPLETE, SEND, Campaign, reset
 from tests.faults.isolated import run_isolated
 
-TASKS = ["store.settle", "store.claim", "store.upload", "store.submit", "store.record"]
-SAMPLE = ["store.submit"]
+TASKS = [
+    *(("plain", f"store.{name}") for name in ("settle", "claim", "upload", "submit", "record")),
+    *(("orders", f"store.{name}") for name in ("settle", "claim", "send")),
+]
+SAMPLE = [("plain", "store.submit"), ("orders", "store.send")]
 STRIDE = 1 if COMPLETE else 9
 
 
@@ -64,8 +67,8 @@ def url(postgres, migrated_template):
 @pytest.mark.parametrize(
     "lost", [False, True] if COMPLETE else [True], ids=lambda lost: "an answer was lost" if lost else ""
 )
-@pytest.mark.parametrize("task_id", TASKS if COMPLETE else SAMPLE)
-def test_a_worker_frozen_before_any_effect_of_a_task(url, amazon, monkeypatch, record_property, task_id, lost):
+@pytest.mark.parametrize(("path", "task_id"), TASKS if COMPLETE else SAMPLE)
+def test_a_worker_frozen_before_any_effect_of_a_task(url, amazon, monkeypatch, record_property, path, task_id, lost):
     stops = 0
     for at in count(1, STRIDE):
         reset(url, amazon)
@@ -73,9 +76,11 @@ def test_a_worker_frozen_before_any_effect_of_a_task(url, amazon, monkeypatch, r
             patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
             patch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
             with FreezeCampaign(url, amazon, patch) as campaign:
-                campaign.prepare(SEND, "plain")
+                campaign.prepare(SEND, path)
                 if lost:
-                    amazon.world.add_fault("createFeed", "reset_before")
+                    amazon.world.add_fault(
+                        "createFeed" if path == "plain" else "createFulfillmentOrder", "reset_before"
+                    )
                     campaign.run_dag(SEND)
                     campaign.advance(31)
                     campaign.run_dag(SEND)
@@ -90,7 +95,7 @@ def test_a_worker_frozen_before_any_effect_of_a_task(url, amazon, monkeypatch, r
                     with suppress(SellingPartnerError, psycopg.Error):
                         states = campaign.run_dag(SEND)
                 assert "failed" not in states.values()
-                assert campaign.wrong_after_fault(SEND, "plain") == []
+                assert campaign.wrong_after_fault(SEND, path) == []
                 if not campaign.stopped:
                     break
                 stops += 1

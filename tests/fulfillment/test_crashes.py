@@ -43,10 +43,10 @@ STATEMENTS = (
 class ProcessKiller:
     """Simulates a killed process at chosen points: each armed point raises SystemExit once."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, points=POINTS) -> None:
         self.armed: dict[tuple[str, str], int] = {}
         self.kills = 0
-        for point, (owner, name) in POINTS.items():
+        for point, (owner, name) in points.items():
             patch.setattr(owner, name, self.killing(point, getattr(owner, name)))
         run = FeedLedger.run
 

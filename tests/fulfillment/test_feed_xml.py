@@ -46,6 +46,20 @@ def leaves(document: bytes) -> list[tuple[str, str]]:
     return [(element.tag, element.text) for element in etree.fromstring(document).iter() if not len(element)]
 
 
+def test_a_gift_message_goes_with_its_line_and_a_chosen_speed_with_the_order():
+    gift = replace(GOOD.items[0], gift_message=" With love & <3\nYours ")
+    document = build_order_feed(SELLER, [replace(GOOD, items=(gift,), speed="Expedited")], DEFAULT).document
+    tags = leaves(document)
+    assert tags[-2:] == [("MerchantFulfillmentOrderItemID", "1"), ("GiftMessage", "With love & <3\nYours")]
+    assert ("DeliverySLA", "Expedited") in tags
+
+
+def test_a_gift_message_that_is_too_long_is_refused():
+    gift = replace(GOOD.items[0], gift_message="x" * 513)
+    with pytest.raises(FeedError, match="gift_message is 513 characters long"):
+        build_order_feed(SELLER, [replace(GOOD, items=(gift,))], DEFAULT)
+
+
 def test_a_feed_has_every_element_in_the_order_amazon_requires():
     feed = build_order_feed(SELLER, [GOOD], NOTIFY)
     assert feed.document.startswith(b"<?xml version='1.0' encoding='UTF-8'?>")

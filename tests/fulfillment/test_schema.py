@@ -16,9 +16,9 @@ STATUSES = ("pending", "invalid", "sending", "submitted", "unknown", "accepted",
 FROZEN = ("sending", "submitted", "unknown", "accepted", "cancelled")
 ALLOWED = {
     "pending": {"invalid", "sending"},
-    "sending": {"submitted", "unknown", "pending"},
-    "submitted": {"accepted", "rejected", "unknown", "pending"},
-    "unknown": {"accepted", "rejected", "cancelled", "pending", "invalid"},
+    "sending": {"submitted", "unknown", "pending", "accepted", "rejected"},
+    "submitted": {"accepted", "rejected", "unknown", "pending", "cancelled"},
+    "unknown": {"accepted", "rejected", "cancelled", "pending", "invalid", "submitted"},
     "accepted": {"rejected", "cancelled"},
     "invalid": {"pending"},
     "rejected": {"pending"},

@@ -13,7 +13,7 @@ PUBLIC = {
     "fba_operators.operators": """
         AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator FollowUpOrdersOperator LoadShipmentsOperator
         MergeInventoryOperator PlanWindowsOperator PrepareRunOperator PrepareShipmentsOperator RecordFeedOperator
-        RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SettleFeedsOperator
+        RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SendOrdersOperator SettleFeedsOperator
         SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator UploadFeedOperator
         WaitForFeedOperator WaitForReportOperator WaitForShipmentsOperator
     """,

@@ -267,6 +267,46 @@ def test_texts_that_may_quote_the_address_go_with_it(db, warehouse):
     assert expired(warehouse) == {}
 
 
+@pytest.mark.parametrize(
+    ("status", "gone"), [("accepted", True), ("rejected", True), ("sending", False), ("pending", False)]
+)
+def test_a_gift_message_goes_with_the_address(db, warehouse, status, gone):
+    request(db, "FR-1", status, 2 if status != "pending" else 0, **ADDRESS)
+    db.execute("SET session_replication_role = replica")
+    db.execute("UPDATE fba.fulfillment_request_item SET gift_message = 'Happy birthday, Wilhelmina'")
+    if status != "pending":
+        db.execute("UPDATE fba.fulfillment_request SET resolved_at = now() - interval '40 days'")
+    db.execute("RESET session_replication_role")
+    expired(warehouse)
+    assert left(db, "gift_message", "fulfillment_request_item") == ({None} if gone else {"Happy birthday, Wilhelmina"})
+
+
+def test_nobody_else_empties_the_gift_message_of_an_order_at_amazon(db, warehouse_url):
+    request(db, "FR-1", "accepted", 0, **ADDRESS)
+    with (
+        psycopg.connect(warehouse_url) as other,
+        pytest.raises(psycopg.errors.RaiseException, match="items are frozen"),
+    ):
+        other.execute("UPDATE fba.fulfillment_request_item SET gift_message = NULL")
+
+
+def test_orders_and_quotes_go_with_their_request_and_open_ones_never(db, remove):
+    for number in ("FR-1", "FR-2"):
+        request(db, number)
+        db.execute(
+            "INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint,"
+            " features, held, content_digest, settled_at) VALUES (gen_random_uuid(), gen_random_uuid(), 'r', %s, %s, 'S', 'M', 'E',"
+            " '{}', false, '', %s)",
+            (STORE, number, "2020-01-01" if number == "FR-1" else None),
+        )
+        db.execute(
+            "INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable) VALUES (%s, %s, 'Standard', now(), true)",
+            (STORE, number),
+        )
+    assert remove() == {STORE: {"closed requests": 1}}
+    assert left(db, "fr_number", "outbound_order") == left(db, "fr_number", "fulfillment_quote") == {"FR-2"}
+
+
 def test_a_reason_written_when_the_address_was_gone_can_be_read_for_the_same_time(db, warehouse):
     request(db, "FR-1", "invalid", 0, created_at="2020-01-01")
     db.execute("UPDATE fba.fulfillment_request SET status_reason = 'ship_to_name is missing'")

@@ -89,7 +89,12 @@ stores:
       send_automatically: true
       hold_hours: 1.5
       business_hours: {timezone: Europe/Berlin, days: [sat], from: "00:00", to: "24:00", holidays: [2026-12-25, "2027-01-01"]}
-      shipping_methods: {next day: Priority}
+      transport: outbound
+      shipping_methods: {next day: Priority, economy: Cheapest}
+      channels: {walmart: {packaging: unbranded, block_amazon_logistics: true}, own: }
+      quote: true
+      reserve: true
+      approval: {above_fee: 20.00, above_value: 500, late: true}
       fulfillment_policy: FillAll
       notify_customer: true
       rules: {minimum_units: 2, minimum_value: 10.10, ship_to_countries: [UK, "NO"], exclude_skus: ["007"]}
@@ -104,7 +109,11 @@ notifications: [{connection: chat, on: [change]}, {connection: mail}]
     assert store.fulfillment.hold_hours == 1.5
     assert store.fulfillment.business_hours.holidays == (date(2026, 12, 25), date(2027, 1, 1))
     assert (store.fulfillment.business_hours.opens, store.fulfillment.business_hours.closes) == ("00:00", "24:00")
-    assert store.fulfillment.shipping_methods == {"next day": "Priority"}
+    assert store.fulfillment.shipping_methods == {"next day": "Priority", "economy": "Cheapest"}
+    assert (store.fulfillment.transport, store.fulfillment.quote, store.fulfillment.reserve) == ("outbound", True, True)
+    assert store.fulfillment.channels["walmart"].block_amazon_logistics is True
+    assert store.fulfillment.channels["own"].packaging is None
+    assert store.fulfillment.approval.above_fee == Decimal(20)
     assert store.fulfillment.rules.minimum_value == Decimal("10.1")
     assert store.fulfillment.rules.ship_to_countries == ("GB", "NO")
     assert tuple(found.retention.model_dump().values()) == (7, 8, 12)
@@ -112,6 +121,33 @@ notifications: [{connection: chat, on: [change]}, {connection: mail}]
         ("chat", ("change",)),
         ("mail", ("failure", "attention")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("reserve: true", "works only with transport: outbound"),
+        ("approval: {}", "it names nothing that needs approval"),
+        ("approval: {always: false, late: false}", "it names nothing that needs approval"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(refused, text, message):
+    (problem,) = refused(in_store("fulfillment", text))
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "quotes"),
+    [
+        ("", False),
+        ("quote: true", True),
+        ("approval: {late: true}", True),
+        ("shipping_methods: {Standard: Cheapest}", True),
+        ("shipping_methods: {Standard: Standard, Economy: Cheapest}", False),
+    ],
+)
+def test_approval_and_cheapest_imply_a_quote(read, text, quotes):
+    assert read(in_store("fulfillment", text)).store("de").fulfillment.quotes("Standard") is quotes
 
 
 def test_sections_without_entries_are_the_defaults(read):
@@ -150,6 +186,22 @@ def test_settings_cannot_be_changed():
             "ScheduledDelivery",
             "Priority",
         ),
+        ("fulfillment", "transport: rest", "transport", "rest", "feed, outbound"),
+        ("fulfillment", "shipping_methods: {a: cheapest}", "shipping_methods.a", "cheapest", "Cheapest"),
+        ("fulfillment", "channels: {w: {packaging: plain}}", "channels.w.packaging", "plain", "any or unbranded"),
+        ("fulfillment", "channels: {w: {signature: 1}}", "channels.w.signature", "1", "true or false"),
+        (
+            "fulfillment",
+            "channels: {w: {box: plain}}",
+            "channels.w",
+            "the key box",
+            "packaging, block_amazon_logistics",
+        ),
+        ("fulfillment", "channels: walmart", "channels", "walmart", "your channel: {packaging"),
+        ("fulfillment", "quote: perhaps", "quote", "perhaps", "true or false"),
+        ("fulfillment", "approval: true", "approval", "true", "a section with always, above_fee, above_value, late"),
+        ("fulfillment", "approval: {above_fee: -1}", "approval.above_fee", "-1", "at least 0"),
+        ("fulfillment", "approval: {above: 1}", "approval", "the key above", "above_fee, above_value"),
         ("fulfillment", "rules: {minimum_units: 0}", "rules.minimum_units", "0", "at least 1"),
         ("fulfillment", "rules: {minimum_value: true}", "rules.minimum_value", "true", "an amount"),
         ("fulfillment", "rules: {ship_to_countries: [XX]}", "ship_to_countries.0", "XX", "ISO 3166"),

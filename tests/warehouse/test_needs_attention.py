@@ -57,6 +57,14 @@ ITEM = "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, q
 ACCEPTED = [CREATED, ITEM, *(change(f"status = '{status}'") for status in ("sending", "submitted", "accepted"))]
 MINUTE = 1 / 60
 
+QUOTE = f"""INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable, arrive_latest, chosen)
+    VALUES ('us', 'FR-1', 'Standard', '{ago(60)}', true, '{ago(10)}', true)"""
+ORDER = f"""INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint,
+    features, held, content_digest, claimed_at, intent_at, answered_at)
+    SELECT gen_random_uuid(), gen_random_uuid(), 'r', 'us', 'FR-1', 'S', 'M', 'E', '{{BLOCK_AMZL}}', true, '', '{ago(324)}', '{ago(324)}', '{ago(324)}'"""
+CLAIMED = "UPDATE fba.fulfillment_request SET claim_id = (SELECT claim_id FROM fba.outbound_order)"
+PARCEL = f"""INSERT INTO fba.shipment_item (store, item_key, order_id, merchant_order_id, fr_number, sku, quantity, carrier, ship_date)
+    VALUES ('us', 'K', 'S01', 'FR-1', 'FR-1', 'SKU', 5, 'AMZN_US', '{ago(20)}')"""
 CARRIED = "UPDATE fba.fulfillment_request SET claim_id = (SELECT claim_id FROM fba.feed)"
 
 
@@ -243,6 +251,48 @@ CASES = [
             "the rest will not be shipped": change("amazon_order_status = 'CompletePartialled'"),
             "it was cancelled": change("status = 'cancelled'"),
             "it was sent again today": change(f"sent_at = '{ago(20)}'"),
+        },
+    ),
+    Case(
+        "needs_approval",
+        [CREATED, ITEM, change(f"approval_asked_at = '{ago(5)}'")],
+        ("FR-1", 1, ago(5)),
+        {
+            "it was approved": change("approved_at = now()"),
+            "it was edited": change("ship_to_city = 'Tacoma'"),
+            "it was cancelled": change("status = 'invalid'"),
+        },
+    ),
+    Case(
+        "late",
+        [CREATED, ITEM, change(f"deliver_by = '{ago(11)}'"), QUOTE, *ACCEPTED[2:]],
+        ("FR-1", 1, ago(60)),
+        {
+            "a person has seen it": change("acknowledged_at = now()"),
+            "it was cancelled": change("status = 'cancelled'"),
+            "it is long ago": "UPDATE fba.fulfillment_quote SET arrive_latest = '2026-01-01'",
+            "another speed was chosen": "UPDATE fba.fulfillment_quote SET chosen = false",
+        },
+    ),
+    Case(
+        "hold_lapses",
+        [CREATED, ITEM, ORDER, change("status = 'sending'"), CLAIMED, change("status = 'submitted'")],
+        ("FR-1", 1, ago(12)),
+        {
+            "it was released": change("status = 'accepted'"),
+            "it was settled": "UPDATE fba.outbound_order SET settled_at = now()",
+            "there is time": f"UPDATE fba.outbound_order SET answered_at = '{ago(300)}'",
+        },
+    ),
+    Case(
+        "blocked_carrier_used",
+        [*ACCEPTED, ORDER, PARCEL],
+        ("FR-1", 1, ago(20)),
+        {
+            "a person has seen it": change("acknowledged_at = now()"),
+            "it was another carrier": "UPDATE fba.shipment_item SET carrier = 'UPS'",
+            "the request did not block it": "UPDATE fba.outbound_order SET features = '{}'",
+            "the order was not sent": "UPDATE fba.outbound_order SET intent_at = NULL",
         },
     ),
     Case(

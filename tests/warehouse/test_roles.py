@@ -279,6 +279,8 @@ def test_a_merchant_may_do_nothing_else(login):
 # What a reader must not see: addresses, secrets, raw documents, and texts that may quote an address.
 HIDDEN = {
     "fulfillment_request": set(PERSONAL) | {"ship_to_address_2", "ship_to_address_3", "status_reason"},
+    "fulfillment_request_item": {"gift_message"},
+    "outbound_order": {"content_digest"},
     "feed": {"document_digest", "result_document"},
     "feed_check": {"token"},
     "feed_message": {"description"},
@@ -292,7 +294,8 @@ HIDDEN = {
 WRITTEN = {
     *PERSONAL,
     *("store", "fr_number", "shipping_method", "displayable_order_number", "ship_to_address_2", "ship_to_address_3"),
-    *("created_at", "cancel_requested_at", "acknowledged_at"),
+    *("created_at", "cancel_requested_at", "acknowledged_at", "approved_at", "approved_by"),
+    *("channel", "packaging", "block_amazon_logistics", "signature", "deliver_together", "deliver_by"),
 }
 
 

@@ -49,10 +49,18 @@ class Client:
         self.login = Login(credentials, self.transport, warehouse, mask)
         self.quota = Quota(credentials, warehouse)
 
-    def call(self, operation: Operation[A], *path: str, fence: Callable[[], None] | None = None, **arguments: Any) -> A:
+    def call(
+        self,
+        operation: Operation[A],
+        *path: str,
+        fence: Callable[[], None] | None = None,
+        ours: tuple[str, ...] = (),
+        **arguments: Any,
+    ) -> A:
         """Make a call and return Amazon's answer, after brief retries where the operation is idempotent.
 
         :param path: values for the placeholders of the operation's path
+        :param ours: numbers and SKUs of the body, which stay readable in Amazon's reason, like ``path``
         :param fence: called at the last moments at which the call can be given up; see :class:`FencedBody`
         :param arguments: those of :meth:`requests.Session.request`
         :raises SellingPartnerError: see :mod:`fba_operators.errors`
@@ -60,8 +68,8 @@ class Client:
         url = self.credentials.endpoint + operation.path.format(*(quote(part, safe="") for part in path))
         with ends_within(CALL_SECONDS):
             if operation.idempotent:
-                return retry_briefly(lambda: self._call_once(operation, url, path, arguments, fence))
-            return self._call_once(operation, url, path, arguments, fence)
+                return retry_briefly(lambda: self._call_once(operation, url, (*path, *ours), arguments, fence))
+            return self._call_once(operation, url, (*path, *ours), arguments, fence)
 
     def pages(self, operation: Operation[P], params: dict[str, Any], *, token_alone: bool = False) -> Iterator[P]:
         """Make the calls of a list, page after page.
@@ -153,7 +161,7 @@ class Client:
         self,
         operation: Operation[A],
         url: str,
-        path: tuple[str, ...],
+        ours: tuple[str, ...],
         arguments: dict[str, Any],
         fence: Callable[[], None] | None,
     ) -> A:
@@ -176,7 +184,7 @@ class Client:
             if rejected is None and response.status_code in (401, 403) and _is_about_the_token(response):
                 rejected = token
                 continue
-            self._refuse(operation, response, path)
+            self._refuse(operation, response, ours)
 
     def _read(self, operation: Operation[A], response: requests.Response) -> A:
         body = json_of(response)
@@ -189,14 +197,14 @@ class Client:
             )
             raise kind(message, operation=operation.name, status=response.status_code) from None
 
-    def _refuse(self, operation: Operation[Any], response: requests.Response, path: tuple[str, ...]) -> NoReturn:
+    def _refuse(self, operation: Operation[Any], response: requests.Response, ours: tuple[str, ...]) -> NoReturn:
         """Raise what an answer other than success means.
 
-        :param path: what was asked for; it stays readable in Amazon's reason
+        :param ours: what was asked for; it stays readable in Amazon's reason
         """
         store, status = self.credentials.conn_id, response.status_code
         first: dict[str, Any] = next(iter(errors_of(response)), {})
-        reason = words(" ".join(str(first[key]) for key in ("message", "details") if first.get(key)), ours=path)
+        reason = words(" ".join(str(first[key]) for key in ("message", "details") if first.get(key)), ours=ours)
         facts: dict[str, Any] = {
             "status": status,
             "code": name(first.get("code")),

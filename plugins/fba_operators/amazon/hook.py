@@ -18,7 +18,16 @@ from fba_operators.amazon.connection_check import check_connection
 from fba_operators.amazon.credentials import Credentials, Destination
 from fba_operators.amazon.deadline import ends_within
 from fba_operators.amazon.marketplaces import Marketplace
-from fba_operators.amazon.operations import Feed, FulfillmentOrder, ListedOrder, ListedReport, Report
+from fba_operators.amazon.operations import (
+    Feature,
+    FeatureSku,
+    Feed,
+    FulfillmentOrder,
+    ListedOrder,
+    ListedReport,
+    Preview,
+    Report,
+)
 from fba_operators.amazon.transport import Download
 from fba_operators.errors import (
     ConfigurationError,
@@ -252,6 +261,40 @@ class SellingPartnerHook(BaseHook):
         pages = self.client.pages(operations.LIST_ALL_FULFILLMENT_ORDERS, {"queryStartDate": amazon_time(since)})
         return [order for page in pages for order in page.payload.fulfillment_orders or ()]
 
+    def create_fulfillment_order(self, order: dict[str, Any], *, fence: Callable[[], None] | None = None) -> None:
+        """Make a Multi-Channel Fulfillment order.
+
+        :param order: Amazon's CreateFulfillmentOrderRequest
+        :param fence: as for :meth:`create_feed`
+        :raises LostAnswerError: the order may exist; a second call could make a second one
+        """
+        self.client.call(operations.CREATE_FULFILLMENT_ORDER, json=order, fence=fence, ours=_named_in(order))
+
+    def release_fulfillment_order(self, fr_number: str) -> None:
+        """Let Amazon ship an order that it holds.
+
+        :raises RequestRefusedError: it does not exist, or is over
+        """
+        self.client.call(operations.UPDATE_FULFILLMENT_ORDER, fr_number, json={"fulfillmentAction": "Ship"})
+
+    def get_fulfillment_preview(self, order: dict[str, Any]) -> list[Preview | None]:
+        """Return what an order would cost and when it would arrive, by speed; None for a speed that cannot be read.
+
+        :param order: Amazon's GetFulfillmentPreviewRequest
+        """
+        answer = self.client.call(operations.GET_FULFILLMENT_PREVIEW, json=order, ours=_named_in(order))
+        return answer.payload.fulfillment_previews
+
+    def get_features(self) -> list[Feature | None]:
+        """Return the features that the marketplace has, and whether the seller may use each; None for one that cannot be read."""
+        answer = self.client.call(operations.GET_FEATURES, params={"marketplaceId": self.marketplace.id})
+        return answer.payload.features
+
+    def get_feature_sku(self, feature: str, sku: str) -> FeatureSku:
+        """Return whether a SKU can have a feature."""
+        params = {"marketplaceId": self.marketplace.id}
+        return self.client.call(operations.GET_FEATURE_SKU, feature, sku, params=params).payload
+
     def cancel_fulfillment_order(self, fr_number: str) -> None:
         """Cancel a Multi-Channel Fulfillment order.
 
@@ -299,6 +342,11 @@ class SellingPartnerHook(BaseHook):
         self._warehouse = None
         with ends_within(TEST_SECONDS):
             return check_connection(self)
+
+
+def _named_in(order: dict[str, Any]) -> tuple[str, ...]:
+    """The number and the SKUs of an order: Amazon's reasons name them."""
+    return (order.get("sellerFulfillmentOrderId", ""), *(item["sellerSku"] for item in order["items"]))
 
 
 def _says_no_such_order(error: RequestRefusedError, fr_number: str) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -62,6 +64,7 @@ Text = Annotated[str, StringConstraints(min_length=1, strict=True), AfterValidat
 PageToken = Annotated[str, StringConstraints(strict=True)]  # an empty nextToken ends a list as a missing one does
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Units = Annotated[int, Field(ge=0, le=10**9, strict=True), BeforeValidator(_units)]  # also as 1.0 or a text
+Amount = Annotated[Decimal, Field(ge=-(10**9), le=10**9, allow_inf_nan=False)]
 OrNone = WrapValidator(_none_if_odd)
 
 
@@ -262,6 +265,7 @@ class ListedOrder(Answer):
     seller_fulfillment_order_id: Text
     marketplace_id: Annotated[Text | None, OrNone] = None
     fulfillment_order_status: Annotated[Text | None, OrNone] = None
+    fulfillment_action: Annotated[Text | None, OrNone] = None
 
 
 class OrderPagePayload(Answer):
@@ -307,10 +311,95 @@ class FulfillmentOrderAnswer(Answer):
     payload: FulfillmentOrder
 
 
-class Cancelled(Answer):
-    """The answer to a cancellation; errors mean that it did not happen."""
+class Done(Answer):
+    """The answer to an order, a change or a cancellation; errors mean that it did not happen."""
 
     errors: Annotated[list[Any], Field(max_length=0)] | None = None
+
+
+class Money(Answer):
+    """An amount of money; what is None was not said."""
+
+    currency_code: Annotated[Text | None, OrNone] = None
+    value: Annotated[Amount | None, OrNone] = None
+
+
+class Fee(Answer):
+    """A fee that Amazon expects to charge."""
+
+    name: Text
+    amount: Annotated[Money | None, OrNone] = None
+
+
+class PreviewShipment(Answer):
+    """When a shipment of a previewed order leaves and arrives."""
+
+    earliest_ship_date: Annotated[Moment | None, OrNone] = None
+    latest_ship_date: Annotated[Moment | None, OrNone] = None
+    earliest_arrival_date: Annotated[Moment | None, OrNone] = None
+    latest_arrival_date: Annotated[Moment | None, OrNone] = None
+
+
+class UnfulfillableItem(Answer):
+    """A line of a previewed order that Amazon cannot fulfil, and why, in Amazon's codes."""
+
+    seller_sku: Text
+    item_unfulfillable_reasons: Annotated[list[Text] | None, OrNone] = None
+
+
+class Preview(Answer):
+    """What an order would cost and when it would arrive with one speed."""
+
+    shipping_speed_category: Text
+    is_fulfillable: StrictBool
+    estimated_fees: list[Annotated[Fee | None, OrNone]] | None = None
+    fulfillment_preview_shipments: list[Annotated[PreviewShipment | None, OrNone]] | None = None
+    unfulfillable_preview_items: list[Annotated[UnfulfillableItem | None, OrNone]] | None = None
+    order_unfulfillable_reasons: Annotated[list[Text] | None, OrNone] = None
+
+
+class PreviewPayload(Answer):
+    """The previews of an order."""
+
+    fulfillment_previews: list[Annotated[Preview | None, OrNone]]
+
+
+class PreviewAnswer(Answer):
+    """The answer that holds the previews of an order."""
+
+    payload: PreviewPayload
+
+
+class Feature(Answer):
+    """One of Amazon's features, and whether the seller may use it; what is None was not said."""
+
+    feature_name: Text
+    seller_eligible: Annotated[StrictBool | None, OrNone] = None
+
+
+class FeaturePayload(Answer):
+    """The features of a marketplace."""
+
+    features: list[Annotated[Feature | None, OrNone]]
+
+
+class FeatureAnswer(Answer):
+    """The answer that holds the features of a marketplace."""
+
+    payload: FeaturePayload
+
+
+class FeatureSku(Answer):
+    """Whether a SKU can have a feature."""
+
+    is_eligible: StrictBool
+    ineligible_reasons: Annotated[list[Text] | None, OrNone] = None
+
+
+class FeatureSkuAnswer(Answer):
+    """The answer that says whether a SKU can have a feature."""
+
+    payload: FeatureSku
 
 
 A = TypeVar("A", bound=Answer)
@@ -358,7 +447,8 @@ def _place(loc: tuple[int | str, ...]) -> str:
 # Rates and bursts: Amazon's models of the Reports and Feeds API 2021-06-30, FBA Inventory v1, Sellers v1 and
 # Fulfillment Outbound 2020-07-01.
 _REPORTS, _FEEDS = "/reports/2021-06-30", "/feeds/2021-06-30"
-_ORDERS = "/fba/outbound/2020-07-01/fulfillmentOrders"
+_OUTBOUND = "/fba/outbound/2020-07-01"
+_ORDERS = f"{_OUTBOUND}/fulfillmentOrders"
 
 CREATE_REPORT = Operation(
     "createReport", "POST", f"{_REPORTS}/reports", CreatedReport, 0.0167, 15, shared_bucket=True, idempotent=False
@@ -384,9 +474,26 @@ GET_MARKETPLACE_PARTICIPATIONS = Operation(
     "getMarketplaceParticipations", "GET", "/sellers/v1/marketplaceParticipations", Participations, 0.016, 15
 )
 LIST_ALL_FULFILLMENT_ORDERS = Operation("listAllFulfillmentOrders", "GET", _ORDERS, OrderPage, 2, 30)
-GET_FULFILLMENT_ORDER = Operation("getFulfillmentOrder", "GET", f"{_ORDERS}/{{}}", FulfillmentOrderAnswer, 2, 30)
+GET_FULFILLMENT_ORDER = Operation(
+    "getFulfillmentOrder", "GET", f"{_ORDERS}/{{}}", FulfillmentOrderAnswer, 2, 30, shared_bucket=True
+)
+# Whether Amazon refuses an id that it has already is not known.
+CREATE_FULFILLMENT_ORDER = Operation(
+    "createFulfillmentOrder", "POST", _ORDERS, Done, 2, 30, shared_bucket=True, idempotent=False
+)
+# Idempotent: it is only called to release an order, and one that is released stays so.
+UPDATE_FULFILLMENT_ORDER = Operation(
+    "updateFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}", Done, 2, 30, shared_bucket=True
+)
+GET_FULFILLMENT_PREVIEW = Operation(
+    "getFulfillmentPreview", "POST", f"{_ORDERS}/preview", PreviewAnswer, 2, 30, shared_bucket=True
+)
+GET_FEATURES = Operation("getFeatures", "GET", f"{_OUTBOUND}/features", FeatureAnswer, 2, 30)
+GET_FEATURE_SKU = Operation(
+    "getFeatureSKU", "GET", f"{_OUTBOUND}/features/inventory/{{}}/{{}}", FeatureSkuAnswer, 2, 30, shared_bucket=True
+)
 # Idempotent: a second cancellation of an order changes nothing.
-CANCEL_FULFILLMENT_ORDER = Operation("cancelFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}/cancel", Cancelled, 2, 30)
+CANCEL_FULFILLMENT_ORDER = Operation("cancelFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}/cancel", Done, 2, 30)
 
 OPERATIONS: dict[str, Operation[Any]] = {
     each.name: each for each in list(globals().values()) if isinstance(each, Operation)

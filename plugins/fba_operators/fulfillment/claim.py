@@ -1,13 +1,13 @@
-"""Claiming: every pending request is validated, and those that are ready are frozen for the next feed.
+"""Claiming: every pending request is validated, and those that are ready are frozen for the next feed, or as orders.
 
-One transaction decides and freezes: from then on nobody can change a request until its feed is settled.
+One transaction decides and freezes: from then on nobody can change a request until it is settled.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,15 +19,20 @@ from fba_operators.fulfillment.feed_xml import assemble_order_feed
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.memory import Doubt
 from fba_operators.fulfillment.near_skus import nearest, spellings, worth_a_look
+from fba_operators.fulfillment.order_json import digest, order_json
+from fba_operators.fulfillment.quote import FRESH, Quote, choose, is_approved, needs_approval
 from fba_operators.fulfillment.release import Waiting, due
 from fba_operators.fulfillment.request import FulfillmentRequest
 from fba_operators.fulfillment.validation import validate
+from fba_operators.fulfillment.wishes import features_of
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
 from fba_operators.settings.models import Fulfillment
 
 PAGE = 2000  # pending requests in memory at a time
 AN_HOUR = timedelta(hours=1)
 A_DAY = timedelta(days=1)  # that the clock of the system which writes requests may be ahead, time zones included
+MAX_ORDERS = 1000  # of one run; at Amazon's rate of two a second they take about eight minutes
+LONGEST_HOLD = timedelta(days=13)  # Amazon lets one lapse after 14 days
 BETWEEN_FEEDS = timedelta(minutes=20)  # developer-docs.amazon.com/sp-api/docs/feeds-api-best-practices
 
 
@@ -47,17 +52,37 @@ class Selection:
     dry_run: bool = False
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A request that may be sent now.
+
+    :param request: with the speed it is sent with
+    :param features: Amazon's names of its wishes
+    :param quoted_at: when the quote was made that it goes with; None without one
+    :param held: Amazon is to hold it until it is due
+    """
+
+    request: FulfillmentRequest
+    features: tuple[str, ...]
+    quoted_at: datetime | None = None
+    held: bool = False
+
+
 @dataclass
 class Claim:
     """The result of validating the pending requests.
 
-    :param claim_id: of the feed that was made, or None
+    :param claim_id: of the feed, or of the orders, that were made, or None
     :param seen: how many requests were pending
     :param claimed: FR numbers of the feed
     :param invalid: FR number → reason
     :param waiting: FR number → why it waits
     :param held: those of them that wait for a time that stores.yaml sets, or for a run by hand
     :param warnings: FR number → warnings, for requests that are ready
+    :param asks: those that wait for a person's approval
+    :param newly_asks: those of them that did not wait for it before
+    :param speeds: FR number → the speed that was chosen by its quotes
+    :param unquoted: requests that are ready but for a fresh quote
     """
 
     claim_id: str | None = None
@@ -67,6 +92,22 @@ class Claim:
     waiting: dict[str, str] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     warnings: dict[str, str] = field(default_factory=dict)
+    asks: set[str] = field(default_factory=set)
+    newly_asks: set[str] = field(default_factory=set)
+    speeds: dict[str, str] = field(default_factory=dict)
+    unquoted: list[Ready] = field(default_factory=list)
+
+
+def survey(
+    ledger: FeedLedger, settings: Fulfillment, selection: Selection, destination: Destination, doubt: Doubt
+) -> tuple[list[Ready], list[Ready]]:
+    """Find the requests that may be sent now, and those that lack only a fresh quote; nothing is recorded."""
+    claim = Claim()
+    with ledger.connect() as db:
+        (now,) = ledger.run(db, "fulfillment.now")
+        ready = _validate_pending(ledger, db, settings, selection, destination, claim, doubt, now["now"])
+        db.rollback()
+    return ready, claim.unquoted
 
 
 def claim_requests(
@@ -78,36 +119,60 @@ def claim_requests(
     run_id: str,
     doubt: Doubt | None = None,
 ) -> Claim:
-    """Validate every pending request of a store and make one feed of those that are ready.
+    """Validate every pending request of a store and make one feed, or orders, of those that are ready.
 
-    A feed that this run claimed before and that was not submitted is returned again.
+    A feed that this run claimed before and that was not submitted is returned again, and so are orders that were not sent.
 
     :param doubt: why requests may be at Amazon already; see :mod:`.memory`
     """
     with ledger.connect() as db:
         ledger.lock(db)
         feed = next((each for each in ledger.run(db, "fulfillment.open_feeds") if not each["set_aside_at"]), None)
-        if feed and feed["run_id"] == run_id and feed["submit_started_at"] is None and not selection.dry_run:
-            rows = ledger.run(db, "fulfillment.feed_requests", claim_id=feed["claim_id"])
-            return Claim(str(feed["claim_id"]), claimed=[row["fr_number"] for row in rows])
+        if not selection.dry_run and (again := _claimed_before(ledger, db, feed, run_id)):
+            return again
         claim = Claim()
         (now,) = ledger.run(db, "fulfillment.now")
         ready = _validate_pending(ledger, db, settings, selection, destination, claim, doubt or Doubt(), now["now"])
-        if ready:
+        if ready and settings.transport == "outbound":
+            _freeze_orders(ledger, db, settings, selection, destination, run_id, ready, claim)
+        elif ready:
+            requests = [each.request for each in ready]
             blocked = _why_no_feed_now(ledger, db, feed, selection, now["now"])
             if blocked:
-                claim.waiting.update((request.fr_number, blocked) for request in ready)
+                claim.waiting.update((request.fr_number, blocked) for request in requests)
             else:
-                _freeze(ledger, db, settings, selection, destination, run_id, ready, claim)
-        ledger.run(db, "fulfillment.set_invalid", numbers=list(claim.invalid), reasons=list(claim.invalid.values()))
-        ledger.run(
-            db,
-            "fulfillment.set_waiting",
-            numbers=list(claim.waiting),
-            reasons=list(claim.waiting.values()),
-            held=[number in claim.held for number in claim.waiting],
-        )
+                _freeze(ledger, db, settings, selection, destination, run_id, requests, claim)
+        _record(ledger, db, claim)
         return claim
+
+
+def _claimed_before(
+    ledger: FeedLedger, db: psycopg.Connection[Any], feed: dict[str, Any] | None, run_id: str
+) -> Claim | None:
+    """What this run has claimed already and not handed to Amazon."""
+    if feed and feed["run_id"] == run_id and feed["submit_started_at"] is None:
+        rows = ledger.run(db, "fulfillment.feed_requests", claim_id=feed["claim_id"])
+        return Claim(str(feed["claim_id"]), claimed=[row["fr_number"] for row in rows])
+    rows = [
+        row for row in ledger.run(db, "fulfillment.open_orders") if row["run_id"] == run_id and not row["intent_at"]
+    ]
+    if rows:
+        return Claim(str(rows[0]["batch_id"]), claimed=[row["fr_number"] for row in rows])
+    return None
+
+
+def _record(ledger: FeedLedger, db: psycopg.Connection[Any], claim: Claim) -> None:
+    """Write why requests are invalid or wait, and which speed was chosen."""
+    ledger.run(db, "fulfillment.set_invalid", numbers=list(claim.invalid), reasons=list(claim.invalid.values()))
+    ledger.run(
+        db,
+        "fulfillment.set_waiting",
+        numbers=list(claim.waiting),
+        reasons=list(claim.waiting.values()),
+        held=[number in claim.held for number in claim.waiting],
+        asks=[number in claim.asks for number in claim.waiting],
+    )
+    ledger.run(db, "fulfillment.choose_quotes", numbers=list(claim.speeds), speeds=list(claim.speeds.values()))
 
 
 def until_next_feed(ledger: FeedLedger) -> timedelta | None:
@@ -151,12 +216,17 @@ def _validate_pending(
     claim: Claim,
     doubt: Doubt,
     now: datetime,
-) -> list[FulfillmentRequest]:
+) -> list[Ready]:
     """Sort the pending requests into invalid, waiting and (returned) ready."""
-    ready: list[FulfillmentRequest] = []
+    ready: list[Ready] = []
     country = marketplace(destination.marketplace_id).country
     types = [LISTINGS.name, AFN_INVENTORY.name]
     as_of = ledger.run(db, "fulfillment.inventory_as_of", report_types=types)[0]["as_of"]
+    refused = {
+        (row["feature"], row["sku"]): row["reasons"]
+        for row in ledger.run(db, "fulfillment.features")
+        if not row["eligible"]
+    }
     for rows in _pages(ledger, db, selection):
         numbers = [row["fr_number"] for row in rows]
         items = ledger.items(db, numbers)
@@ -172,6 +242,7 @@ def _validate_pending(
             for row in ledger.run(db, "fulfillment.removed", seller_id=destination.seller_id, numbers=numbers)
         }
         at_amazon = {row["fr_number"] for row in ledger.run(db, "fulfillment.at_amazon", numbers=numbers)}
+        quotes = ledger.run(db, "fulfillment.quotes", numbers=numbers, fresh=FRESH.total_seconds())
         claim.seen += len(rows)
         for row in rows:
             number = row["fr_number"]
@@ -197,10 +268,13 @@ def _validate_pending(
                 )
             if request.created_at > now + A_DAY:
                 reasons += (f"created_at lies in the future: {request.created_at:%Y-%m-%d %H:%M} UTC",)
+            features = features_of(request, settings)
+            reasons += tuple(_refused_features(request, features, refused))
             timed = _not_before(request, settings, selection, now)
+            held = _may_be_held(timed, settings, now)
             if reasons:
                 claim.invalid[number] = "; ".join(reasons)
-            elif found.waiting or timed:
+            elif found.waiting or (timed and not held):
                 claim.waiting[number] = "; ".join(str(wait) for wait in (found.waiting, timed) if wait)
                 claim.held |= set() if found.waiting else {number}
             elif number in at_amazon:
@@ -209,8 +283,58 @@ def _validate_pending(
                 claim.waiting[number] = f"ready; {why}"
             else:
                 claim.warnings[number] = "; ".join(found.warnings)
-                ready.append(request)
+                own_quotes = [quote for quote in quotes if quote["fr_number"] == number]
+                if one := _priced(Ready(request, features, held=held), settings, own_quotes, row, claim):
+                    ready.append(one)
     return ready
+
+
+def _refused_features(
+    request: FulfillmentRequest, features: tuple[str, ...], refused: dict[tuple[str, str], str | None]
+) -> Iterator[str]:
+    """Why Amazon will not ship it as it wishes, as far as Amazon has said so."""
+    for feature in features:
+        if (feature, "") in refused:
+            yield f"Amazon does not offer {feature} to this seller"
+        for sku in dict.fromkeys(item.sku for item in request.items):
+            if (feature, sku) in refused:
+                yield f"SKU {sku}: Amazon does not offer {feature} ({refused[feature, sku] or 'no reason given'})"
+
+
+def _may_be_held(timed: Waiting | None, settings: Fulfillment, now: datetime) -> bool:
+    """Whether Amazon can reserve the stock until the request is due."""
+    return settings.reserve and timed is not None and timed.until is not None and timed.until - now < LONGEST_HOLD
+
+
+def _priced(
+    one: Ready, settings: Fulfillment, quotes: list[dict[str, Any]], row: dict[str, Any], claim: Claim
+) -> Ready | None:
+    """The request with its speed; None if it waits for a quote or an approval, or Amazon cannot fulfil it."""
+    request = one.request
+    number, method = request.fr_number, settings.shipping_methods[request.shipping_method or ""]
+    if not settings.quotes(request.shipping_method):
+        return replace(one, request=replace(request, speed=method))
+    if not quotes or sorted(quotes[0]["features"]) != sorted(one.features):
+        claim.unquoted.append(one)
+        claim.waiting[number] = "ready; Amazon is asked for its fees and dates first"
+        return None
+    told = [
+        Quote(**{name: value for name, value in each.items() if name not in ("fr_number", "quoted_at", "features")})
+        for each in quotes
+    ]
+    choice = choose(method, told, request.deliver_by)
+    if choice.quote is None:
+        claim.invalid[number] = choice.impossible or ""
+        return None
+    claim.speeds[number] = choice.quote.speed
+    why = needs_approval(request, choice.quote, settings.approval, choice.doubts)
+    if why and not is_approved(choice.quote, approved_at=row["approved_at"], approved_fee=row["approved_fee"]):
+        claim.waiting[number] = f"needs approval: {'; '.join(why)}"
+        claim.held.add(number)
+        claim.asks.add(number)
+        claim.newly_asks |= set() if row["approval_asked_at"] and not row["approved_at"] else {number}
+        return None
+    return replace(one, request=replace(request, speed=choice.quote.speed), quoted_at=quotes[0]["quoted_at"])
 
 
 def _not_before(
@@ -276,12 +400,67 @@ def _freeze(
         db, "fulfillment.add_feed", **key, run_id=run_id, message_count=len(feed.messages), **asdict(destination)
     )
     ledger.run(db, "fulfillment.add_messages", **key, message_ids=list(feed.messages), numbers=claim.claimed)
-    warnings = [claim.warnings[number] for number in claim.claimed]
+    speeds = {request.fr_number: request.speed for request in ready}
+    _set_sending(ledger, db, claim, destination, "feed", [claim.claim_id] * len(claim.claimed), speeds)
+
+
+def _freeze_orders(
+    ledger: FeedLedger,
+    db: psycopg.Connection[Any],
+    settings: Fulfillment,
+    selection: Selection,
+    destination: Destination,
+    run_id: str,
+    ready: list[Ready],
+    claim: Claim,
+) -> None:
+    """Claim as many of the ready requests as one run sends, each for itself."""
+    chosen, later = ready[:MAX_ORDERS], ready[MAX_ORDERS:]
+    claim.waiting.update((each.request.fr_number, "ready; the next run sends it") for each in later)
+    claim.claimed = [each.request.fr_number for each in chosen]
+    if selection.dry_run:
+        for number in claim.claimed:
+            claim.waiting[number] = "; ".join(filter(None, ("ready; this was a dry run", claim.warnings[number])))
+        return
+    claim.claim_id = str(uuid.uuid4())
+    claim_ids = [str(uuid.uuid4()) for _ in chosen]
+    place = destination.marketplace_id
+    orders = [
+        order_json(each.request, settings, each.features, marketplace_id=place, held=each.held) for each in chosen
+    ]
+    ledger.run(
+        db,
+        "fulfillment.add_orders",
+        batch_id=claim.claim_id,
+        run_id=run_id,
+        claim_ids=claim_ids,
+        numbers=claim.claimed,
+        features=[",".join(each.features) for each in chosen],
+        held=[each.held for each in chosen],
+        digests=[digest(order).hex() for order in orders],
+        quoted=[each.quoted_at for each in chosen],
+        **asdict(destination),
+    )
+    speeds = {each.request.fr_number: each.request.speed for each in chosen}
+    _set_sending(ledger, db, claim, destination, "outbound", claim_ids, speeds)
+
+
+def _set_sending(
+    ledger: FeedLedger,
+    db: psycopg.Connection[Any],
+    claim: Claim,
+    destination: Destination,
+    transport: str,
+    claim_ids: list[str],
+    speeds: dict[str, str | None],
+) -> None:
     ledger.run(
         db,
         "fulfillment.set_sending",
-        **key,
         seller_id=destination.seller_id,
+        transport=transport,
+        claim_ids=claim_ids,
         numbers=claim.claimed,
-        warnings=warnings,
+        speeds=[speeds[number] for number in claim.claimed],
+        warnings=[claim.warnings[number] for number in claim.claimed],
     )

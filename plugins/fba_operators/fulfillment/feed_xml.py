@@ -83,7 +83,7 @@ def assemble_order_feed(
     """Write orders as one feed, in the order given, as many as fit; one that cannot be written does not stop the others.
 
     :param seller_id: the Selling Partner ID, e.g. ``A2EXAMPLE``
-    :param requests: valid requests of one store
+    :param requests: valid requests of one store; one without a speed goes with that of its shipping method
     :param max_bytes: size of the document that is not exceeded
     :raises FeedError: no request is left, or the envelope does not pass our schema
     """
@@ -140,7 +140,7 @@ def _message(message_id: int, request: FulfillmentRequest, settings: Fulfillment
     _add(order, "DisplayableOrderID", clean(request.displayable_order_number) or request.fr_number)
     _add(order, "DisplayableOrderDate", _utc(request.created_at))
     _add(order, "DisplayableOrderComment", clean(request.order_comment) or DEFAULT_COMMENT)
-    _add(order, "DeliverySLA", settings.shipping_methods[request.shipping_method or ""])
+    _add(order, "DeliverySLA", request.speed or settings.shipping_methods[request.shipping_method or ""])
     _add(order, "FulfillmentPolicy", settings.fulfillment_policy)
     _add(order, "FulfillmentAction", "Ship")
     if settings.notify_customer:
@@ -171,6 +171,7 @@ def _add_item(order: etree._Element, item: RequestItem) -> None:
     _add(element, "MerchantSKU", item.sku)
     _add(element, "Quantity", str(item.quantity))
     _add(element, "MerchantFulfillmentOrderItemID", str(item.line))
+    _add(element, "GiftMessage", clean(item.gift_message))
 
 
 def _add(parent: etree._Element, tag: str, text: str) -> None:

@@ -6,13 +6,16 @@ from, so that concurrent runs, a cleared task, a retry or a process that slept f
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 
+from fba_operators.amazon.credentials import Destination
 from fba_operators.amazon.operations import Feed
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import DecisionNeededError
@@ -38,6 +41,13 @@ _CONTENT = (
     "ship_to_email",
     "ship_to_phone",
     "order_comment",
+    "channel",
+    "packaging",
+    "block_amazon_logistics",
+    "signature",
+    "deliver_together",
+    "deliver_by",
+    "speed",
 )
 
 
@@ -149,8 +159,8 @@ class FeedLedger:
 
     def as_request(self, row: dict[str, Any], items: tuple[RequestItem, ...]) -> FulfillmentRequest:
         """Return a row and its lines as a request."""
-        texts = {name: row[name] for name in _CONTENT}
-        return FulfillmentRequest(self.store, row["fr_number"], row["created_at"], items, **texts)
+        content = {name: row[name] for name in _CONTENT}
+        return FulfillmentRequest(self.store, row["fr_number"], row["created_at"], items, **content)
 
     # Up to createFeed
 
@@ -177,11 +187,18 @@ class FeedLedger:
         :param intent: what :meth:`record_intent` returned
         :raises UnavailableError: that session was cut
         """
+        return self.ask_lock("fulfillment.may_submit", claim_id=claim_id, intent=intent)
+
+    def ask_lock(self, name: str, /, **values: Any) -> bool:
+        """Whether a named statement finds a row, asked over the session that holds the store's lock.
+
+        :param values: the statement's; ``seconds`` is how long after an intent its effect may be started
+        :raises UnavailableError: that session was cut
+        """
         if self._lock is None:
-            raise AssertionError("a feed is submitted only under the store's lock")
-        values = {"claim_id": claim_id, "intent": intent, "seconds": MAY_SUBMIT.total_seconds()}
+            raise AssertionError("what has an effect at Amazon is done only under the store's lock")
         try:
-            return bool(self.run(self._lock.session, "fulfillment.may_submit", **values))
+            return bool(self.run(self._lock.session, name, seconds=MAY_SUBMIT.total_seconds(), **values))
         except psycopg.Error:
             raise self._lock.cut() from None
 
@@ -313,7 +330,7 @@ class FeedLedger:
                 for row in self.run(db, "fulfillment.feed_requests", claim_id=claim_id)
                 for verdict in [verdicts[row["message_id"]]]
             ]
-            moved = self._move(db, moves, ("submitted", "unknown"), claim_id=claim_id)
+            moved = self.move(db, moves, ("submitted", "unknown"), claim_id=claim_id)
             stored = encrypt(document) if document is not None else None
             self.run(db, "fulfillment.record_judged", claim_id=claim_id, result_document=stored)
             self._close_if_settled(db, claim_id)
@@ -324,7 +341,7 @@ class FeedLedger:
     def resolve_unknown(self, moves: Iterable[Move], claim_id: str | None) -> list[Move]:
         """Record what was found out about unknown requests of a claim; returns those that changed."""
         with self.connect() as db:
-            return self._move(db, list(moves), ("unknown",), claim_id=claim_id)
+            return self.move(db, list(moves), ("unknown",), claim_id=claim_id)
 
     def record_absent(self, claim_id: str, numbers: list[str], *, absent: bool) -> None:
         """Record that a complete list of orders lacks these requests, or that it is inconclusive about them."""
@@ -345,7 +362,7 @@ class FeedLedger:
                 self.run(db, "fulfillment.record_stuck", claim_id=claim_id, numbers=[number], reason=stuck)
             else:
                 again = Move(number, "pending", "it was sent, but Amazon has no order of it; it is sent again")
-                self._move(db, [again], ("unknown",), claim_id=claim_id)
+                self.move(db, [again], ("unknown",), claim_id=claim_id)
             return True
 
     def record_stuck(self, claim_id: str, numbers: list[str], reason: str) -> list[str]:
@@ -353,11 +370,10 @@ class FeedLedger:
         rows = self.run_alone("fulfillment.record_stuck", claim_id=claim_id, numbers=numbers, reason=reason)
         return [row["fr_number"] for row in rows]
 
-    def record_of_another_seller(self, claim_id: str, reason: str) -> None:
-        """Record that what became of a feed cannot be found out with the connection's present credentials."""
+    def record_of_another_seller(self, claim_id: str, numbers: list[str], reason: str) -> None:
+        """Record that what became of a claim's requests cannot be found out with the connection's present credentials."""
         with self.connect() as db:
-            self._move_all(db, claim_id, ("submitted",), "unknown", reason)
-            numbers = [row["fr_number"] for row in self.run(db, "fulfillment.feed_requests", claim_id=claim_id)]
+            self.move(db, [Move(number, "unknown", reason) for number in numbers], ("submitted",), claim_id=claim_id)
             self.run(db, "fulfillment.record_stuck", claim_id=claim_id, numbers=numbers, reason=reason)
 
     def count_stuck(self) -> int:
@@ -381,20 +397,26 @@ class FeedLedger:
         self.run(db, "fulfillment.close_feed", claim_id=claim_id, status=None)
         return True
 
-    def adopt(self, move: Move, *, seller_id: str) -> list[Move]:
+    def adopt(self, move: Move, *, destination: Destination, held: bool) -> list[Move]:
         """Record what Amazon's order under a pending request's number means: it was sent, and that was forgotten.
 
+        :param held: Amazon holds the order, so it is to be released
         :return: the request, if it was still pending
         """
-        number = move.fr_number
+        number, claim_id, seller_id = move.fr_number, str(uuid.uuid4()) if held else None, destination.seller_id
         with self.connect() as db:
             if move.status == "invalid":
-                moved = self._move(db, [move], ("pending",), claim_id=None)
-            elif self.run(db, "fulfillment.adopt_as_sent", number=number, seller_id=seller_id):
-                self._move(db, [Move(number, "unknown", move.reason, move.order_status)], ("sending",), claim_id=None)
+                moved = self.move(db, [move], ("pending",), claim_id=None)
+            elif self.run(db, "fulfillment.adopt_as_sent", number=number, seller_id=seller_id, claim_id=claim_id):
+                if held:
+                    values = {"claim_id": claim_id, "number": number, **asdict(destination)}
+                    self.run(db, "fulfillment.add_held_order", **values)
+                self.move(db, [Move(number, "unknown", move.reason, move.order_status)], ("sending",), claim_id=None)
                 moved = [move]
+                if held:
+                    move = replace(move, status="submitted", order_status="Hold")
                 if move.status != "unknown":
-                    moved = self._move(db, [move], ("unknown",), claim_id=None)
+                    moved = self.move(db, [move], ("unknown",), claim_id=None)
             else:
                 moved = []
             if move.status != "invalid":  # another's order keeps its number
@@ -410,7 +432,8 @@ class FeedLedger:
     def record_order_cancelled(self, fr_number: str) -> None:
         """Record that Amazon cancelled an order."""
         with self.connect() as db:
-            self._move(db, [Move(fr_number, "cancelled", None, "Cancelled")], ("accepted", "unknown"), claim_id=None)
+            cancelled = Move(fr_number, "cancelled", None, "Cancelled")
+            self.move(db, [cancelled], ("accepted", "unknown", "submitted"), claim_id=None)
 
     def record_not_cancelled(self, fr_number: str, reason: str) -> None:
         """Record why an order was not cancelled."""
@@ -429,9 +452,9 @@ class FeedLedger:
         rows = self.run(db, "fulfillment.feed_requests", claim_id=claim_id)
         (feed,) = self.run(db, "fulfillment.by_claim", claim_id=claim_id)
         moves = [Move(row["fr_number"], status, reason) for row in rows]
-        return len(self._move(db, moves, moved_from, claim_id=claim_id, sent_at=feed["submit_started_at"]))
+        return len(self.move(db, moves, moved_from, claim_id=claim_id, sent_at=feed["submit_started_at"]))
 
-    def _move(
+    def move(
         self,
         db: psycopg.Connection[Any],
         moves: list[Move],

@@ -1,4 +1,4 @@
-"""Looking before the first send: whether Amazon has feeds of orders that the ledger does not know.
+"""Looking before the first send: whether Amazon has feeds or orders that the ledger does not know.
 
 Such a feed is another program's, or ours from before an older copy of the warehouse was put back (a restored backup, a
 failover that lost the last commits). Which of the two cannot be seen. So before createFeed is called, Amazon's feeds
@@ -135,6 +135,28 @@ def may_be_of(intent: datetime, created: datetime) -> bool:
     return intent - SLACK <= created <= intent + SLACK
 
 
+def compare_orders(hook: SellingPartnerHook, ledger: FeedLedger, token: str) -> None:
+    """Take down Amazon's orders, changed since the last look, that no request accounts for.
+
+    An older copy of the warehouse remembers an older look, so what it has forgotten is listed again. The first look reaches
+    as far back as Amazon's feeds do.
+
+    :param token: of :func:`compare_feeds`, just before
+    """
+    clocks = Clocks.read(hook, ledger)
+    reach = clocks.amazons(clocks.now - REACH)
+    looked = ledger.run_alone("fulfillment.feed_check")[0]["orders_until"]
+    # An order may be listed late, but by the time at which it was changed.
+    since = max(looked - QUIET_TIME - SLACK, reach) if looked else reach
+    listed = hook.list_all_fulfillment_orders(since=since)
+    clocks = Clocks.read(hook, ledger)  # with the Date of Amazon's answer
+    with ledger.connect() as db:
+        numbers = [order.seller_fulfillment_order_id for order in listed if order]
+        ledger.run(db, "fulfillment.add_orders_at_amazon", numbers=numbers)
+        until = since + QUIET_TIME + SLACK if None in listed else clocks.amazons(clocks.now)
+        ledger.run(db, "fulfillment.set_orders_until", orders_until=until, token=token)
+
+
 def examine(hook: SellingPartnerHook, ledger: FeedLedger) -> Doubt:
     """Find out what the feeds that the ledger does not know mean for the requests that are to be sent."""
     if not (rows := ledger.run_alone("fulfillment.open_foreign_feeds")):
@@ -198,9 +220,9 @@ def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:
             continue  # it waits, and the next run asks again
         if order:
             ordered = units_by_sku((item.sku, item.quantity) for item in ledger.items_of([number])[number])
-            moves += ledger.adopt(
-                compare_with_request(order, number, ordered, hook.marketplace.id), seller_id=hook.seller_id
-            )
+            move = compare_with_request(order, number, ordered, hook.marketplace.id)
+            held = move.status == "accepted" and (order.fulfillment_order.fulfillment_action or "").casefold() == "hold"
+            moves += ledger.adopt(move, destination=hook.destination, held=held)
     return moves
 
 

@@ -28,6 +28,7 @@ class RequestItem:
     unit_price: Decimal | None = None
     title: str | None = None
     upc: str | None = None
+    gift_message: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class FulfillmentRequest:
     ship_to_email: str | None = field(default=None, repr=False)
     ship_to_phone: str | None = field(default=None, repr=False)
     order_comment: str | None = field(default=None, repr=False)
+    channel: str | None = None
+    packaging: str | None = None
+    block_amazon_logistics: bool | None = None
+    signature: bool | None = None
+    deliver_together: bool | None = None
+    deliver_by: datetime | None = None
+    speed: str | None = None  # Amazon's, once it is claimed
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ MAX_ATTEMPTS = 3
 RESULTS_KEPT = timedelta(days=28)  # by Amazon, since 2024-05-30
 MAX_RESULT_BYTES = 64 * 2**20  # of a processing report; that of 1,000 messages has less than one hundredth
 
-_STUCK = (
+STUCK = (
     f"it was sent {MAX_ATTEMPTS} times or more and Amazon has no order of it. Look in Seller Central under this number, "
     "then set status to pending (to send it again), accepted or rejected"
 )
@@ -96,7 +96,10 @@ def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, An
     if not undecided:  # a person has set them
         ledger.close_if_settled(claim_id)
         return
-    _check_destination(hook, ledger, feed, undecided)
+    nowhere = {"marketplace_id": None, "endpoint": None}
+    check_destination(
+        hook, ledger, undecided, [feed, *({**nowhere, "seller_id": row["seller_id"]} for row in undecided)]
+    )
     ended = feed["judged_at"] or feed["feed_id"] is None or _apply_processing_report(hook, ledger, feed, outcome)
     feed = ledger.get(claim_id)
     if ended and feed["settled_at"] is None:
@@ -105,32 +108,37 @@ def settle_feed(hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, An
         ledger.set_aside(claim_id)
 
 
-def _check_destination(
-    hook: SellingPartnerHook, ledger: FeedLedger, feed: dict[str, Any], requests: list[dict[str, Any]]
+def check_destination(
+    hook: SellingPartnerHook, ledger: FeedLedger, rows: list[dict[str, Any]], places: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Refuse to look for orders where they were not sent: they would be absent, and be sent again."""
-    now = hook.destination
-    sellers = {row["seller_id"] for row in requests} | {feed["seller_id"]}
-    sent = {
-        "seller": (sellers - {None}, now.seller_id),
-        "marketplace": ({feed["marketplace_id"]} - {None}, now.marketplace_id),
-        "host": ({feed["endpoint"]} - {None}, now.endpoint),
-    }
-    others = {what: sorted(there - {here}) for what, (there, here) in sent.items() if there - {here}}
+    """Refuse to look for orders where they were not sent: they would be absent, and be sent again.
+
+    :param rows: requests in flight, with their claims
+    :param places: where they were sent: seller_id, marketplace_id and endpoint, None where that is not known
+    :raises DecisionNeededError: the connection leads elsewhere now
+    """
+    here = asdict(hook.destination)
+    sent: dict[str, set[str | None]] = {name: {place[name] for place in places} - {None, here[name]} for name in here}
+    names = {"seller_id": "seller", "marketplace_id": "marketplace", "endpoint": "host"}
+    others = {names[name]: (sorted(map(str, there)), here[name]) for name, there in sent.items() if there}
     if not others:
         return
     what = " and ".join(others)
     reason = (
         f"it was sent by another {what} than the connection's; look in that seller's Seller Central under this number"
     )
-    ledger.record_of_another_seller(feed["claim_id"], reason)
-    told = "; ".join(f"sent to {what} {', '.join(there)}, now {sent[what][1]}" for what, there in others.items())
+    numbers: dict[str, list[str]] = {}
+    for row in rows:
+        numbers.setdefault(str(row["claim_id"]), []).append(row["fr_number"])
+    for claim_id, of_claim in numbers.items():
+        ledger.record_of_another_seller(claim_id, of_claim, reason)
+    told = "; ".join(f"sent to {name} {', '.join(there)}, now {now}" for name, (there, now) in others.items())
     raise DecisionNeededError(
-        f"{hook.conn_id}: {counted(len(requests), 'request was', 'requests were')} sent by another {what} than the "
+        f"{hook.conn_id}: {counted(len(rows), 'request was', 'requests were')} sent by another {what} than the "
         f"connection's. Nothing is sent until they are settled: put the {what} of then back into the connection, or, if that "
         "is gone, look in that seller's Seller Central and set the requests' status in fba.fulfillment_request to "
         "accepted or rejected",
-        detail=f"{told}; {listed_numbers([row['fr_number'] for row in requests])}",
+        detail=f"{told}; {listed_numbers([row['fr_number'] for row in rows])}",
     )
 
 
@@ -454,7 +462,7 @@ def _resolve_absent(
                 outcome.stuck += ledger.record_stuck(claim_id, [number], _HUNG.format(feed=hung))
             else:
                 row = unknown[number]
-                given_up = _STUCK if row["attempts"] + 1 >= MAX_ATTEMPTS else None
+                given_up = STUCK if row["attempts"] + 1 >= MAX_ATTEMPTS else None
                 if not ledger.record_not_arrived(claim_id, number, row["absent_since"], given_up):
                     continue  # somebody else has gone on with it
                 if given_up:

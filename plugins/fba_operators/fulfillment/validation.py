@@ -17,13 +17,14 @@ import pycountry
 
 from fba_operators.fulfillment.release import Waiting
 from fba_operators.fulfillment.request import FR_NUMBER, FulfillmentRequest, RequestItem, clean, iso_country
+from fba_operators.fulfillment.wishes import wish_problems
 from fba_operators.runs.summary import listed
 from fba_operators.settings.models import Fulfillment, Rules
 from fba_operators.settings.speeds import doubt_about
 
 MAX_LINES = 100  # Fulfillment Outbound 2020-07-01, like all limits below that the feed's own schema does not have
 MAX_UNITS = 250
-MAX_SKU, MAX_EMAIL, MAX_COMMENT, MAX_DISPLAYED = 40, 64, 750, 40
+MAX_SKU, MAX_EMAIL, MAX_COMMENT, MAX_DISPLAYED, MAX_GIFT = 40, 64, 750, 40, 512
 SHOWN = 10  # SKUs in a reason
 
 EMAIL = re.compile(r"[\w.+-]+@([\w-]+\.)+\w+", re.ASCII)
@@ -91,6 +92,8 @@ def validate(
     if not request.items:
         return Validation(waiting=Waiting("no items yet"))
     reasons = problems(request, settings)
+    if settings.transport == "outbound" and country == "IN":
+        reasons.append("Amazon wants payment details of orders in India, which only the transport feed does without")
     unknown = list(dict.fromkeys(item.sku for item in request.items if item.sku and item.sku not in stock))
     waiting = None
     if unknown and inventory_as_of is not None and inventory_as_of > request.created_at:
@@ -119,6 +122,7 @@ def problems(request: FulfillmentRequest, settings: Fulfillment) -> list[str]:
         *_header_problems(request, settings),
         *_address_problems(request, settings),
         *_item_problems(request.items),
+        *wish_problems(request, settings),
         *_rule_problems(request, settings.rules),
     ]
 
@@ -208,6 +212,11 @@ def _item_problems(items: tuple[RequestItem, ...]) -> list[str]:
             found.append(f"line {item.line}: the SKU is {len(item.sku)} characters long; allowed: {MAX_SKU}")
         if _CONTROL.search(item.sku) or _XML_ILLEGAL.search(item.sku):
             found.append(f"line {item.line}: the SKU has control characters; allowed: printable text on one line")
+        gift = clean(item.gift_message)
+        if len(gift) > MAX_GIFT:
+            found.append(f"line {item.line}: gift_message is {len(gift)} characters long; allowed: {MAX_GIFT}")
+        if _XML_ILLEGAL.search(gift):
+            found.append(f"line {item.line}: gift_message has control characters; allowed: printable text")
     return found
 
 

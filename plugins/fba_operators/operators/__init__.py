@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
-    from fba_operators.operators.fulfillment import (
-        ClaimRequestsOperator,
+    from fba_operators.operators.feeds import (
         RecordFeedOperator,
-        SettleFeedsOperator,
         SubmitFeedOperator,
-        SummariseRequestsOperator,
         UploadFeedOperator,
         WaitForFeedOperator,
     )
+    from fba_operators.operators.fulfillment import (
+        ClaimRequestsOperator,
+        SettleFeedsOperator,
+        SummariseRequestsOperator,
+    )
     from fba_operators.operators.inventory import MergeInventoryOperator, SummariseInventoryOperator
+    from fba_operators.operators.orders import SendOrdersOperator
     from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
     from fba_operators.operators.retention import RetentionOperator
     from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
@@ -44,19 +47,20 @@ _FILES = {
     "PlanWindowsOperator": "shipments",
     "PrepareRunOperator": "run",
     "PrepareShipmentsOperator": "shipments",
-    "RecordFeedOperator": "fulfillment",
+    "RecordFeedOperator": "feeds",
     "RefreshTokenOperator": "token",
     "RequestReportOperator": "reports",
     "RetentionOperator": "retention",
     "SellingPartnerOperator": "base",
+    "SendOrdersOperator": "orders",
     "SettleFeedsOperator": "fulfillment",
-    "SubmitFeedOperator": "fulfillment",
+    "SubmitFeedOperator": "feeds",
     "SummariseInventoryOperator": "inventory",
     "SummariseRequestsOperator": "fulfillment",
     "SummariseRunOperator": "run",
     "SummariseShipmentsOperator": "shipments",
-    "UploadFeedOperator": "fulfillment",
-    "WaitForFeedOperator": "fulfillment",
+    "UploadFeedOperator": "feeds",
+    "WaitForFeedOperator": "feeds",
     "WaitForReportOperator": "reports",
     "WaitForShipmentsOperator": "shipments",
 }
@@ -76,6 +80,7 @@ __all__ = [
     "RequestReportOperator",
     "RetentionOperator",
     "SellingPartnerOperator",
+    "SendOrdersOperator",
     "SettleFeedsOperator",
     "SubmitFeedOperator",
     "SummariseInventoryOperator",

@@ -1,13 +1,11 @@
-"""Fulfillment requests on their way to Amazon: settle, claim, upload, submit, wait, record.
+"""Fulfillment requests on their way to Amazon, whatever carries them: settle, claim, summarise.
 
-Each task finds its place in the ledger ``fba.feed``, so it can be retried, cleared or overtaken by another run. Only the
-id of a claim passes from task to task.
+Each task finds its place in the warehouse, so it can be retried, cleared or overtaken by another run. Only the id of a claim
+passes from task to task.
 """
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,21 +17,15 @@ import psycopg
 from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from fba_operators.amazon.operations import Feed
 from fba_operators.assets import REQUESTS
-from fba_operators.errors import (
-    CredentialsError,
-    DecisionNeededError,
-    LostAnswerError,
-    RequestRefusedError,
-    ThrottledError,
-    UnavailableError,
-)
+from fba_operators.errors import DecisionNeededError, ThrottledError
+from fba_operators.fulfillment.ask_first import ask_features, ask_quotes
 from fba_operators.fulfillment.cancel import cancel_orders
-from fba_operators.fulfillment.claim import Claim, Selection, claim_requests, until_next_feed
-from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
-from fba_operators.fulfillment.ledger import MAY_SUBMIT, FeedLedger
-from fba_operators.fulfillment.memory import Doubt, adopt_orders, compare_feeds, examine, look_up
+from fba_operators.fulfillment.claim import Claim, Selection, claim_requests, survey, until_next_feed
+from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.memory import Doubt, adopt_orders, examine, look_up
+from fba_operators.fulfillment.order_ledger import OrderLedger
+from fba_operators.fulfillment.outbound import release_held, settle_orders
 from fba_operators.fulfillment.request import counts_by_status, listed_numbers
 from fba_operators.fulfillment.settle import Outcome, settle_feed
 from fba_operators.operators.base import SellingPartnerOperator, run_type_of
@@ -47,19 +39,23 @@ from fba_operators.settings.stores_file import load_stores
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.statements import execute
 
-FEED_TIMEOUT = timedelta(hours=4)  # then the next run settles the feed
 MAX_WAIT_FOR_TURN = timedelta(minutes=5)  # so that a run some seconds early need not give its turn up
 NO_STORE = "(none)"
 STRAY = "stores.yaml has no store of this id, so no run sends or settles this"
 
 
-class FeedOperator(SellingPartnerOperator):
+class SendingOperator(SellingPartnerOperator):
     """Base of the tasks that send requests. A task with nothing left to do ends skipped, and with it those after it."""
 
     @cached_property
     def ledger(self) -> FeedLedger:
         """The store's feeds."""
         return FeedLedger(self.warehouse, self.conn_id)
+
+    @cached_property
+    def orders(self) -> OrderLedger:
+        """The store's requests that go out one by one."""
+        return OrderLedger(self.ledger)
 
     @property
     def settings(self) -> Fulfillment:
@@ -129,15 +125,15 @@ class FeedOperator(SellingPartnerOperator):
                 events[outlet].add(REQUESTS, extra=extra)
 
 
-class SettleFeedsOperator(FeedOperator):
-    """Find out what became of the open feed, whichever run made it; then cancel the orders to be cancelled.
+class SettleFeedsOperator(SendingOperator):
+    """Find out what became of open feeds and orders, whichever run made them; then cancel the orders to be cancelled.
 
-    :param offline: if true, nothing in this run calls Amazon, and feeds and cancellations wait for the next one (templated)
+    :param offline: if true, nothing in this run calls Amazon, and feeds, orders and cancellations wait for the next one (templated)
     :return: how many requests came to each status
     :raises DecisionNeededError: requests were sent three times and Amazon has no order of them
     """
 
-    template_fields = (*FeedOperator.template_fields, "offline")
+    template_fields = (*SendingOperator.template_fields, "offline")
 
     def __init__(self, *, offline: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -148,11 +144,12 @@ class SettleFeedsOperator(FeedOperator):
         if self.offline is None:
             raise ValueError(f"{self.conn_id}: offline must be true or false, not null; nothing was done")
         if is_on("offline", self.offline):
-            self.log.info("Nothing in this run calls Amazon; feeds and cancellations wait for the next one.")
+            self.log.info("Nothing in this run calls Amazon; feeds, orders and cancellations wait for the next one.")
             return {}
         with self.ledger.exclusively(), self.summarised(context) as outcome:
             for feed in self.ledger.open_feeds():
                 settle_feed(self.hook, self.ledger, feed, outcome)
+            settle_orders(self.hook, self.orders, outcome)
             cancel_orders(self.hook, self.ledger, outcome)
         self.add_to_summary(context, "", attention={"stuck": self.ledger.count_stuck()})
         self.publish(context, outcome.moved)
@@ -167,8 +164,11 @@ class SettleFeedsOperator(FeedOperator):
         return dict(outcome.moved)
 
 
-class ClaimRequestsOperator(FeedOperator):
-    """Validate every pending request of a store, and claim those that are ready for one feed.
+class ClaimRequestsOperator(SendingOperator):
+    """Validate every pending request of a store, and claim those that are ready for one feed, or as orders.
+
+    Before that, orders that Amazon holds and that are due are released, and Amazon is asked for quotes and features where
+    stores.yaml or a request wants it.
 
     :param fulfillment_request_numbers: a list of FR numbers; empty is all (templated)
     :param ignore_hold: send although ``hold_hours`` are not over (templated)
@@ -178,7 +178,7 @@ class ClaimRequestsOperator(FeedOperator):
     """
 
     template_fields = (
-        *FeedOperator.template_fields,
+        *SendingOperator.template_fields,
         "fulfillment_request_numbers",
         "ignore_hold",
         "ignore_business_hours",
@@ -211,17 +211,23 @@ class ClaimRequestsOperator(FeedOperator):
             ignore_business_hours=is_on("ignore_business_hours", self.ignore_business_hours),
             dry_run=is_on("validate_only", self.validate_only),
         )
-        wait = None if selection.manual or selection.dry_run else until_next_feed(self.ledger)
+        settings = self.settings
+        by_feed = settings.transport == "feed" and not selection.manual and not selection.dry_run
+        wait = until_next_feed(self.ledger) if by_feed else None
         if (
             wait
             and timedelta(0) < wait <= MAX_WAIT_FOR_TURN
             and all(feed["set_aside_at"] for feed in self.ledger.open_feeds())
         ):
             raise ThrottledError(f"{self.conn_id}: the next feed's turn is near", until=datetime.now(UTC) + wait)
-        doubt = None if selection.dry_run else self._look_for_forgotten(context, selection)
+        doubt = None
+        if not selection.dry_run:
+            doubt = self._look_for_forgotten(context, selection)
+            self._release_held(context, selection)
+            self._ask_first(context, selection, doubt or Doubt())
         claim = claim_requests(
             self.ledger,
-            self.settings,
+            settings,
             selection,
             destination=self.hook.destination,
             run_id=context["run_id"],
@@ -230,7 +236,12 @@ class ClaimRequestsOperator(FeedOperator):
         moved = Counter(invalid=len(claim.invalid))
         sentence = self._describe(claim, selection)
         self.add_to_summary(
-            context, sentence, outcome=None if claim.claim_id else "success", moved=moved, rows_in=claim.seen
+            context,
+            sentence,
+            outcome=None if claim.claim_id else "success",
+            moved=moved,
+            rows_in=claim.seen,
+            attention={"needs_approval": len(claim.newly_asks)},
         )
         for number, warning in claim.warnings.items():
             if warning and number in claim.claimed:
@@ -257,6 +268,20 @@ class ClaimRequestsOperator(FeedOperator):
             self.add_to_summary(context, found, moved=moved)
         return doubt
 
+    def _release_held(self, context: Context, selection: Selection) -> None:
+        """Let Amazon ship what it holds and what is due."""
+        if any(row["held"] and row["status"] == "submitted" for row in self.orders.open_orders()):
+            with self.ledger.exclusively(), self.summarised(context) as outcome:
+                release_held(self.hook, self.orders, self.settings, selection, outcome)
+
+    def _ask_first(self, context: Context, selection: Selection, doubt: Doubt) -> None:
+        """Ask Amazon for features and quotes of the requests that would be sent now."""
+        settings = self.settings
+        ready, unquoted = survey(self.ledger, settings, selection, self.hook.destination, doubt)
+        ask_features(self.hook, self.ledger, [*ready, *unquoted])
+        if unquoted and (sentence := ask_quotes(self.hook, self.ledger, settings, unquoted)):
+            self.add_to_summary(context, sentence)
+
     def _describe(self, claim: Claim, selection: Selection) -> str:
         parts = []
         if claim.claimed:
@@ -264,7 +289,11 @@ class ClaimRequestsOperator(FeedOperator):
             parts.append(f"{counted(len(claim.claimed), 'request')} {verb}: {listed_numbers(claim.claimed)}.")
         if claim.invalid:
             parts.append(f"{len(claim.invalid)} invalid: {listed_numbers(list(claim.invalid))}.")
-        waiting = len(claim.waiting.keys() - set(claim.claimed))
+        if claim.asks:
+            parts.append(
+                f"{counted(len(claim.asks), 'request needs', 'requests need')} approval: {listed_numbers(sorted(claim.asks))}."
+            )
+        waiting = len(claim.waiting.keys() - set(claim.claimed) - claim.asks)
         if waiting:
             parts.append(f"{counted(waiting, 'request waits', 'requests wait')}; waiting_reason says why.")
         if selection.numbers:
@@ -286,231 +315,22 @@ class ClaimRequestsOperator(FeedOperator):
         return [f"Asked for, but {status}: {listed_numbers(requests)}." for status, requests in by_status.items()]
 
 
-class _ClaimedOperator(FeedOperator):
+class ClaimedOperator(SendingOperator):
     """A task that goes on with a claim.
 
     :param claim_id: what :class:`ClaimRequestsOperator` returned (templated)
     """
 
-    template_fields = (*FeedOperator.template_fields, "claim_id")
+    template_fields = (*SendingOperator.template_fields, "claim_id")
 
     def __init__(self, *, claim_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.claim_id = claim_id
 
     def skip_overtaken(self, context: Context) -> NoReturn:
-        """End skipped, because another run has settled this feed or gone on with it."""
-        self.add_to_summary(context, "Another run has taken over this feed.", outcome="success")
+        """End skipped, because another run has gone on with this claim."""
+        self.add_to_summary(context, "Another run has taken over this claim.", outcome="success")
         self.skip()
-
-
-class UploadFeedOperator(_ClaimedOperator):
-    """Write the claimed requests as XML and upload them.
-
-    Creating the document, uploading it and recording that are one task, because the upload URL expires after five
-    minutes. If the task dies before the last step, it begins with a new document.
-
-    :return: the claim
-    """
-
-    def work(self, context: Context) -> str:
-        """Build, upload, record."""
-        feed = self.ledger.get(self.claim_id)
-        if feed["settled_at"] or feed["submit_started_at"]:
-            self.skip_overtaken(context)
-        if feed["uploaded_at"]:
-            return self.claim_id
-        requests = self.ledger.requests(self.claim_id)
-        claimed = {row["message_id"]: row["fr_number"] for row in requests}
-        content = self.ledger.content(self.claim_id)
-        built = build_order_feed(self.hook.seller_id, content, self.settings) if content else None
-        there = self.hook.destination
-        if (
-            built is None
-            or built.messages != claimed
-            or any(row["status"] != "sending" or row["claim_id"] != row["feed_claim_id"] for row in requests)
-            or (feed["seller_id"], feed["marketplace_id"], feed["endpoint"])
-            != (there.seller_id, there.marketplace_id, there.endpoint)
-        ):
-            raise FeedError(
-                f"{self.conn_id}: the feed would not hold what was claimed, because stores.yaml, the connection or a request "
-                "has changed. The next run claims again"
-            )
-        document_id, url = self.hook.create_feed_document(CONTENT_TYPE)
-        self.hook.upload_feed_document(url, built.document, CONTENT_TYPE)
-        if not self.ledger.record_upload(self.claim_id, document_id, hashlib.sha256(built.document).digest()):
-            self.skip_overtaken(context)
-        self.log.info("%s: uploaded %s, %d bytes.", self.conn_id, counted(len(claimed), "request"), len(built.document))
-        return self.claim_id
-
-
-class SubmitFeedOperator(_ClaimedOperator):
-    """Submit the uploaded feed, once: only the task that recorded the intent calls createFeed, within a minute of it.
-
-    Before that, Amazon's feeds are compared with the ledger: see :mod:`fba_operators.fulfillment.memory`.
-
-    :return: the claim
-    :raises RequestRefusedError: Amazon refused it; the requests are pending again
-    """
-
-    def work(self, context: Context) -> str:
-        """Compare, record the intent, call createFeed, record its id."""
-        with self.ledger.exclusively():
-            feed = self.ledger.get(self.claim_id)
-            if feed["settled_at"] or feed["submit_started_at"]:
-                return self._go_on(context, feed)
-            token = self._compare(context)
-            digest = self._digest(context)
-            intent: datetime | None = None
-            started = 0.0
-
-            def fence() -> None:
-                # First called when token and quota are there; then between connecting and writing the body.
-                nonlocal intent, started
-                if intent is None:
-                    started = time.monotonic()
-                    intent = self.ledger.record_intent(self.claim_id, digest=digest, token=token)
-                    if intent is None:
-                        raise _NotIntendedError
-                passed = time.monotonic() - started
-                if passed > MAY_SUBMIT.total_seconds() or not self.ledger.may_submit(self.claim_id, intent):
-                    raise UnavailableError(
-                        f"{self.conn_id}: the feed was not submitted, because this process was stopped for too long before "
-                        "createFeed, or another task has gone on with the feed"
-                    )
-
-            try:
-                feed_id = self.hook.create_feed(FEED_TYPE, str(feed["document_id"]), fence=fence)
-            except _NotIntendedError:
-                self._release(context, "its content, its status or the warehouse changed after it was claimed")
-            except LostAnswerError:
-                self._skip_lost(context)
-            except (ThrottledError, UnavailableError):
-                # Nothing was made: the quota was used up, there was no access token, or the fence was closed.
-                if intent:
-                    self.ledger.withdraw_intent(self.claim_id, intent)
-                raise
-            except (RequestRefusedError, CredentialsError):
-                released = self.ledger.record_refused(self.claim_id)
-                self.log.error("%s: %s pending again.", self.conn_id, counted(released, "request is", "requests are"))
-                raise
-            self.ledger.record_submitted(self.claim_id, feed_id)
-        count = self.ledger.get(self.claim_id)["message_count"]
-        self.add_to_summary(context, f"{counted(count, 'request')} submitted as feed {feed_id}.")
-        return self.claim_id
-
-    def _compare(self, context: Context) -> str:
-        """Make sure that Amazon does not have these requests already; returns the token that proves it."""
-        token, whole = compare_feeds(self.hook, self.ledger)
-        if not whole:
-            self._release(context, "a feed in Amazon's list cannot be read, and may hold it")
-        doubt = examine(self.hook, self.ledger)
-        requests = self.ledger.requests(self.claim_id)
-        if why := next(filter(None, (doubt.why_held(row["inserted_at"]) for row in requests)), None):
-            self._release(context, why)
-        numbers = [row["fr_number"] for row in requests]
-        doubtful = {
-            row["fr_number"]
-            for row in self.ledger.run_alone("fulfillment.sent_before", claim_id=self.claim_id, numbers=numbers)
-        }
-        if since := doubt.look_up_since:
-            doubtful |= {
-                row["fr_number"] for row in requests if not row["looked_up_at"] or row["looked_up_at"] <= since
-            }
-        if look_up(self.hook, self.ledger, sorted(doubtful)):
-            self._release(context, "Amazon did not say whether it has an order of the number of one of these requests")
-        if self.ledger.run_alone("fulfillment.at_amazon", numbers=numbers):
-            self._release(
-                context, "Amazon may have an order of the number of one of these requests, which is looked at first"
-            )
-        return token
-
-    def _digest(self, context: Context) -> bytes:
-        """SHA-256 of the document that the requests give now."""
-        content = self.ledger.content(self.claim_id)
-        if not content:
-            self._release(context, "the requests of its feed are gone")
-        return hashlib.sha256(build_order_feed(self.hook.seller_id, content, self.settings).document).digest()
-
-    def _release(self, context: Context, reason: str) -> NoReturn:
-        released = self.ledger.release(self.claim_id, f"not sent: {reason}")
-        requests = counted(released, "request is", "requests are")
-        self.add_to_summary(context, f"Not sent, {requests} pending again: {reason}.", outcome="success")
-        self.skip()
-
-    def _go_on(self, context: Context, feed: dict[str, Any]) -> str:
-        if feed["settled_at"]:
-            self.skip_overtaken(context)
-        if feed["feed_id"]:
-            return self.claim_id
-        return self._skip_lost(context)  # an earlier attempt died before the answer
-
-    def _skip_lost(self, context: Context) -> NoReturn:
-        lost = self.ledger.record_lost_answer(self.claim_id)
-        sentence = (
-            f"It is not known whether createFeed reached Amazon: {counted(lost, 'request is', 'requests are')} unknown. The "
-            "next runs look for their orders at Amazon, and send again only what is certainly not there."
-        )
-        self.add_to_summary(context, sentence if lost else "", outcome="success", moved=Counter(unknown=lost))
-        self.skip()
-
-
-class _NotIntendedError(Exception):
-    """What was claimed must not be submitted any more."""
-
-
-class WaitForFeedOperator(_ClaimedOperator):
-    """Wait, deferred, until Amazon has processed the feed; one that takes longer is settled by the next run.
-
-    :param patience: how long this run waits, by default four hours, so that one slow store does not hold up the next run
-        of all others
-    :return: the claim
-    """
-
-    def __init__(self, *, patience: timedelta | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.patience = FEED_TIMEOUT if patience is None else patience
-
-    def work(self, context: Context) -> str:
-        """Wait, unless the feed is finished already."""
-        feed = self.ledger.get(self.claim_id)
-        if feed["settled_at"] or not feed["feed_id"]:
-            self.skip_overtaken(context)
-        if feed["finished_at"]:
-            return self.claim_id
-        return self.wait_for("feed", feed["feed_id"], self.patience)
-
-    def work_after_wait(self, context: Context, event: dict[str, Any]) -> str:
-        """Record the state that the trigger saw."""
-        if not event.get("id"):
-            return self.work(context)
-        state = event.get("state")
-        feed = Feed.model_validate(state) if state else self.hook.get_feed(event["id"])
-        if not feed.is_documented or not self.ledger.record_state(self.claim_id, feed).finished:
-            count = self.ledger.get(self.claim_id)["message_count"]
-            waiting = counted(count, "request waits", "requests wait")
-            self.add_to_summary(context, f"{waiting} for feed {event['id']}.", outcome="success")
-            self.skip()
-        return self.claim_id
-
-
-class RecordFeedOperator(_ClaimedOperator):
-    """Read the processing report and record what became of each request.
-
-    :return: how many requests came to each status
-    """
-
-    def work(self, context: Context) -> dict[str, int]:
-        """Settle the feed, as the next run would."""
-        with self.ledger.exclusively():
-            feed = self.ledger.get(self.claim_id)
-            if feed["settled_at"]:
-                self.skip_overtaken(context)
-            with self.summarised(context) as outcome:
-                settle_feed(self.hook, self.ledger, feed, outcome)
-        self.add_to_summary(context, "", outcome="success")
-        self.publish(context, outcome.moved)
-        return {status: number for status, number in outcome.moved.items() if number}
 
 
 class SummariseRequestsOperator(SummariseRunOperator):

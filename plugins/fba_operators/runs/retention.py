@@ -22,6 +22,8 @@ KINDS = {
     "runs.remove_processing_reports": "processing reports",
     "runs.remove_orders_at_amazon": "orders of others",
     "runs.remove_foreign_feeds": "feeds of others",
+    "runs.remove_order_checks": "comparisons of orders",
+    "runs.remove_features": "features",
 }
 # In this order: a request must not outlive its shipments, nor a message its request.
 OLD_KINDS = {

@@ -54,6 +54,19 @@ ATTENTION = {
     ),
     "invalid": ("request is invalid", "requests are invalid"),
     "rejected": ("request was rejected by Amazon", "requests were rejected by Amazon"),
+    "needs_approval": ("request needs approval", "requests need approval"),
+    "late": (
+        "request may arrive later than it must, by its quote",
+        "requests may arrive later than they must, by their quotes",
+    ),
+    "hold_lapses": (
+        "order that Amazon holds is about to lapse",
+        "orders that Amazon holds are about to lapse",
+    ),
+    "blocked_carrier_used": (
+        "request went out by Amazon's own carrier although it blocks that",
+        "requests went out by Amazon's own carrier although they block that",
+    ),
     "stuck": (
         "unknown request can only be decided by a person",
         "unknown requests can only be decided by a person",

@@ -28,6 +28,10 @@ PoolColumn = Literal[
 # Amazon's REST API knows ScheduledDelivery too, but the feed has no place for its delivery window; any other text would
 # only be found wrong by Amazon's rejection of the order.
 DeliverySLA = Literal["Standard", "Expedited", "Priority"]
+CHEAPEST = "Cheapest"  # no speed of Amazon's: the cheapest that arrives in time, by its quote
+ShippingMethod = Literal["Standard", "Expedited", "Priority", "Cheapest"]
+Transport = Literal["feed", "outbound"]
+Packaging = Literal["any", "unbranded"]
 FulfillmentPolicy = Literal["FillOrKill", "FillAll", "FillAllAvailable"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 NotificationEvent = Literal["failure", "attention", "change", "always"]
@@ -69,6 +73,7 @@ def _connection_id(name: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 ConnectionId = Annotated[str, AfterValidator(_connection_id)]
+Money = Annotated[Decimal, BeforeValidator(_money)]
 Share = Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
 Days = Annotated[StrictInt, Field(ge=1, le=540)]
 
@@ -109,7 +114,7 @@ class Rules(_Model):
     """Which requests a store refuses to send; what is not set does not restrict."""
 
     minimum_units: StrictInt | None = Field(default=None, ge=1, description="a whole number of units, at least 1")
-    minimum_value: Annotated[Decimal, BeforeValidator(_money)] | None = Field(
+    minimum_value: Money | None = Field(
         default=None, ge=0, allow_inf_nan=False, description="an amount of money, at least 0, without currency"
     )
     ship_to_countries: tuple[Annotated[CountryAlpha2, BeforeValidator(_iso_country)], ...] | None = Field(
@@ -141,6 +146,36 @@ class Inventory(_Model):
     max_rejected_share: Share = Field(default=0.01, description="a share from 0 to 1")
 
 
+class Channel(_Model):
+    """What requests of a channel wish for where they say nothing themselves; null is Amazon's default."""
+
+    packaging: Packaging | None = Field(default=None, description="any or unbranded")
+    block_amazon_logistics: StrictBool | None = Field(default=None, description="true or false")
+    signature: StrictBool | None = Field(default=None, description="true or false")
+    deliver_together: StrictBool | None = Field(default=None, description="true or false")
+
+
+class Approval(_Model):
+    """Which requests wait for a person before they are sent."""
+
+    always: StrictBool = Field(default=False, description="true or false")
+    above_fee: Money | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="an amount of money, at least 0, in the store's currency"
+    )
+    above_value: Money | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="an amount of money, at least 0, in the store's currency"
+    )
+    late: StrictBool = Field(default=False, description="true or false")
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Approval:
+        if not (self.always or self.late) and self.above_fee is None and self.above_value is None:
+            raise ValueError(
+                "it names nothing that needs approval: set always, above_fee, above_value or late, or leave approval out"
+            )
+        return self
+
+
 class Fulfillment(_Model):
     """When and how a store's orders are sent to Amazon."""
 
@@ -149,16 +184,36 @@ class Fulfillment(_Model):
         default=0.0, description="a number of hours from 0 to 8760"
     )
     business_hours: BusinessHours | None = None
-    shipping_methods: Annotated[dict[Text, DeliverySLA], BeforeValidator(_section)] = Field(
+    transport: Transport = Field(default="feed", description=f"one of {', '.join(get_args(Transport))}")
+    shipping_methods: Annotated[dict[Text, ShippingMethod], BeforeValidator(_section)] = Field(
         default_factory=lambda: {name: name for name in get_args(DeliverySLA)},
-        description=f"your shipping method: one of {', '.join(get_args(DeliverySLA))}",
+        description=f"your shipping method: one of {', '.join(get_args(ShippingMethod))}",
     )
+    channels: Annotated[dict[Text, Annotated[Channel, BeforeValidator(_section)]], BeforeValidator(_section)] = Field(
+        default_factory=dict,
+        description="your channel: {packaging, block_amazon_logistics, signature, deliver_together}",
+    )
+    quote: StrictBool = Field(default=False, description="true or false")
+    reserve: StrictBool = Field(default=False, description="true or false")
+    approval: Approval | None = None
     fulfillment_policy: FulfillmentPolicy = Field(
         default="FillOrKill", description=f"one of {', '.join(get_args(FulfillmentPolicy))}"
     )
     notify_customer: StrictBool = Field(default=False, description="true or false")
     rules: Annotated[Rules, BeforeValidator(_section)] = Rules()
     allow_po_boxes: StrictBool = Field(default=False, description="true or false")
+
+    @model_validator(mode="after")
+    def _reserves_where_it_can(self) -> Fulfillment:
+        if self.reserve and self.transport != "outbound":
+            raise ValueError(
+                "reserve: true works only with transport: outbound, because a feed cannot release what it holds"
+            )
+        return self
+
+    def quotes(self, method: str | None) -> bool:
+        """Whether requests of a shipping method are quoted before they are sent."""
+        return self.quote or self.approval is not None or self.shipping_methods.get(method or "") == CHEAPEST
 
 
 class Shipments(_Model):

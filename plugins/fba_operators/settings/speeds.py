@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import warnings
 
-from fba_operators.settings.models import DeliverySLA, Fulfillment, StoresFile
+from fba_operators.settings.models import Fulfillment, ShippingMethod, StoresFile
 
 # ServiceLevel in Amazon's Fulfillment Outbound 2026-07-04 model: "PRIORITY (only available in Canada, India, and Mexico)". It has
 # ScheduledDelivery only in Japan, but a feed cannot ask for that; Standard and Expedited are everywhere.
-ONLY_IN: dict[DeliverySLA, tuple[str, ...]] = {"Priority": ("CA", "IN", "MX")}
+ONLY_IN: dict[ShippingMethod, tuple[str, ...]] = {"Priority": ("CA", "IN", "MX")}
 
 
 class SpeedWarning(UserWarning):
     """A shipping method of stores.yaml is mapped to a speed that Amazon does not list in every marketplace."""
 
 
-def doubt_about(speed: DeliverySLA, country: str | None = None) -> str | None:
+def doubt_about(speed: ShippingMethod, country: str | None = None) -> str | None:
     """Why Amazon may refuse a speed, or None.
 
     :param country: of the store's marketplace; None if it is not known
