@@ -410,35 +410,3 @@ CREATE FUNCTION fba.is_amazon_logistics(carrier text, tracking_number text) RETU
     SELECT coalesce(regexp_replace(upper(carrier), '[^A-Z]', '', 'g') ~ '^(AMZN|AMZL|AMAZON)' OR tracking_number ~ '^TB[A-Z][0-9]{6,}$', false)
 $$;
 COMMENT ON FUNCTION fba.is_amazon_logistics IS 'Whether a parcel goes by Amazon''s own carrier: AMZN_US, AMZL, Amazon Logistics, or a number like TBA123456789.';
-
--- More that needs a person, after what the view has already.
-DO $$
-BEGIN
-    EXECUTE 'CREATE OR REPLACE VIEW fba.needs_attention AS ' || rtrim(pg_get_viewdef('fba.needs_attention'::regclass), '; ') || $more$
-UNION ALL
-SELECT store, 'needs_approval', fr_number, 1::bigint, approval_asked_at,
-       'Read waiting_reason and fba.fulfillment_quote; set approved_at to send it, or cancel_requested_at.'
-FROM fba.fulfillment_request WHERE status = 'pending' AND approval_asked_at IS NOT NULL AND approved_at IS NULL
-UNION ALL
-SELECT r.store, 'late', r.fr_number, 1, q.quoted_at,
-       'By its quote it may arrive on ' || to_char(q.arrive_latest AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ', after deliver_by: tell the buyer, or cancel; then set acknowledged_at.'
-FROM fba.fulfillment_request AS r JOIN fba.fulfillment_quote AS q ON q.store = r.store AND q.fr_number = r.fr_number AND q.chosen
-WHERE r.status IN ('sending', 'submitted', 'unknown', 'accepted') AND q.arrive_latest > r.deliver_by
-  AND r.deliver_by > statement_timestamp() - interval '30 days' AND coalesce(r.acknowledged_at < q.quoted_at, true)
-UNION ALL
-SELECT r.store, 'hold_lapses', r.fr_number, 1, o.answered_at + interval '13 days',
-       'Amazon holds its stock for 14 days and then cancels the order: release it (run fba_send_fulfillment_requests with ignore_hold and ignore_business_hours), or cancel it.'
-FROM fba.outbound_order AS o JOIN fba.fulfillment_request AS r ON r.store = o.store AND r.fr_number = o.fr_number AND r.claim_id = o.claim_id
-WHERE o.settled_at IS NULL AND o.held AND r.status = 'submitted' AND o.answered_at < statement_timestamp() - interval '13 days'
-UNION ALL
-SELECT r.store, 'blocked_carrier_used', r.fr_number, count(DISTINCT coalesce(i.tracking_number, i.item_key)), min(i.ship_date),
-       'Amazon shipped it with its own carrier although the request blocks that: tell the channel, and open a case with Amazon. Then set acknowledged_at.'
-FROM fba.fulfillment_request AS r
-JOIN fba.shipment_item AS i ON i.store = r.store AND coalesce(i.fr_number, i.merchant_order_id) = r.fr_number
-WHERE fba.is_amazon_logistics(i.carrier, i.tracking_number) AND EXISTS (
-    SELECT FROM fba.outbound_order AS o
-    WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.intent_at IS NOT NULL AND 'BLOCK_AMZL' = ANY (o.features))
-GROUP BY r.store, r.fr_number, r.acknowledged_at
-HAVING coalesce(r.acknowledged_at < min(i.ship_date), true)
-$more$;
-END $$;
