@@ -101,7 +101,8 @@ class MergeResult:
 
     :param frame: one row per SKU to write: sku, fba_quantity, fbm_quantity, quantity, quantity_source,
         fulfillment_channel (None without a listings row), listing_line (line of the listings report that gives title
-        etc., missing without one), in_afn
+        etc., missing without one), listings (number of its listings rows), in_afn, differs (whether a number or where it
+        came from is not as in the pool)
     :param kept: reason → SKUs of the pool that keep all their last values
     :param not_added: reason → SKUs that are not in the pool and are not added to it
     :param sources: quantity source → number of rows in ``frame``
@@ -203,6 +204,7 @@ class _Facts:
         np.minimum.at(first_fba, of_listing[~fbm], place[~fbm])
         np.minimum.at(first_fbm, of_listing[fbm], place[fbm])
         self.listing_place: Ints = np.where(self.has_fba, first_fba, first_fbm)
+        self.listings: Ints = np.bincount(of_listing, minlength=self.size)
 
         # What the pool has; 0 where the SKU is not in it.
         self.had_fba = self._pool_values(pool["fba_quantity"])
@@ -416,7 +418,7 @@ def merge_inventory(
     known = {*(vanishing.fba_since if vanishing else ()), *(vanishing.fbm_since if vanishing else ())}
     of_api_again = by_api & (_source_codes(facts, pool) == _API)
     return MergeResult(
-        frame=_frame(facts, listings, write, fba=fba, fbm=fbm, quantity=quantity, source=source),
+        frame=_frame(facts, listings, pool, write, fba=fba, fbm=fbm, quantity=quantity, source=source),
         kept={reason: facts.skus[each & facts.in_pool].tolist() for reason, each in held.items()},
         not_added=not_added,
         sources={name: int((source[write] == code).sum()) for code, name in enumerate(SOURCES)},
@@ -503,6 +505,7 @@ def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, may_keep: Boo
 def _frame(
     facts: _Facts,
     listings: pd.DataFrame,
+    pool: pd.DataFrame,
     write: Bools,
     *,
     fba: Ints,
@@ -517,6 +520,9 @@ def _frame(
     kind = pd.Categorical(listings["kind"])
     channel = np.full(len(lines), -1, np.int64)
     channel[listed] = kind.codes[place]
+    differs = ~facts.in_pool | (source != _source_codes(facts, pool))
+    for new, had in ((fba, facts.had_fba), (fbm, facts.had_fbm), (quantity, facts.had_quantity)):
+        differs |= new != had
     return pd.DataFrame(
         {
             "sku": pd.Series(facts.skus[write], dtype=object),
@@ -526,6 +532,8 @@ def _frame(
             "quantity_source": pd.Categorical.from_codes(source[write], categories=pd.Index(SOURCES)),
             "fulfillment_channel": pd.Categorical.from_codes(channel, categories=kind.categories),
             "listing_line": pd.arrays.IntegerArray(lines, ~listed),
+            "listings": facts.listings[write],
             "in_afn": facts.in_afn[write],
+            "differs": differs[write],
         }
     )

@@ -62,6 +62,7 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any
     db.execute("SET LOCAL TimeZone TO 'UTC'")  # for a time without an offset
     execute(db, "shipments.lock_store", store=store)
     execute(db, "reports.tune_for_bulk")
+    execute(db, "reports.avoid_nested_loops")
     execute(db, "shipments.create_staging")
     columns = sql.SQL(", ").join(map(sql.Identifier, document.copy_columns))
     with db.cursor().copy(compose("shipments.fill_staging", columns=columns)) as copy:
