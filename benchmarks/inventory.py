@@ -65,11 +65,55 @@ HEADER = [
 ]
 
 
-WORDS = (
-    "steel cotton blue large kettle grinder garden hose adapter cable pack premium organic wireless charger holder stand "
-    "mount filter compatible universal heavy duty stainless brushed matte indoor outdoor kids women running camping kitchen "
-    "bathroom travel portable foldable durable waterproof rechargeable electric ceramic glass wooden bamboo silicone leather"
-).split()
+WORDS = [
+    "steel",
+    "cotton",
+    "blue",
+    "large",
+    "kettle",
+    "grinder",
+    "garden",
+    "hose",
+    "adapter",
+    "cable",
+    "pack",
+    "premium",
+    "organic",
+    "wireless",
+    "charger",
+    "holder",
+    "stand",
+    "mount",
+    "filter",
+    "compatible",
+    "universal",
+    "heavy",
+    "duty",
+    "stainless",
+    "brushed",
+    "matte",
+    "indoor",
+    "outdoor",
+    "kids",
+    "women",
+    "running",
+    "camping",
+    "kitchen",
+    "bathroom",
+    "travel",
+    "portable",
+    "foldable",
+    "durable",
+    "waterproof",
+    "rechargeable",
+    "electric",
+    "ceramic",
+    "glass",
+    "wooden",
+    "bamboo",
+    "silicone",
+    "leather",
+]
 MARKETING = (
     "Designed for everyday use and tested in our own workshop.",
     "Ships in recyclable packaging with all screws and a printed manual.",

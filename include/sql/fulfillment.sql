@@ -315,3 +315,14 @@ WHERE store = %(store)s AND fr_number = %(number)s AND status = 'pending' RETURN
 
 -- name: remove_order_at_amazon
 DELETE FROM fba.order_at_amazon WHERE store = %(store)s AND fr_number = %(number)s
+
+-- name: stores_with_work
+SELECT s.store FROM unnest(%(stores)s::text[]) AS s (store)
+WHERE EXISTS (
+    SELECT FROM fba.fulfillment_request AS r
+    WHERE r.store = s.store AND r.status IN ('pending', 'sending', 'submitted', 'unknown')
+) OR EXISTS (
+    SELECT FROM fba.fulfillment_request AS r
+    WHERE r.store = s.store AND r.status = 'accepted' AND r.cancel_requested_at IS NOT NULL
+      AND greatest(r.cancel_requested_at, r.resolved_at, r.sent_at) > clock_timestamp() - interval '3 days'
+) OR EXISTS (SELECT FROM fba.feed AS f WHERE f.store = s.store AND f.settled_at IS NULL)

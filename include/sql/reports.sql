@@ -13,6 +13,14 @@ WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %
   AND status <> 'REQUESTING' AND (refused_at IS NULL OR %(even_refused)s)
 ORDER BY requested_at DESC LIMIT 1
 
+-- name: newest_equal
+SELECT newer.report_id, newer.status FROM fba.report AS newer JOIN fba.report AS ours
+    ON (newer.store, newer.report_type, newer.marketplace_id, newer.options) = (ours.store, ours.report_type, ours.marketplace_id, ours.options)
+   AND newer.data_start IS NOT DISTINCT FROM ours.data_start AND newer.data_end IS NOT DISTINCT FROM ours.data_end
+WHERE ours.store = %(store)s AND ours.report_id = %(report_id)s AND newer.report_id IS NOT NULL
+  AND newer.requested_at >= ours.requested_at
+ORDER BY newer.requested_at DESC, length(newer.report_id) DESC, newer.report_id DESC LIMIT 1
+
 -- name: hanging
 -- Equal reports that are unfinished after the timeout, for three days, and newer than what was applied.
 SELECT report_id FROM fba.report AS r

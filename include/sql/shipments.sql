@@ -155,14 +155,6 @@ LEFT JOIN fba.global_inventory_pool AS p ON p.store = %(store)s AND p.sku = s.sk
 -- name: count_without_id
 SELECT count(*) FROM staged WHERE coalesce(shipment_item_id, '') = ''
 
--- name: newest_of_window
-SELECT newer.report_id, newer.status FROM fba.report AS newer JOIN fba.report AS ours
-    ON (newer.store, newer.report_type, newer.marketplace_id, newer.options) = (ours.store, ours.report_type, ours.marketplace_id, ours.options)
-   AND newer.data_start IS NOT DISTINCT FROM ours.data_start AND newer.data_end IS NOT DISTINCT FROM ours.data_end
-WHERE ours.store = %(store)s AND ours.report_id = %(report_id)s AND newer.report_id IS NOT NULL
-  AND newer.requested_at >= ours.requested_at
-ORDER BY newer.requested_at DESC, length(newer.report_id) DESC, newer.report_id DESC LIMIT 1
-
 -- name: requested_at
 SELECT report_id, requested_at FROM fba.report WHERE store = %(store)s AND report_id = ANY (%(report_ids)s)
 

@@ -30,6 +30,7 @@ from fba_operators.inventory.applied import Applied
 from fba_operators.inventory.merge import (
     NOT_GIVEN,
     SOURCES,
+    Facts,
     InventoryAnswers,
     MergeResult,
     Vanishing,
@@ -321,7 +322,15 @@ class PoolUpdate:
         """Accept an empty report only where it cannot be a mistake."""
         listed_rows = 0 if listings is None else len(listings.frame)
         stored_rows = 0 if afn is None else len(afn.frame)
-        by_amazon = 0 if listings is None else int(listings.frame["kind"].astype(str).str.startswith("AMAZON_").sum())
+        by_amazon = (
+            0
+            if listings is None
+            else sum(
+                number
+                for kind, number in listings.frame["kind"].value_counts().items()
+                if str(kind).startswith("AMAZON_")
+            )
+        )
         in_stock = int((pool["fba_quantity"] > 0).sum())
         doubts = []
         if not stored_rows and (by_amazon or in_stock):
@@ -356,10 +365,13 @@ class PoolUpdate:
             of_afn = of_afn[~of_afn["kind"].isin(list(odd))]
         of_listings, repaired, doubtful = repair_skus(listings.frame if listings else empty, of_afn, pool)
         frames = (of_listings, of_afn, pool)
+        facts = Facts(*frames)
         rejected = {sku for report in loaded for sku in report.rejected.skus}
         fetch = self.settings.fetch_missing_inventory and not self.replay
         confirm = vanishing is not None and not self.replay
-        wanted = missing_skus(*frames, rejected_skus=rejected, fetch_missing_inventory=fetch, confirm_vanished=confirm)
+        wanted = missing_skus(
+            *frames, rejected_skus=rejected, fetch_missing_inventory=fetch, confirm_vanished=confirm, facts=facts
+        )
         result = merge_inventory(
             *frames,
             rejected_skus=rejected,
@@ -370,6 +382,7 @@ class PoolUpdate:
             include_fbm_quantity=self.settings.include_fbm_quantity,
             fetch_missing_inventory=fetch,
             import_deleted_skus=self.settings.import_deleted_skus,
+            facts=facts,
         )
         standing = [sentence for report in loaded for sentence in _oddities(report)]
         if repaired:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
     from fba_operators.operators.fulfillment import (
         ClaimRequestsOperator,
+        PrepareRequestsOperator,
         RecordFeedOperator,
         SettleFeedsOperator,
         SubmitFeedOperator,
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
         UploadFeedOperator,
         WaitForFeedOperator,
     )
-    from fba_operators.operators.inventory import MergeInventoryOperator, SummariseInventoryOperator
+    from fba_operators.operators.inventory import (
+        MergeInventoryOperator,
+        SummariseInventoryOperator,
+        WaitForStockReportsOperator,
+    )
     from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
     from fba_operators.operators.retention import RetentionOperator
     from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
@@ -42,6 +47,7 @@ _FILES = {
     "LoadShipmentsOperator": "shipments",
     "MergeInventoryOperator": "inventory",
     "PlanWindowsOperator": "shipments",
+    "PrepareRequestsOperator": "fulfillment",
     "PrepareRunOperator": "run",
     "PrepareShipmentsOperator": "shipments",
     "RecordFeedOperator": "fulfillment",
@@ -59,6 +65,7 @@ _FILES = {
     "WaitForFeedOperator": "fulfillment",
     "WaitForReportOperator": "reports",
     "WaitForShipmentsOperator": "shipments",
+    "WaitForStockReportsOperator": "inventory",
 }
 
 __all__ = [
@@ -69,6 +76,7 @@ __all__ = [
     "LoadShipmentsOperator",
     "MergeInventoryOperator",
     "PlanWindowsOperator",
+    "PrepareRequestsOperator",
     "PrepareRunOperator",
     "PrepareShipmentsOperator",
     "RecordFeedOperator",
@@ -86,6 +94,7 @@ __all__ = [
     "WaitForFeedOperator",
     "WaitForReportOperator",
     "WaitForShipmentsOperator",
+    "WaitForStockReportsOperator",
 ]
 
 

@@ -281,10 +281,11 @@ class Document:
         :raises DocumentError: also when rows and rejected lines do not add up to the document's lines
         :raises ReadAgainError: only without ``scan``, and only in the first pass
         """
-        seen, line, count, ascii_so_far = 0, 2, 0, True
+        seen, count, ascii_so_far = 0, 0, True
         self.replaced_lines = 0
         hashes: list[Ints] = []
         for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):
+            first_line = count + 1 if number else 2
             count += raw.count(b"\n")
             if self._scanned is None and not raw.isascii():
                 if not _decodes(raw, "utf-8"):
@@ -295,11 +296,10 @@ class Document:
             data = raw.partition(b"\n")[2] if number == 0 else raw
             if not data:
                 continue
-            self._refuse_second_header(data, line)
-            block = self._block(data, line)
+            self._refuse_second_header(data, first_line)
+            block = self._block(data, first_line)
             if self.report_type.unique_rows:
                 hashes.append(np.frombuffer(block.digests, np.int64)[::2])
-            line += data.count(b"\n")
             seen += len(block) + len(block.rejected)
             yield block
         if self._scanned is None:
@@ -310,8 +310,8 @@ class Document:
                 "The document changed while it was read, or this is a bug; nothing of it should be kept."
             )
         if hashes:
-            lines = np.concatenate(hashes)
-            self.repeated_lines = len(lines) - len(np.unique(lines))
+            lines = np.sort(np.concatenate(hashes))
+            self.repeated_lines = int((lines[1:] == lines[:-1]).sum())
 
     def _refuse_second_header(self, lines: bytes, first_line: int) -> None:
         header = self._header_line + b"\n"

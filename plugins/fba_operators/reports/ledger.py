@@ -120,6 +120,10 @@ class ReportLedger:
         rows = self._execute("reports.reusable", **limits, **self._key(request, marketplace_id))
         return rows[0] if rows else None
 
+    def newest_equal(self, report_id: str) -> dict[str, Any]:
+        """Return id and status of the newest report equal to this one, asked for when it was or later; perhaps itself."""
+        return self._execute("reports.newest_equal", report_id=report_id)[0]
+
     def hanging(self, request: ReportRequest, marketplace_id: str) -> list[str]:
         """Return the ids of equal reports that Amazon has not finished in time, newest first."""
         rows = self._execute("reports.hanging", timeout=REPORT_TIMEOUT, **self._key(request, marketplace_id))
