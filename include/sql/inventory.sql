@@ -9,12 +9,10 @@ WHERE ours.store = %(store)s AND ours.report_id = ANY(%(report_ids)s)
 SELECT min(requested_at) AS asked_at, max(requested_at) AS newest_at FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
 
 -- name: read_pool
--- Columns as text, many rows in one: a SKU holds no newline, and a million small rows would take ten times as long.
-SELECT string_agg(sku, E'\n'), string_agg(fba_quantity::text, E'\n'), string_agg(fbm_quantity::text, E'\n'),
-       string_agg(quantity::text, E'\n'), string_agg(quantity_source, E'\n'),
-       string_agg(coalesce(fulfillment_channel, ''), E'\n')
-FROM (SELECT *, row_number() OVER () / 50000 AS block FROM fba.global_inventory_pool WHERE store = %(store)s) AS pool
-GROUP BY block
+-- Many rows in one: a SKU holds no newline, and a million small rows would take ten times as long.
+SELECT quantity_source, coalesce(fulfillment_channel, ''), string_agg(sku, E'\n'), string_agg(int8send(fba_quantity), ''::bytea),
+       string_agg(int8send(fbm_quantity), ''::bytea), string_agg(int8send(quantity), ''::bytea)
+FROM fba.global_inventory_pool WHERE store = %(store)s GROUP BY 1, 2
 
 -- name: read_unconfirmed
 SELECT sku, fba_unconfirmed_since, fbm_unconfirmed_since FROM fba.global_inventory_pool
@@ -46,6 +44,15 @@ COPY merged (sku, listing_report_id, listing_line, fba_quantity, fbm_quantity, q
 
 -- name: analyze_staging
 ANALYZE merged
+
+-- name: fill_pool
+-- Where there is no row of the store yet.
+INSERT INTO fba.global_inventory_pool
+    (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source, afn_report_id, listings_report_id, {columns})
+SELECT {store}, coalesce(merged.sku, l.seller_sku), fba_quantity, fbm_quantity, merged.quantity,
+       ({sources}::text[])[merged.quantity_source + 1], {afn_report_id}, {listings_report_id}, {listed_values}
+FROM merged LEFT JOIN fba.amazon_all_listings_report AS l
+    ON l.store = {store} AND l.report_id = merged.listing_report_id AND l.line_number = merged.listing_line
 
 -- name: merge_pool
 -- Only rows in which a value changed are written. A SKU without a listings row keeps its title and the like.

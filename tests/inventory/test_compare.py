@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import psycopg
@@ -87,13 +88,48 @@ def test_equal_documents_report_the_same_oddities_again(pairs, sql, stores_file)
     ]
 
 
-def test_the_same_text_zipped_otherwise_is_compared_line_by_line(pairs, parsed):
-    pairs.apply(*BOTH)
-    before = [pairs.versions(table) for table in COPIES.values()]
+@pytest.mark.parametrize(
+    ("listings", "afn", "level"),
+    [
+        (BOTH[0], BOTH[1], 0),  # the same text, zipped otherwise
+        (BOTH[0] + "\n\n", BOTH[1], 6),
+        (BOTH[0].replace("\n", "\r\n"), BOTH[1], 6),
+        (text(HEADER, LISTED[::-1]), text(AFN_HEADER, STOCKED[::-1]), 6),
+    ],
+)
+def test_the_same_lines_are_recorded_and_not_read(pairs, sql, parsed, listings, afn, level):
+    first = pairs.apply(*BOTH)
+    before = pairs.pool("*"), [pairs.versions(table) for table in COPIES.values()]
     parsed.clear()
-    assert pairs.merge(pairs.add(*BOTH, level=0))["changed"] == 0
-    assert parsed == [8, 8]
-    assert [pairs.versions(table) for table in COPIES.values()] == before
+    ids = pairs.add(listings, afn, level=level)
+    assert pairs.merge(ids) == {**first, "changed": 0}
+    assert parsed == []
+    assert (pairs.pool("*"), [pairs.versions(table) for table in COPIES.values()]) == before
+    assert sql("SELECT row_count FROM fba.report WHERE report_id = ANY(%s)", list(ids.values())).fetchall() == [
+        (8,),
+        (8,),
+    ]
+
+
+@pytest.mark.parametrize(
+    "listings",
+    [
+        text(HEADER, LISTED[:-1]),
+        text(HEADER, [*LISTED, LISTED[0]]),
+        text(HEADER, [*LISTED[:-1], LISTED[0]]),
+        text(HEADER, [*LISTED, "one field\n"]),
+        text(HEADER, [*LISTED[:-1], LISTED[-1].replace("Title", "Ti\0tle")]),
+        text(HEADER.replace("item-name", "Artikelbezeichnung"), LISTED),
+        text("quantity\tseller-sku\tfulfillment-channel\titem-name\tprice\n", LISTED),
+    ],
+)
+def test_almost_the_same_lines_are_read(pairs, parsed, stores_file, listings):
+    stores_file("stores: {amazon_us: {inventory: {max_rejected_share: 0.9}}}")
+    pairs.apply(*BOTH)
+    parsed.clear()
+    with contextlib.suppress(DecisionNeededError):
+        pairs.apply(listings, BOTH[1])
+    assert parsed
 
 
 def test_the_time_in_a_gzip_header_makes_no_other_document():

@@ -29,6 +29,18 @@ COMMENT ON COLUMN fba.amazon_afn_inventory_report.report_id IS 'The report in wh
 COMMENT ON COLUMN fba.amazon_afn_inventory_report.line_number IS 'Its line in that report; the header is line 1.';
 COMMENT ON COLUMN fba.amazon_afn_inventory_report.line_digest IS 'BLAKE2b-128 of what the row holds. Null: it is written anew by the next report.';
 
+ALTER TABLE fba.amazon_fulfilled_shipments_report ADD COLUMN line_digest bytea;
+COMMENT ON COLUMN fba.amazon_fulfilled_shipments_report.line_digest IS
+    'BLAKE2b-128 of the line as it was read, without buyer and address: an equal line needs no comparison. Null: it is compared.';
+CREATE FUNCTION fba.forget_line_digest() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.line_digest := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER forget_line_digest BEFORE INSERT OR UPDATE ON fba.amazon_fulfilled_shipments_report
+    FOR EACH ROW WHEN (NOT fba.is_product()) EXECUTE FUNCTION fba.forget_line_digest();
+ALTER TABLE fba.amazon_fulfilled_shipments_report ENABLE ALWAYS TRIGGER forget_line_digest;
+
 -- Who edits the pool or a copy by hand is noticed, so that the next report puts it right. An edit that is not committed yet
 -- counts when it is; no trigger setting of a session switches this off.
 CREATE TABLE fba.stock_edit (

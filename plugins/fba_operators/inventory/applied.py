@@ -67,23 +67,30 @@ class Applied:
         return self.stands(POOL) and self.row["rules_digest"] == self.rules and self.row["held"] is not None
 
     @property
+    def report_ids(self) -> tuple[str, str]:
+        """Of the listings report and the AFN report."""
+        return self.row["listings_report_id"], self.row["afn_report_id"]
+
+    @property
     def held(self) -> list[str]:
         """SKUs that kept their last values."""
         return list(self.row["held"] or ())
 
-    def result_of_equal(
-        self, listings: bytes | None, afn: bytes | None, copies: Collection[str]
-    ) -> dict[str, Any] | None:
-        """What a run reports of a pair of documents if they, and all that was made of them, are as they were; else None.
+    def result(self, copies: Collection[str]) -> dict[str, Any] | None:
+        """What a run reports whose reports are as they were, if all that was made of them is as it was; else None.
+
+        :param copies: the tables with the parsed copies
+        """
+        stands = self.pool_stands and all(map(self.stands, copies))
+        return self.row["result"] if stands else None
+
+    def is_of(self, listings: bytes, afn: bytes) -> bool:
+        """Whether it was made of these documents.
 
         :param listings: digest of the listings report's document
         :param afn: digest of the AFN report's document
-        :param copies: the tables with the parsed copies
         """
-        row = self.row
-        equal = self.pool_stands and all(map(self.stands, copies))
-        equal = equal and None not in (listings, afn) and (row["listings_digest"], row["afn_digest"]) == (listings, afn)
-        return row["result"] if equal else None
+        return (self.row["listings_digest"], self.row["afn_digest"]) == (listings, afn)
 
     def record(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -32,25 +31,30 @@ CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.f
 def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
     """Return a store's pool as :func:`fba_operators.inventory.merge.merge_inventory` wants it."""
     skus: list[str] = []
-    quantities: list[list[npt.NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(3)]
-    sources: list[str] = []
-    channels: list[str] = []
-    for sku, *numbers, source, channel in db.execute(statement("inventory.read_pool"), {"store": store}):
-        skus += sku.split("\n")
-        for column, text in zip(quantities, numbers, strict=True):
-            column.append(np.fromstring(text, np.int64, sep="\n"))
-        # The same few words millions of times, each held in memory once.
-        sources += map(sys.intern, source.split("\n"))
-        channels += map(sys.intern, channel.split("\n"))
-    fba, fbm, quantity = map(np.concatenate, quantities)
+    groups: list[tuple[str, str]] = []
+    quantities: list[npt.NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
+    for source, channel, names, *numbers in db.cursor(binary=True).execute(
+        statement("inventory.read_pool"), {"store": store}
+    ):
+        groups.append((source, channel))
+        skus += names.split("\n")
+        quantities.append(np.array([np.frombuffer(each, ">i8") for each in numbers], np.int64))
+    sizes = [part.shape[1] for part in quantities[1:]]
+    fba, fbm, quantity = np.concatenate(quantities, axis=1)
+
+    def repeated(names: list[str]) -> pd.Categorical:
+        categories = list(dict.fromkeys(names))
+        codes = np.repeat(np.array([categories.index(name) for name in names], np.int64), sizes)
+        return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype=object))
+
     return pd.DataFrame(
         {
             "sku": pd.Series(skus, dtype=object),
             "fba_quantity": fba,
             "fbm_quantity": fbm,
             "quantity": quantity,
-            "quantity_source": pd.Series(sources, dtype=object),
-            "fulfillment_channel": pd.Series(channels, dtype=object),
+            "quantity_source": repeated([source for source, _ in groups]),
+            "fulfillment_channel": repeated([channel for _, channel in groups]),
         }
     )
 
@@ -130,6 +134,7 @@ def write_pool(
     *,
     afn_report_id: str,
     listings_report_id: str,
+    is_empty: bool,
 ) -> int:
     """Merge a frame into a store's pool; rows in which nothing changed are not touched.
 
@@ -137,6 +142,7 @@ def write_pool(
     :param frame: rows of ``MergeResult.frame``, with listing_report and listing_line: the row of the parsed copy that gives
         title etc., missing without one; and by_line: whether that row's SKU is the SKU
     :param sources: what :func:`pool_sources` returned
+    :param is_empty: whether the pool had no row of the store
     :return: rows inserted or changed
     """
     if frame.empty:
@@ -159,7 +165,7 @@ def write_pool(
         return sql.SQL(", ").join(sql.SQL(template).format(column=sql.Identifier(column)) for column in columns)
 
     merge = compose(
-        "inventory.merge_pool",
+        "inventory.fill_pool" if is_empty else "inventory.merge_pool",
         store=sql.Literal(store),
         sources=sql.Literal(list(SOURCES)),
         afn_report_id=sql.Literal(afn_report_id),

@@ -21,6 +21,7 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import (
     DecisionNeededError,
+    DocumentError,
     EmptyDocumentError,
     RequestRefusedError,
     SellingPartnerError,
@@ -62,7 +63,7 @@ from fba_operators.reports.load import (
     record_applied,
     repeat_evidence,
 )
-from fba_operators.reports.parsed_copy import OURS, ParsedCopy
+from fba_operators.reports.parsed_copy import OURS, KnownLines, ParsedCopy
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS, ReportType
 from fba_operators.runs.log import Outcome, RunLog
 from fba_operators.runs.summary import counted, listed
@@ -205,13 +206,14 @@ class PoolUpdate:
                 self._refuse_to_go_back(db)
             execute(db, "reports.tune_for_bulk")
             before = Applied.read(db, self.store, self.settings)
-            if (result := self._result_of_equal(before, opened)) is not None:
-                return self._repeat(db, before, opened, result)
-            listings, afn = (self._read(ledger, db, before, opened, each) for each, _ in ids)
+            known = {each.name: self._known_lines(db, before, report_id, each) for each, report_id in ids}
+            if same := self._same(db, before, opened, known):
+                return self._repeat(db, before, opened, same)
+            listings, afn = (self._read(ledger, db, opened, known, each) for each, _ in ids)
             pool, unconfirmed = read_pool(db, self.store), read_unconfirmed(db, self.store)
             judged = self._judge(listings, afn, pool, self._vanishing(db, unconfirmed), lock)
             lock.check()
-            changed = self._write(db, before, listings, afn, judged, unconfirmed)
+            changed = self._write(db, before, listings, afn, judged, unconfirmed, pool_is_empty=pool.empty)
             return self._finish(db, before, listings, afn, judged, changed)
 
     def _open(self, ledger: ReportLedger, report_id: str, report_type: ReportType) -> OpenedReport | None:
@@ -219,21 +221,56 @@ class PoolUpdate:
             return None
         return open_report(self.hook, ledger, report_id, report_type)
 
-    def _result_of_equal(self, before: Applied, opened: Mapping[str, OpenedReport | None]) -> dict[str, Any] | None:
-        if self.accept_zeroed_stock or self.replay:
+    def _known_lines(
+        self, db: psycopg.Connection[Any], before: Applied, report_id: str, report_type: ReportType
+    ) -> KnownLines | None:
+        table = PARSED_COPIES[report_type.name]
+        return KnownLines.read(db, self.store, table, report_id) if before.stands(table) else None
+
+    def _same(
+        self,
+        db: psycopg.Connection[Any],
+        before: Applied,
+        opened: Mapping[str, OpenedReport | None],
+        known: Mapping[str, KnownLines | None],
+    ) -> str | None:
+        """Whether a merge would change nothing because the reports are as those before: the sentence for it, or None."""
+        result = before.result(PARSED_COPIES.values())
+        if result is None or self.accept_zeroed_stock or self.replay:
             return None
-        listings, afn = (each.raw.digest if each else None for each in opened.values())
-        return before.result_of_equal(listings, afn, PARSED_COPIES.values())
+        listings, afn = (opened[each.name] for each in (LISTINGS, AFN_INVENTORY))
+        if listings is None or afn is None:
+            return None
+        if before.is_of(listings.raw.digest, afn.raw.digest):
+            return "Both reports are equal to those applied before."
+        # A rejected line is no row, and of two rows of a SKU their order decides.
+        if result["counts"]["rejected"] or not result["one_row_each"]:
+            return None
+        for report, earlier in zip((listings, afn), before.report_ids, strict=True):
+            lines = known[report.report_type.name]
+            (row,) = execute(db, "reports.by_id", store=self.store, report_id=earlier).fetchall() or (
+                {"columns": None},
+            )
+            try:
+                document = report.document(scan=False)
+                if lines is None or list(document.header.names) != row["columns"] or not lines.are_all_of(document):
+                    return None
+            except DocumentError:
+                return None  # which is told by whoever reads it
+        return "Both reports hold the same lines as those applied before."
 
     def _repeat(
         self,
         db: psycopg.Connection[Any],
         before: Applied,
         opened: Mapping[str, OpenedReport | None],
-        result: dict[str, Any],
+        why: str,
     ) -> dict[str, int]:
-        """Record reports that are equal to those applied before."""
-        earlier = (before.row["listings_report_id"], before.row["afn_report_id"])
+        """Record reports that are as those applied before.
+
+        :param why: what :meth:`_same` returned
+        """
+        result, earlier = before.row["result"], before.report_ids
         reports = [each for each in opened.values() if each]
         with self.warehouse.connect() as evidence:
             for report, report_id in zip(reports, earlier, strict=True):
@@ -242,7 +279,7 @@ class PoolUpdate:
         listings, afn = ((report.report_id, report.raw.digest) for report in reports)
         before.record(db, self.store, listings=listings, afn=afn, held=before.held, result=result)
         counts: dict[str, int] = {**result["counts"], "changed": 0}
-        lines = [_outcome(counts), "Both reports are equal to those applied before.", *result["lines"]]
+        lines = [_outcome(counts), why, *result["lines"]]
         self._record_run(db, "success", lines, counts, result["attention"])
         return counts
 
@@ -281,12 +318,13 @@ class PoolUpdate:
         self,
         ledger: ReportLedger,
         db: psycopg.Connection[Any],
-        before: Applied,
         opened: dict[str, OpenedReport | None],
+        known: dict[str, KnownLines | None],
         report_type: ReportType,
     ) -> StockReport | None:
         """Read a report and write its parsed copy; returns None if it is empty."""
         table, report = PARSED_COPIES[report_type.name], opened.pop(report_type.name)
+        lines = known.pop(report_type.name)
         if report is None:
             clear_copy(db, self.store, table)
             return None
@@ -294,7 +332,7 @@ class PoolUpdate:
 
         def read(blocks: Iterable[Block]) -> tuple[pd.DataFrame, ParsedCopy]:
             with db.transaction():  # undone alone if the document has to be read again
-                copy = ParsedCopy(db, self.store, table, report_id, compare=before.stands(table))
+                copy = ParsedCopy(db, self.store, table, report_id, lines)
                 return stock_frame(copy.apply(blocks)), copy
 
         try:
@@ -440,6 +478,8 @@ class PoolUpdate:
         afn: StockReport | None,
         judged: Judged,
         unconfirmed: Unconfirmed,
+        *,
+        pool_is_empty: bool,
     ) -> int:
         """Write pool and ledger; the parsed copies are written already. The lock's transaction commits all of it."""
         result = judged.result
@@ -447,7 +487,7 @@ class PoolUpdate:
         uncertain = {sku for since in unconfirmed for sku in since} | {*before.held, *judged.repaired}
         rows = _rows_to_write(result.frame, listings, uncertain=uncertain, everything=not before.pool_stands)
         ids = {"afn_report_id": self.afn_report_id, "listings_report_id": self.listings_report_id}
-        changed = write_pool(db, self.store, rows, sources, **ids)
+        changed = write_pool(db, self.store, rows, sources, **ids, is_empty=pool_is_empty)
         kept = {*result.fba.since, *result.fbm.since, *judged.held}
         stated = {sku for since in unconfirmed for sku in since} - kept
         write_unconfirmed(db, self.store, result.fba.since, result.fbm.since, stated)
@@ -493,13 +533,14 @@ class PoolUpdate:
         decided = bool(listings and afn) and not (
             judged.asked or unconfirmed or self.accept_zeroed_stock or self.replay
         )
+        would_report = {"counts": counts, "attention": attention, "lines": standing}
         before.record(
             db,
             self.store,
             listings=(self.listings_report_id, listings.digest if listings else None),
             afn=(self.afn_report_id, afn.digest if afn else None),
             held=judged.held,
-            result={"counts": counts, "attention": attention, "lines": standing} if decided else None,
+            result={**would_report, "one_row_each": bool((result.frame["listings"] <= 1).all())} if decided else None,
         )
         self._record_run(
             db,

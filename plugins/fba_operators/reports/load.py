@@ -84,6 +84,11 @@ class OpenedReport:
         """Amazon's id."""
         return str(self.row["report_id"])
 
+    def document(self, *, scan: bool) -> Document:
+        """What can be read of it; see :class:`Document`."""
+        raw = self.raw
+        return Document(raw, self.report_type, charset=raw.charset, usual_charset=self.usual_charset, scan=scan)
+
 
 def count_rows(blocks: Iterable[Block]) -> int:
     """Number of rows; what :func:`load_report` reads unless it is given something else."""
@@ -192,8 +197,7 @@ def read_report(
 def _store(
     ledger: ReportLedger, opened: OpenedReport, read: Callable[[Iterable[Block]], T], *, scan: bool
 ) -> LoadedReport[T]:
-    raw = opened.raw
-    document = Document(raw, opened.report_type, charset=raw.charset, usual_charset=opened.usual_charset, scan=scan)
+    document = opened.document(scan=scan)
     key = {"store": ledger.store, "report_id": opened.report_id}
     rejected, rows = Rejections(), 0
     with ledger.warehouse.connect() as db:

@@ -6,7 +6,6 @@ only what is gone is deleted. Readers see one whole report, because the caller's
 
 from __future__ import annotations
 
-from binascii import hexlify
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,15 +14,13 @@ import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
-from fba_operators.reports.document import Block
+from fba_operators.reports.document import Block, Document
 from fba_operators.reports.rows import Ints
 from fba_operators.warehouse.copy import copy_escaped
 from fba_operators.warehouse.statements import compose
 
 OURS = -1
 """As a report: the one that is being copied."""
-
-_DIGEST = 16  # bytes
 
 Words = npt.NDArray[np.uint64]
 
@@ -34,38 +31,25 @@ class ParsedCopy:
     :param db: an open transaction
     :param table: name of the parsed copy in the schema fba
     :param report_id: whose rows it will hold
-    :param compare: whether the digests in the table can be relied on; otherwise every line is written anew
+    :param known: the lines that it has; None: every line is written anew
     :ivar report_ids: of the reports in which the lines that stay were first seen
     :ivar new: rows written
     :ivar gone: SKUs of the rows deleted, where the rows were compared
     """
 
-    def __init__(self, db: psycopg.Connection[Any], store: str, table: str, report_id: str, *, compare: bool) -> None:
+    def __init__(
+        self, db: psycopg.Connection[Any], store: str, table: str, report_id: str, known: KnownLines | None
+    ) -> None:
         self._db, self._store, self._report_id = db, store, report_id
         self._table = sql.Identifier("fba", table)
-        self.report_ids: list[str] = []
         self.new = 0
         self.gone: list[str] = []
-        self._known = _Lines.nothing()
         self._keys: list[tuple[Ints, Ints]] = []
-        known = self._read() if compare else None
         if known is None:
             db.execute(compose("reports.clear_copy", table=self._table), {"store": store})
-        else:
-            self._known = known
-
-    def _read(self) -> _Lines | None:
-        """The lines that the copy has; None if they are not to be compared."""
-        cursor = self._db.cursor(binary=True)
-        cursor.execute(compose("reports.known_lines", table=self._table), {"store": self._store})
-        parts = []
-        for code, (report_id, digests, numbers) in enumerate(cursor):
-            # Rows of this very report would stand in the way of their own lines.
-            if report_id == self._report_id or digests is None or len(digests) != 2 * len(numbers):
-                return None
-            self.report_ids.append(report_id)
-            parts.append((digests, np.frombuffer(numbers, ">i8"), code))
-        return _Lines.of(parts)
+        self._known = known or KnownLines([])
+        self._known.begin()
+        self.report_ids = self._known.report_ids
 
     def apply(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Copy the new ones among the rows of a document, while its blocks are passed on; then delete what is gone."""
@@ -94,16 +78,8 @@ class ParsedCopy:
         numbers = np.where(ours, block.line_numbers, self._known.numbers[places] if len(self._known) else 0)
         self._keys.append((np.where(ours, OURS, self._known.codes[places] if len(self._known) else 0), numbers))
         self.new += int(ours.sum())
-        leading = b"".join(copy_escaped(text) + b"\t" for text in (self._store, self._report_id)).replace(b"%", b"%%")
-        template = leading + b"%d\t%b\t\\\\x%b\n"
-        digests, width = hexlify(block.digests), 2 * _DIGEST
-        lines, line_numbers = block.lines, block.line_numbers.tolist()
-        return b"".join(
-            [
-                template % (line_numbers[k], lines[k], digests[k * width : (k + 1) * width])
-                for k in np.flatnonzero(ours).tolist()
-            ]
-        )
+        leading = b"".join(copy_escaped(text) + b"\t" for text in (self._store, self._report_id))
+        return block.copy_text_of(np.flatnonzero(ours).tolist(), leading)
 
     def _delete_gone(self) -> None:
         gone = np.flatnonzero(~self._known.used)
@@ -122,26 +98,47 @@ class ParsedCopy:
         return np.concatenate(reports), np.concatenate(numbers)
 
 
-class _Lines:
-    """Lines by their digests, each to be taken once."""
+class KnownLines:
+    """The lines of a parsed copy by their digests, each to be taken once.
 
-    def __init__(self, high: Words, low: Words, codes: Ints, numbers: Ints) -> None:
-        order = np.argsort(high, kind="stable")
-        self.high, self.low, self.codes, self.numbers = high[order], low[order], codes[order], numbers[order]
-        self.used = np.zeros(len(high), bool)
+    :param parts: report id, digests and line numbers of each report whose lines are there
+    """
+
+    def __init__(self, parts: list[tuple[str, bytes, Ints]]) -> None:
+        self.report_ids = [report_id for report_id, *_ in parts]
+        pairs = np.concatenate([np.empty((0, 2), np.uint64), *(_pairs(digests) for _, digests, _ in parts)])
+        numbers = np.concatenate([np.empty(0, np.int64), *(each.astype(np.int64) for *_, each in parts)])
+        codes = np.repeat(np.arange(len(parts)), [len(each) for *_, each in parts])
+        order = np.argsort(pairs[:, 0], kind="stable")
+        self.high, self.low, self.codes, self.numbers = pairs[order, 0], pairs[order, 1], codes[order], numbers[order]
+        self.begin()
+
+    @classmethod
+    def read(cls, db: psycopg.Connection[Any], store: str, table: str, report_id: str) -> KnownLines | None:
+        """Read them; None if they cannot be compared with the lines of a report.
+
+        :param report_id: of that report: rows of this very report would stand in the way of its own lines
+        """
+        query = compose("reports.known_lines", table=sql.Identifier("fba", table))
+        parts = []
+        for each, digests, numbers in db.cursor(binary=True).execute(query, {"store": store}):
+            if each == report_id or digests is None or len(digests) != 2 * len(numbers):
+                return None
+            parts.append((each, digests, np.frombuffer(numbers, ">i8")))
+        return cls(parts)
+
+    def begin(self) -> None:
+        """Put all lines back."""
+        self.used = np.zeros(len(self.high), bool)
         self._next: dict[int, int] = {}  # first place of a digest → where to look for the next line that has it
 
-    @classmethod
-    def nothing(cls) -> _Lines:
-        return cls.of([])
-
-    @classmethod
-    def of(cls, parts: list[tuple[bytes, Ints, int]]) -> _Lines:
-        """:param parts: digests, line numbers and code of each report"""
-        pairs = np.concatenate([np.empty((0, 2), np.uint64), *(_pairs(digests) for digests, _, _ in parts)])
-        numbers = np.concatenate([np.empty(0, np.int64), *(each.astype(np.int64) for _, each, _ in parts)])
-        codes = np.repeat(np.array([code for *_, code in parts], np.int64), [len(each) for _, each, _ in parts])
-        return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), codes, numbers)
+    def are_all_of(self, document: Document) -> bool:
+        """Whether the lines of a document are these, in whatever order."""
+        self.begin()
+        for digests in document.unread_digests():
+            if digests is None or (self.take(digests) < 0).any():
+                return False
+        return bool(self.used.all())
 
     def __len__(self) -> int:
         return len(self.high)
