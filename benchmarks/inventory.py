@@ -12,12 +12,22 @@ same tables with their keys (both parsed copies and the pool).
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.loads import load_bench, measure, print_head, print_row, print_summary, read_documents_from
+from benchmarks.common.loads import (
+    load_bench,
+    measure,
+    print_bound,
+    print_head,
+    print_row,
+    print_summary,
+    read_documents_from,
+)
 from sandbox.merchant.merchant import AFN, LISTINGS
 
 SIZES = (100_000, 1_000_000, 2_000_000)
@@ -55,41 +65,109 @@ HEADER = [
 ]
 
 
-def listings(n: int) -> Iterator[str]:
-    """Lines of a listings report as Amazon writes them: two rows in three fulfilled by Amazon, with a blank quantity."""
+WORDS = [
+    "steel",
+    "cotton",
+    "blue",
+    "large",
+    "kettle",
+    "grinder",
+    "garden",
+    "hose",
+    "adapter",
+    "cable",
+    "pack",
+    "premium",
+    "organic",
+    "wireless",
+    "charger",
+    "holder",
+    "stand",
+    "mount",
+    "filter",
+    "compatible",
+    "universal",
+    "heavy",
+    "duty",
+    "stainless",
+    "brushed",
+    "matte",
+    "indoor",
+    "outdoor",
+    "kids",
+    "women",
+    "running",
+    "camping",
+    "kitchen",
+    "bathroom",
+    "travel",
+    "portable",
+    "foldable",
+    "durable",
+    "waterproof",
+    "rechargeable",
+    "electric",
+    "ceramic",
+    "glass",
+    "wooden",
+    "bamboo",
+    "silicone",
+    "leather",
+]
+MARKETING = (
+    "Designed for everyday use and tested in our own workshop.",
+    "Ships in recyclable packaging with all screws and a printed manual.",
+    "Please check the size chart before you order, returns are free for thirty days.",
+    "Made of certified materials, easy to clean, and a good gift for any occasion.",
+)
+CHARACTERS = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+
+def listing(i: int, version: int) -> str:
+    """One line of a listings report as Amazon writes it: two in three fulfilled by Amazon, with a blank quantity.
+
+    :param version: of its price and quantity; all else belongs to ``i``
+    """
+    rng, amazon = random.Random(i), i % 3 != 0
+    asin = "B0" + "".join(rng.choices(CHARACTERS, k=8))
+    row = dict.fromkeys(HEADER, "")
+    row |= {
+        "item-name": " ".join(rng.choices(WORDS, k=9)).title(),
+        "item-description": f"{rng.choice(MARKETING)} {' '.join(rng.choices(WORDS, k=5))}. {rng.choice(MARKETING)}",
+        "listing-id": f"0708Q{i:07d}",
+        "seller-sku": f"SKU-{i:08d}",
+        "price": f"{(i + version) % 500 + 1}.99",
+        "quantity": "" if amazon else str((i + version) % 40),
+        "open-date": f"20{rng.randrange(15, 26)}-0{rng.randrange(1, 10)}-{rng.randrange(10, 29)} 20:35:17 PDT",
+        "item-is-marketplace": "y",
+        "product-id-type": "1",
+        "item-condition": "11",
+        "asin1": asin,
+        "product-id": asin,
+        "pending-quantity": "" if amazon else "0",
+        "fulfillment-channel": "AMAZON_NA" if amazon else "DEFAULT",
+        "merchant-shipping-group": "Migrated Template",
+        "status": "Active",
+    }
+    return "\t".join(row.values())
+
+
+def listings(order: Iterable[int], version_of: Callable[[int], int]) -> Iterator[str]:
+    """Lines of a listings report."""
     yield "\t".join(HEADER)
-    for i in range(n):
-        amazon = i % 3 != 0
-        row = dict.fromkeys(HEADER, "")
-        row |= {
-            "item-name": f"Item number {i}, blue, in a box of {i % 12 + 1}, with a title of usual length",
-            "item-description": f"The description of item number {i}. " * 4,
-            "listing-id": f"0708Q{i:07d}",
-            "seller-sku": f"SKU-{i:08d}",
-            "price": f"{i % 500 + 1}.99",
-            "quantity": "" if amazon else str(i % 40),
-            "open-date": "2021-08-15 20:35:17 PDT",
-            "item-is-marketplace": "y",
-            "product-id-type": "1",
-            "item-condition": "11",
-            "asin1": f"B0{i:08d}",
-            "product-id": f"B0{i:08d}",
-            "pending-quantity": "" if amazon else "0",
-            "fulfillment-channel": "AMAZON_NA" if amazon else "DEFAULT",
-            "merchant-shipping-group": "Migrated Template",
-            "status": "Active",
-        }
-        yield "\t".join(row.values())
+    for i in order:
+        yield listing(i, version_of(i))
 
 
-def afn(n: int) -> Iterator[str]:
+def afn(order: Iterable[int], version_of: Callable[[int], int]) -> Iterator[str]:
     """Lines of an AFN inventory report for the SKUs fulfilled by Amazon: SELLABLE, and every fourth also UNSELLABLE."""
     yield "seller-sku\tfulfillment-channel-sku\tasin\tcondition-type\tWarehouse-Condition-code\tQuantity Available"
-    for i in range(n):
+    for i in order:
         if i % 3:
-            yield f"SKU-{i:08d}\tX00{i:07d}\tB0{i:08d}\tNewItem\tSELLABLE\t{i % 90}"
+            asin = "B0" + "".join(random.Random(i).choices(CHARACTERS, k=8))
+            yield f"SKU-{i:08d}\tX00{i:07d}\t{asin}\tNewItem\tSELLABLE\t{(i + version_of(i)) % 90 + 1}"
             if i % 4 == 0:
-                yield f"SKU-{i:08d}\tX00{i:07d}\tB0{i:08d}\tNewItem\tUNSELLABLE\t1"
+                yield f"SKU-{i:08d}\tX00{i:07d}\t{asin}\tNewItem\tUNSELLABLE\t1"
 
 
 def work(folder: Path, listings_report_id: str, afn_report_id: str) -> None:
@@ -103,24 +181,56 @@ def work(folder: Path, listings_report_id: str, afn_report_id: str) -> None:
     measure(lambda: merge.work(context))
 
 
+def shuffled(n: int) -> list[int]:
+    """The same listings in another order."""
+    order = list(range(n))
+    random.Random(0).shuffle(order)
+    return order
+
+
+def changed(part: int) -> Callable[[int], int]:
+    """Another version of one listing in a hundred.
+
+    :param part: which ones
+    """
+    return lambda i: int(i % 100 == part)
+
+
+# What each report is compared with the one before it: name, aim of the CPU ratio, order of its lines, versions, end.
+LOADS: tuple[tuple[str, float, Callable[[int], Iterable[int]], Callable[[int], int], str], ...] = (
+    ("first load", 1.4, range, lambda i: 0, ""),
+    ("equal documents", 0.15, range, lambda i: 0, ""),
+    ("every line compared, none changed", 0.5, range, lambda i: 0, "\n"),
+    ("1 % changed", 0.8, range, changed(0), ""),
+    ("one line inserted at the top", 0.8, lambda n: [n, *range(n)], changed(0), ""),
+    ("lines in another order", 0.8, lambda n: [n, *shuffled(n)], changed(0), ""),
+)
+
+
 def main(sizes: tuple[int, ...]) -> None:
-    """Measure a first load, and a rerun with new reports of the same rows; print one Markdown table."""
+    """Measure loads of reports, each compared with the one before; print one Markdown table."""
     with load_bench("benchmarks.inventory") as bench:
         print_head("listings")
         for n in sizes:
-            bench.write_document("listings", listings(n))
-            bench.write_document("afn", afn(n))
             bench.create_warehouse()
-            loads = []
-            for number in (1, 2):
+            rows = []
+            for number, (name, aim, order, versions, end) in enumerate(LOADS):
+                bench.write_document("listings", chain(listings(order(n), versions), [end] if end else []))
+                bench.write_document("afn", chain(afn(order(n), versions), [end] if end else []))
                 bench.insert_ledger_entry(LISTINGS, f"L{number}", "listings")
                 bench.insert_ledger_entry(AFN, f"A{number}", "afn")
-                loads.append(bench.run_worker(f"L{number}", f"A{number}"))
-            if [load["counts"]["changed"] for load in loads] != [n, 0]:
-                raise RuntimeError(f"the first load must change {n} SKUs and the rerun none: {loads}")
+                load = bench.run_worker(f"L{number}", f"A{number}")
+                rows.append((name, aim, load))
+                print(f"{n:,} {name}: {load}", file=sys.stderr, flush=True)
+            written = [load["counts"]["changed"] for *_, load in rows]
+            if written != [n, 0, 0, n // 100, 1, 0]:
+                raise RuntimeError(f"another number of SKUs has changed than should have: {written}")
             bound = bench.lower_bound(("listings", "afn"), TABLES)
-            print_row(n, bound, *loads)
-        print_summary(f"{n:,} listings to the pool", bound, *loads)
+            print_bound(n, bound)
+            for name, aim, load in rows:
+                print_row(n, name, bound, load, aim)
+        for name, _, load in rows:
+            print_summary(f"{n:,} listings to the pool, {name}", bound, load)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Asks Amazon for two reports of each store, merges them into one true quantity pe
 | `prepare` | brings the warehouse's schema up to date | the connection `fba_warehouse` or `stores.yaml` is wrong; see the message |
 | `store.token` | makes sure the credentials work | renew the secret or the refresh token in the connection that the message names |
 | `store.request_…` | asks for the report of all listings, or of Amazon's stock | retried; a retry first checks whether Amazon already made the report |
-| `store.wait_…` | waits, deferred, without holding a worker; skipped after 50 minutes | FATAL: Amazon's reason is in the log; the next run asks again |
+| `store.wait` | waits for both, deferred, without holding a worker; skipped after 50 minutes | FATAL: Amazon's reason is in the log; the next run asks again |
 | `store.merge` | writes the pool, or refuses | a refusal has the counts and the param that overrides it; the last good pool stays |
 | `summarise` | summarises what changed, notifies the recipients in `notifications`; red if a store failed | see the store and reason in its log |
 
@@ -33,7 +33,7 @@ from fba_operators.operators import (
     RefreshTokenOperator,
     RequestReportOperator,
     SummariseInventoryOperator,
-    WaitForReportOperator,
+    WaitForStockReportsOperator,
 )
 from fba_operators.settings import load_stores
 
@@ -108,12 +108,12 @@ def fba_get_inventory() -> DAG:
         @task_group
         def store(conn_id: str):
             token = RefreshTokenOperator(task_id="token", conn_id=conn_id, offline=replay)
-            finished = {}
+            requested = {}
             for name, report_type, options in (
                 ("listings", "GET_MERCHANT_LISTINGS_ALL_DATA", {"preferredReportDocumentLocale": "en_US"}),
                 ("afn", "GET_AFN_INVENTORY_DATA", None),
             ):
-                request = RequestReportOperator(
+                requested[name] = RequestReportOperator(
                     task_id=f"request_{name}",
                     conn_id=conn_id,
                     report_type=report_type,
@@ -121,19 +121,19 @@ def fba_get_inventory() -> DAG:
                     replay_report_ids=replay,
                     even_refused=dag.param("accept_zeroed_stock"),
                 )
-                token >> request
-                finished[name] = WaitForReportOperator(
-                    task_id=f"wait_{name}",
-                    conn_id=conn_id,
-                    report_id=request.output,
-                    patience=WAIT_IN_THIS_RUN,
-                    offline=replay,
-                )
+                token >> requested[name]
+            wait = WaitForStockReportsOperator(
+                task_id="wait",
+                conn_id=conn_id,
+                listings_report_id=requested["listings"].output,
+                afn_report_id=requested["afn"].output,
+                patience=WAIT_IN_THIS_RUN,
+                offline=replay,
+            )
             MergeInventoryOperator(
                 task_id="merge",
                 conn_id=conn_id,
-                listings_report_id=finished["listings"].output,
-                afn_report_id=finished["afn"].output,
+                report_ids=wait.output,
                 include_fbm_quantity=dag.param("include_fbm_quantity"),
                 fetch_missing_inventory=dag.param("fetch_missing_inventory"),
                 accept_zeroed_stock=dag.param("accept_zeroed_stock"),

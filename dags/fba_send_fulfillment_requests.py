@@ -8,7 +8,7 @@ run settles what earlier runs left open and asks Amazon to cancel orders whose `
 
 | task | does | when it fails |
 |---|---|---|
-| `prepare` | brings the warehouse's schema up to date | the connection `fba_warehouse` or `stores.yaml` is wrong; see the message |
+| `prepare` | brings the warehouse's schema up to date, finds the stores that have something to do | the connection `fba_warehouse` or `stores.yaml` is wrong; see the message |
 | `store.token` | makes sure the credentials work | renew the secret or the refresh token in the connection that the message names |
 | `store.settle` | finds out what became of open feeds and orders, whichever run made them; cancels orders | retried; if it lists requests, look them up in Seller Central (below) |
 | `store.claim` | validates every pending request, asks for quotes, and freezes those that are ready, for one feed or as orders | the message says what is wrong in `stores.yaml` or the params |
@@ -54,7 +54,7 @@ from airflow.sdk import DAG, AssetAlias, CronTriggerTimetable, Param, task_group
 from fba_operators.assets import REQUESTS
 from fba_operators.operators import (
     ClaimRequestsOperator,
-    PrepareRunOperator,
+    PrepareRequestsOperator,
     RecordFeedOperator,
     RefreshTokenOperator,
     SendOrdersOperator,
@@ -131,7 +131,11 @@ def fba_send_fulfillment_requests() -> DAG:
             ),
         },
     ) as dag:
-        prepare = PrepareRunOperator(task_id="prepare", stores=dag.param("stores"))
+        prepare = PrepareRequestsOperator(
+            task_id="prepare",
+            stores=dag.param("stores"),
+            fulfillment_request_numbers=dag.param("fulfillment_request_numbers"),
+        )
         dry_run = dag.param("dry_run")
 
         @task_group
@@ -162,7 +166,9 @@ def fba_send_fulfillment_requests() -> DAG:
             RecordFeedOperator(task_id="record", conn_id=conn_id, claim_id=wait.output, outlets=[REQUESTS])
             token >> settle >> claim
 
-        store.expand(conn_id=prepare.output) >> SummariseRequestsOperator(task_id="summarise", stores=prepare.output)
+        store.expand(conn_id=prepare.output) >> SummariseRequestsOperator(
+            task_id="summarise", stores=prepare.output["stores"]
+        )
     return dag
 
 

@@ -7,10 +7,12 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from benchmarks.common.processes import migrate_warehouse, print_result, result_in, run_python
@@ -22,6 +24,14 @@ STORE = "amazon_us"
 DURABLE = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
 EMPTY_WAREHOUSE, WAREHOUSE, LOWER_BOUND = "empty_warehouse", "warehouse", "lower_bound"
 UNREACHABLE = "http://127.0.0.1:9"  # no Amazon: a load that called it would fail
+
+
+@dataclass
+class Bound:
+    """What a load cannot do without: seconds, and CPU seconds of worker and PostgreSQL."""
+
+    seconds: float
+    cpu: float
 
 
 class LoadBench:
@@ -59,16 +69,39 @@ class LoadBench:
             )
 
     def run_worker(self, *arguments: str) -> dict[str, Any]:
-        """Run the benchmark's worker in a separate process; returns what :func:`measure` printed there."""
+        """Run the benchmark's worker in a separate process; returns what :func:`measure` printed there, and what PostgreSQL did.
+
+        Dead rows are removed before, as autovacuum would have done in the hour between two reports.
+        """
         with psycopg.connect(self.postgres.url(WAREHOUSE), autocommit=True) as db:
             db.execute("VACUUM ANALYZE")
             db.execute("CHECKPOINT")
         command = ("-m", self.module, "--work", str(self.folder), *arguments)
-        return result_in(run_python(*command, environment=self.environment))
+        with self.work_of_postgres() as done:
+            result = result_in(run_python(*command, environment=self.environment))
+        result["cpu"] += done["cpu"]
+        return result | {"wal_mb": done["wal_mb"]}
 
-    def lower_bound(self, documents: tuple[str, ...], tables: tuple[str, ...]) -> float:
-        """Seconds to gunzip the documents, plus those of bare COPYs of the filled tables into empty ones with their keys."""
-        seconds = self._gunzip_seconds(documents)
+    @contextmanager
+    def work_of_postgres(self) -> Iterator[dict[str, float]]:
+        """Measure PostgreSQL meanwhile: CPU seconds of all its processes, and MB of WAL."""
+        done: dict[str, float] = {}
+        with psycopg.connect(self.postgres.url("postgres"), autocommit=True) as db:
+            server = psutil.Process(psutil.Process(db.info.backend_pid).ppid())
+            began, position = _cpu_seconds(server, db), _wal_position(db)
+            yield done
+            done["cpu"] = _cpu_seconds(server, db) - began
+            done["wal_mb"] = (_wal_position(db) - position) / 1e6
+
+    def size_mb(self, *tables: str) -> float:
+        """Size of tables with their indexes."""
+        with psycopg.connect(self.postgres.url(WAREHOUSE)) as db:
+            sizes = [db.execute("SELECT pg_total_relation_size(%s)", (f"fba.{table}",)).fetchone() for table in tables]
+        return sum(int(size[0]) for size in sizes if size) / 1e6
+
+    def lower_bound(self, documents: tuple[str, ...], tables: tuple[str, ...]) -> Bound:
+        """What it takes to gunzip the documents, plus bare COPYs of the filled tables into empty ones with their keys."""
+        bound = self._gunzip(documents)
         target = self.postgres.create_database(LOWER_BOUND, template=EMPTY_WAREHOUSE)
         for table in tables:
             with tempfile.TemporaryFile() as file:
@@ -79,24 +112,48 @@ class LoadBench:
                 file.seek(0)
                 with psycopg.connect(target) as db:
                     db.execute("CHECKPOINT")
-                    began = time.perf_counter()
-                    with db.cursor().copy(f"COPY fba.{table} FROM STDIN".encode()) as copy:
+                with self.work_of_postgres() as done:
+                    began, own = time.perf_counter(), time.process_time()
+                    with (
+                        psycopg.connect(target) as db,
+                        db.cursor().copy(f"COPY fba.{table} FROM STDIN".encode()) as copy,
+                    ):
                         while data := file.read(1 << 20):
                             copy.write(data)
-                    db.commit()
-                    seconds += time.perf_counter() - began
+                    bound.seconds += time.perf_counter() - began
+                    bound.cpu += time.process_time() - own
+                bound.cpu += done["cpu"]
         with psycopg.connect(self.postgres.url("postgres"), autocommit=True) as db:
             db.execute(f"DROP DATABASE {LOWER_BOUND}".encode())
-        return seconds
+        return bound
 
-    def _gunzip_seconds(self, documents: tuple[str, ...]) -> float:
-        began = time.perf_counter()
+    def _gunzip(self, documents: tuple[str, ...]) -> Bound:
+        began, own = time.perf_counter(), time.process_time()
         for name in documents:
             decompressor = zlib.decompressobj(wbits=31)
             with (self.folder / name).open("rb") as file:
                 while chunk := file.read(4 << 20):
                     decompressor.decompress(chunk)
-        return time.perf_counter() - began
+        return Bound(time.perf_counter() - began, time.process_time() - own)
+
+
+def _cpu_seconds(server: psutil.Process, db: psycopg.Connection[Any]) -> float:
+    """Of a server's processes, also of those that have ended: first all other sessions have to."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    while db.execute(others).fetchone() != (0,):
+        time.sleep(0.05)
+    time.sleep(0.1)
+    times = server.cpu_times()
+    total = float(times.user + times.system + times.children_user + times.children_system)
+    for child in server.children():
+        with suppress(psutil.NoSuchProcess):
+            total += sum(child.cpu_times()[:2])
+    return total
+
+
+def _wal_position(db: psycopg.Connection[Any]) -> int:
+    (position,) = db.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint").fetchone() or (0,)
+    return int(position)
 
 
 @contextmanager
@@ -119,26 +176,35 @@ def read_documents_from(folder: Path) -> None:
 
 
 def measure(work: Callable[[], dict[str, Any]]) -> None:
-    """In a worker: do the work and print its seconds, the process's peak memory, and the counts the work returns."""
-    began = time.perf_counter()
+    """In a worker: do the work and print its seconds, its CPU seconds, the process's peak memory, and the work's counts."""
+    began, own = time.perf_counter(), time.process_time()
     counts = work()
-    print_result({"seconds": time.perf_counter() - began, "counts": counts})
+    seconds, cpu = time.perf_counter() - began, time.process_time() - own
+    print_result({"seconds": seconds, "cpu": cpu, "counts": counts})
 
 
 def print_head(rows: str) -> None:
     """Print the head of the table of loads."""
-    print(f"| {rows} | lower bound s | first load s | ratio | unchanged rerun s | ratio | peak MB |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    print(f"| {rows} | load | CPU s | ratio | aim | wall s | ratio | WAL MB | peak MB |")
+    print("|---:|---|---:|---:|---:|---:|---:|---:|---:|")
 
 
-def print_row(n: int, bound: float, first: dict[str, Any], rerun: dict[str, Any]) -> None:
-    """Print one row of it."""
-    cells = " | ".join(f"{load['seconds']:.1f} | {load['seconds'] / bound:.2f}" for load in (first, rerun))
-    print(f"| {n:,} | {bound:.1f} | {cells} | {max(first['peak_mb'], rerun['peak_mb']):.0f} |", flush=True)
+def print_row(n: int, what: str, bound: Bound, load: dict[str, Any], aim: float | None = None) -> None:
+    """Print one row of it.
+
+    :param aim: the CPU ratio that it should not exceed
+    """
+    cpu = f"{load['cpu']:.1f} | {load['cpu'] / bound.cpu:.2f} | {'' if aim is None else aim}"
+    wall = f"{load['seconds']:.1f} | {load['seconds'] / bound.seconds:.2f}"
+    print(f"| {n:,} | {what} | {cpu} | {wall} | {load['wal_mb']:.0f} | {load['peak_mb']:.0f} |", flush=True)
 
 
-def print_summary(what: str, bound: float, first: dict[str, Any], rerun: dict[str, Any]) -> None:
-    """Print the rows of the summary for one size."""
-    for name, load in (("first load", first), ("unchanged rerun", rerun)):
-        seconds = load["seconds"]
-        print_summary_row(f"{what}, {name}", f"{seconds:.1f} s", f"{bound:.1f} s: gunzip and COPY", seconds / bound)
+def print_bound(n: int, bound: Bound) -> None:
+    """Print the row of the lower bound."""
+    print(f"| {n:,} | *lower bound* | {bound.cpu:.1f} | 1 | | {bound.seconds:.1f} | 1 | | |", flush=True)
+
+
+def print_summary(what: str, bound: Bound, load: dict[str, Any]) -> None:
+    """Print the row of the summary for one load."""
+    compared = f"{bound.cpu:.1f} s: gunzip and COPY"
+    print_summary_row(what, f"{load['cpu']:.1f} s of CPU", compared, load["cpu"] / bound.cpu)

@@ -81,6 +81,7 @@ def running_stack(
     processing_seconds: float = 0.0,
     listings: int = 60,
     edge_cases: bool = False,
+    postgres_settings: dict[str, str] | None = None,
 ) -> Iterator[Stack]:
     """Start PostgreSQL and the sandbox, and set up stores; Airflow's own database is created and left empty.
 
@@ -88,10 +89,11 @@ def running_stack(
     :param processing_seconds: how long a report or feed takes at Amazon
     :param listings: SKUs of each store
     :param edge_cases: whether the SKUs include the edge cases the sandbox knows
+    :param postgres_settings: server settings; default: fast, without protection against power cuts
     """
     with (
         tempfile.TemporaryDirectory(prefix="fba-bench-") as name,
-        running_postgres() as postgres,
+        running_postgres(postgres_settings) as postgres,
         Sandbox(listings=listings, processing_seconds=processing_seconds) as amazon,
     ):
         folder, warehouse_url = Path(name), postgres.create_database("warehouse")
@@ -126,10 +128,12 @@ def stack_of_this_process(stores: int) -> Iterator[Stack]:
 
 @contextmanager
 def airflow_stack(
-    stores: int, *, processing_seconds: float, listings: int = 60
+    stores: int, *, processing_seconds: float, listings: int = 60, postgres_settings: dict[str, str] | None = None
 ) -> Iterator[tuple[Stack, AirflowClient]]:
     """Start a stack and a real Airflow, as `make run` does (four tasks at a time); one store to a seller."""
-    with running_stack(stores, processing_seconds=processing_seconds, listings=listings) as stack:
+    with running_stack(
+        stores, processing_seconds=processing_seconds, listings=listings, postgres_settings=postgres_settings
+    ) as stack:
         stack.environment["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"
         with running_airflow(stack.environment, stack.folder) as url:
             yield stack, AirflowClient(url, stack.folder)

@@ -440,3 +440,15 @@ SELECT feature, sku, eligible, reasons FROM fba.feature WHERE store = %(store)s 
 -- name: set_feature
 INSERT INTO fba.feature (store, feature, sku, eligible, reasons) VALUES (%(store)s, %(feature)s, %(sku)s, %(eligible)s, %(reasons)s)
 ON CONFLICT (store, feature, sku) DO UPDATE SET eligible = excluded.eligible, reasons = excluded.reasons, asked_at = clock_timestamp()
+
+-- name: stores_with_work
+SELECT s.store FROM unnest(%(stores)s::text[]) AS s (store)
+WHERE EXISTS (
+    SELECT FROM fba.fulfillment_request AS r
+    WHERE r.store = s.store AND r.status IN ('pending', 'sending', 'submitted', 'unknown')
+) OR EXISTS (
+    SELECT FROM fba.fulfillment_request AS r
+    WHERE r.store = s.store AND r.status = 'accepted' AND r.cancel_requested_at IS NOT NULL
+      AND greatest(r.cancel_requested_at, r.resolved_at, r.sent_at) > clock_timestamp() - interval '3 days'
+) OR EXISTS (SELECT FROM fba.feed AS f WHERE f.store = s.store AND f.settled_at IS NULL)
+  OR EXISTS (SELECT FROM fba.outbound_order AS o WHERE o.store = s.store AND o.settled_at IS NULL)

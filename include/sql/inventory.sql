@@ -9,48 +9,59 @@ WHERE ours.store = %(store)s AND ours.report_id = ANY(%(report_ids)s)
 SELECT min(requested_at) AS asked_at, max(requested_at) AS newest_at FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(report_ids)s)
 
 -- name: read_pool
--- Columns as text, many rows in one: a SKU holds no newline, and a million small rows would take ten times as long.
-SELECT string_agg(sku, E'\n'), string_agg(fba_quantity::text, E'\n'), string_agg(fbm_quantity::text, E'\n'),
-       string_agg(quantity::text, E'\n'), string_agg(quantity_source, E'\n'),
-       string_agg(coalesce(fulfillment_channel, ''), E'\n')
-FROM (SELECT *, row_number() OVER () / 50000 AS block FROM fba.global_inventory_pool WHERE store = %(store)s) AS pool
-GROUP BY block
+-- Many rows in one: a SKU holds no newline, and a million small rows would take ten times as long.
+SELECT quantity_source, coalesce(fulfillment_channel, ''), string_agg(sku, E'\n'), string_agg(int8send(fba_quantity), ''::bytea),
+       string_agg(int8send(fbm_quantity), ''::bytea), string_agg(int8send(quantity), ''::bytea)
+FROM fba.global_inventory_pool WHERE store = %(store)s GROUP BY 1, 2
 
 -- name: read_unconfirmed
 SELECT sku, fba_unconfirmed_since, fbm_unconfirmed_since FROM fba.global_inventory_pool
 WHERE store = %(store)s AND unconfirmed_since IS NOT NULL
 
 -- name: set_unconfirmed
--- Of the SKUs that were written: since when no report states their stock, null for those that are stated again.
+-- Since when no report states the stock of SKUs; null for those that are stated again.
 UPDATE fba.global_inventory_pool AS p SET fba_unconfirmed_since = new.fba, fbm_unconfirmed_since = new.fbm
 FROM (
     SELECT sku, fba, fbm FROM unnest(%(skus)s::text[], %(fba)s::timestamptz[], %(fbm)s::timestamptz[]) AS kept (sku, fba, fbm)
     UNION ALL
-    SELECT u.sku, NULL, NULL FROM fba.global_inventory_pool AS u JOIN merged USING (sku)
-    WHERE u.store = %(store)s AND u.unconfirmed_since IS NOT NULL AND u.sku <> ALL(%(skus)s::text[])
+    SELECT sku, NULL, NULL FROM unnest(%(stated)s::text[]) AS stated (sku)
 ) AS new
 WHERE p.store = %(store)s AND p.sku = new.sku
   AND (p.fba_unconfirmed_since, p.fbm_unconfirmed_since) IS DISTINCT FROM (new.fba, new.fbm)
 
 -- name: create_staging
+-- What may have changed. A row names its SKU itself, or by the line of the parsed copy that it has.
 CREATE TEMPORARY TABLE merged (
-    sku text NOT NULL, fba_quantity bigint NOT NULL, fbm_quantity bigint NOT NULL, quantity bigint NOT NULL,
-    quantity_source text NOT NULL, listing_line bigint
+    sku text, listing_report_id text, listing_line bigint,
+    fba_quantity bigint NOT NULL, fbm_quantity bigint NOT NULL, quantity bigint NOT NULL, quantity_source smallint NOT NULL
 ) ON COMMIT DROP
 
--- name: fill_staging
-COPY merged (sku, fba_quantity, fbm_quantity, quantity, quantity_source, listing_line) FROM STDIN
+-- name: fill_staging_by_line
+COPY merged (listing_report_id, listing_line, fba_quantity, fbm_quantity, quantity, quantity_source) FROM STDIN (FORMAT BINARY)
+
+-- name: fill_staging_by_sku
+COPY merged (sku, listing_report_id, listing_line, fba_quantity, fbm_quantity, quantity, quantity_source) FROM STDIN
 
 -- name: analyze_staging
 ANALYZE merged
+
+-- name: fill_pool
+-- Where there is no row of the store yet.
+INSERT INTO fba.global_inventory_pool
+    (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source, afn_report_id, listings_report_id, {columns})
+SELECT {store}, coalesce(merged.sku, l.seller_sku), fba_quantity, fbm_quantity, merged.quantity,
+       ({sources}::text[])[merged.quantity_source + 1], {afn_report_id}, {listings_report_id}, {listed_values}
+FROM merged LEFT JOIN fba.amazon_all_listings_report AS l
+    ON l.store = {store} AND l.report_id = merged.listing_report_id AND l.line_number = merged.listing_line
 
 -- name: merge_pool
 -- Only rows in which a value changed are written. A SKU without a listings row keeps its title and the like.
 MERGE INTO fba.global_inventory_pool AS p
 USING (
-    SELECT merged.*, {listed_values}
+    SELECT coalesce(merged.sku, l.seller_sku) AS sku, merged.listing_line, fba_quantity, fbm_quantity, merged.quantity,
+           ({sources}::text[])[merged.quantity_source + 1] AS quantity_source, {listed_values}
     FROM merged LEFT JOIN fba.amazon_all_listings_report AS l
-        ON l.store = {store} AND l.line_number = merged.listing_line
+        ON l.store = {store} AND l.report_id = merged.listing_report_id AND l.line_number = merged.listing_line
 ) AS m
 ON p.store = {store} AND p.sku = m.sku
 WHEN MATCHED AND (
@@ -65,6 +76,26 @@ WHEN NOT MATCHED THEN
     INSERT (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source, afn_report_id, listings_report_id, {columns})
     VALUES ({store}, m.sku, m.fba_quantity, m.fbm_quantity, m.quantity, m.quantity_source, {afn_report_id},
             {listings_report_id}, {merged_columns})
+
+-- name: applied
+-- What the pool was made from last, whether that was the last thing applied, and how often somebody else has written since ever.
+SELECT a.listings_report_id, a.afn_report_id, a.listings_digest, a.afn_digest, a.rules_digest, a.edits, a.held, a.result,
+       (SELECT jsonb_object_agg(relation, edits) FROM fba.stock_edit) AS edits_now,
+       (SELECT count(*) FROM pg_trigger AS t
+        WHERE t.tgname = 'count_stock_edit' AND t.tgenabled = 'A'
+          AND t.tgrelid IN (SELECT to_regclass('fba.' || relation) FROM fba.stock_edit)) = 3 AS watched,
+       a.store IS NOT NULL AND NOT EXISTS (
+        SELECT FROM fba.report AS r
+        WHERE r.store = a.store AND r.report_type = ANY(%(report_types)s) AND r.applied_at > a.applied_at) AS is_last
+FROM (VALUES (%(store)s)) AS ours (store) LEFT JOIN fba.applied_stock AS a USING (store)
+
+-- name: record_applied
+INSERT INTO fba.applied_stock (store, listings_report_id, afn_report_id, listings_digest, afn_digest, rules_digest, edits, held, result, applied_at)
+VALUES (%(store)s, %(listings_report_id)s, %(afn_report_id)s, %(listings_digest)s, %(afn_digest)s, %(rules_digest)s, %(edits)s, %(held)s, %(result)s, clock_timestamp())
+ON CONFLICT (store) DO UPDATE SET
+    listings_report_id = excluded.listings_report_id, afn_report_id = excluded.afn_report_id,
+    listings_digest = excluded.listings_digest, afn_digest = excluded.afn_digest, rules_digest = excluded.rules_digest,
+    edits = excluded.edits, held = excluded.held, result = excluded.result, applied_at = excluded.applied_at
 
 -- name: shared_fnskus
 -- Units that are in stock under several SKUs: each SKU reports all of them, so they are offered more than once.

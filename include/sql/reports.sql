@@ -13,6 +13,14 @@ WHERE store = %(store)s AND report_type = %(report_type)s AND marketplace_id = %
   AND status <> 'REQUESTING' AND (refused_at IS NULL OR %(even_refused)s)
 ORDER BY requested_at DESC LIMIT 1
 
+-- name: newest_equal
+SELECT newer.report_id, newer.status FROM fba.report AS newer JOIN fba.report AS ours
+    ON (newer.store, newer.report_type, newer.marketplace_id, newer.options) = (ours.store, ours.report_type, ours.marketplace_id, ours.options)
+   AND newer.data_start IS NOT DISTINCT FROM ours.data_start AND newer.data_end IS NOT DISTINCT FROM ours.data_end
+WHERE ours.store = %(store)s AND ours.report_id = %(report_id)s AND newer.report_id IS NOT NULL
+  AND newer.requested_at >= ours.requested_at
+ORDER BY newer.requested_at DESC, length(newer.report_id) DESC, newer.report_id DESC LIMIT 1
+
 -- name: hanging
 -- Equal reports that are unfinished after the timeout, for three days, and newer than what was applied.
 SELECT report_id FROM fba.report AS r
@@ -47,7 +55,7 @@ SELECT report_id FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(r
 
 -- name: by_id
 SELECT request_id, store, report_id, report_type, marketplace_id, data_start, data_end, options, status, document_id,
-       requested_at, applied_at, row_count, rejected_row_count
+       requested_at, applied_at, row_count, rejected_row_count, columns
 FROM fba.report WHERE store = %(store)s AND report_id = %(report_id)s
 
 -- name: record_state
@@ -86,11 +94,32 @@ DELETE FROM fba.report_document WHERE store = %(store)s AND report_id = %(report
 INSERT INTO fba.report_document (store, report_id, chunk, content, charset)
 VALUES (%(store)s, %(report_id)s, %(chunk)s, %(content)s, %(charset)s)
 
+-- name: share_document
+-- Where an equal document is stored already, its raw copy becomes this report's too, and is kept as long as a new one.
+WITH equal AS (
+    SELECT DISTINCT coalesce(document_report_id, report_id) AS report_id FROM fba.report
+    WHERE store = %(store)s AND report_type = %(report_type)s AND content_digest = %(digest)s AND report_id <> %(report_id)s
+), kept AS (
+    UPDATE fba.report_document AS d SET stored_at = clock_timestamp() FROM equal
+    WHERE d.store = %(store)s AND d.report_id = equal.report_id RETURNING d.report_id
+)
+UPDATE fba.report SET content_digest = %(digest)s, document_report_id = (SELECT max(report_id) FROM kept)
+WHERE store = %(store)s AND report_id = %(report_id)s AND EXISTS (SELECT FROM kept)
+RETURNING document_report_id
+
+-- name: record_digest
+UPDATE fba.report SET content_digest = %(digest)s, document_report_id = CASE WHEN %(shared)s THEN document_report_id END
+WHERE store = %(store)s AND report_id = %(report_id)s
+
 -- name: has_document
-SELECT EXISTS (SELECT FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s) AS stored
+SELECT EXISTS (
+    SELECT FROM fba.report AS r JOIN fba.report_document AS d ON d.store = r.store AND d.report_id = coalesce(r.document_report_id, r.report_id)
+    WHERE r.store = %(store)s AND r.report_id = %(report_id)s) AS stored
 
 -- name: chunks
-SELECT content, charset FROM fba.report_document WHERE store = %(store)s AND report_id = %(report_id)s ORDER BY chunk
+SELECT d.content, d.charset
+FROM fba.report AS r JOIN fba.report_document AS d ON d.store = r.store AND d.report_id = coalesce(r.document_report_id, r.report_id)
+WHERE r.store = %(store)s AND r.report_id = %(report_id)s ORDER BY d.chunk
 
 -- name: delete_rejected
 DELETE FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report_id)s
@@ -101,10 +130,35 @@ COPY fba.rejected_row (store, report_id, line_number, reason, sku, raw_line) FRO
 -- name: clear_copy
 DELETE FROM {table} WHERE store = %(store)s
 
+-- name: known_lines
+-- Digest and line number of every row, many in one value; a digest that is missing makes the first text too short.
+SELECT report_id, string_agg(line_digest, ''::bytea), string_agg(int8send(line_number), ''::bytea)
+FROM {table} WHERE store = %(store)s GROUP BY report_id
+
+-- name: delete_lines
+DELETE FROM {table} AS line
+USING unnest(%(report_ids)s::text[], %(line_numbers)s::bigint[]) AS gone (report_id, line_number)
+WHERE line.store = %(store)s AND line.report_id = gone.report_id AND line.line_number = gone.line_number
+RETURNING line.seller_sku
+
 -- name: fill_copy
-COPY {table} (store, report_id, {columns}) FROM STDIN
+COPY {table} ({columns}) FROM STDIN
+
+-- name: repeat_evidence
+-- Of a document that is equal to an earlier report's: the same counts and the same rejected lines.
+WITH lines AS (
+    INSERT INTO fba.rejected_row (store, report_id, line_number, reason, sku, raw_line)
+    SELECT store, %(report_id)s, line_number, reason, sku, raw_line FROM fba.rejected_row
+    WHERE store = %(store)s AND report_id = %(earlier)s ON CONFLICT DO NOTHING
+)
+UPDATE fba.report AS r SET row_count = e.row_count, rejected_row_count = e.rejected_row_count, columns = e.columns
+FROM fba.report AS e
+WHERE r.store = %(store)s AND r.report_id = %(report_id)s AND e.store = r.store AND e.report_id = %(earlier)s
 
 -- name: tune_for_bulk
--- For this transaction: sorts and joins of millions of rows in memory, no JIT for statements that run once, and no nested
--- loops: planned for a table that is still empty, they would take hours over the rows of a first load.
-SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)
+-- For this transaction: sorts and joins of millions of rows in memory, no JIT for statements that run once.
+SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true)
+
+-- name: avoid_nested_loops
+-- For this transaction: planned for a table that is still empty, they would take hours over the rows of a first load.
+SELECT set_config('enable_nestloop', 'off', true)

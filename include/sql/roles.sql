@@ -123,7 +123,10 @@ BEGIN
                 shipment_item_id amazon_order_item_id merchant_order_item_id purchase_date payments_date shipment_date reporting_date
                 sku product_name quantity_shipped currency item_price item_tax shipping_price shipping_tax gift_wrap_price
                 gift_wrap_tax ship_service_level item_promotion_discount ship_promotion_discount carrier tracking_number
-                estimated_arrival_date fulfillment_center_id fulfillment_channel sales_channel points_granted'),
+                estimated_arrival_date fulfillment_center_id fulfillment_channel sales_channel points_granted line_digest'),
+            ('fba_reader', 'SELECT', 'stock_edit', '*'),
+            ('fba_reader', 'SELECT', 'applied_stock',
+                'store listings_report_id afn_report_id listings_digest afn_digest rules_digest edits held applied_at'),
             ('fba_reader', 'SELECT', 'shipment_item', '*'),
             ('fba_reader', 'SELECT', 'report', '*'),
             ('fba_reader', 'SELECT', 'rejected_row', 'store report_id line_number reason sku'),

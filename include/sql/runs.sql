@@ -201,7 +201,9 @@ SELECT store, count(DISTINCT report_id) FROM removed GROUP BY store
 -- They go with the raw copy they came from; their number stays in fba.report.
 WITH removed AS (
     DELETE FROM fba.rejected_row AS line
-    WHERE NOT EXISTS (SELECT FROM fba.report_document AS d WHERE d.store = line.store AND d.report_id = line.report_id)
+    WHERE NOT EXISTS (
+        SELECT FROM fba.report AS r JOIN fba.report_document AS d ON d.store = r.store AND d.report_id = coalesce(r.document_report_id, r.report_id)
+        WHERE r.store = line.store AND r.report_id = line.report_id)
     RETURNING store
 )
 SELECT store, count(*) FROM removed GROUP BY store
@@ -320,7 +322,10 @@ WITH due AS (
           AND later.requested_at > r.requested_at AND later.applied_at IS NOT NULL))
     ORDER BY r.requested_at LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
 ), documents AS (
-    DELETE FROM fba.report_document AS d USING due WHERE d.store = due.store AND d.report_id = due.report_id
+    DELETE FROM fba.report_document AS d USING due
+    WHERE d.store = due.store AND d.report_id = due.report_id AND NOT EXISTS (  -- an equal one that is younger has no copy of its own
+        SELECT FROM fba.report AS r WHERE r.store = d.store AND r.document_report_id = d.report_id
+          AND r.request_id <> ALL (SELECT request_id FROM due))
 ), lines AS (
     DELETE FROM fba.rejected_row AS l USING due WHERE l.store = due.store AND l.report_id = due.report_id
 ), removed AS (

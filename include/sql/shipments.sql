@@ -8,7 +8,7 @@ SELECT pg_advisory_xact_lock(hashtext('fba.shipment_item'), hashtext(%(store)s))
 
 -- name: create_staging
 CREATE TEMPORARY TABLE staged (
-    line_number bigint NOT NULL, key_without_id text,
+    line_number bigint NOT NULL, line_digest bytea, key_without_id text,
     item_key text GENERATED ALWAYS AS (coalesce(key_without_id, shipment_item_id)) STORED, amazon_order_id text, merchant_order_id text, shipment_id text,
     shipment_item_id text, amazon_order_item_id text, merchant_order_item_id text, purchase_date text,
     payments_date text, shipment_date text, reporting_date text, sku text, product_name text, quantity_shipped text,
@@ -103,8 +103,8 @@ WHERE NOT EXISTS (
 )
 
 -- name: insert_new
-INSERT INTO fba.amazon_fulfilled_shipments_report (store, item_key, report_id, report_requested_at, line_number, {columns})
-SELECT {store}, s.item_key, {report_id}, {requested_at}, s.line_number, {staged_values}
+INSERT INTO fba.amazon_fulfilled_shipments_report (store, item_key, report_id, report_requested_at, line_number, line_digest, {columns})
+SELECT {store}, s.item_key, {report_id}, {requested_at}, s.line_number, s.line_digest, {staged_values}
 FROM staged AS s
 WHERE NOT EXISTS (
     SELECT FROM fba.amazon_fulfilled_shipments_report AS p WHERE p.store = {store} AND p.item_key = s.item_key
@@ -114,7 +114,8 @@ WHERE NOT EXISTS (
 -- Only rows in which a later report differs. A row that a report confirms is not touched, so whether a report asked for
 -- after ours has confirmed it follows from the windows of the reports applied.
 UPDATE fba.amazon_fulfilled_shipments_report AS p SET
-    report_id = {report_id}, report_requested_at = {requested_at}, line_number = s.line_number, {assignments}
+    report_id = {report_id}, report_requested_at = {requested_at}, line_number = s.line_number,
+    line_digest = s.line_digest, {assignments}
 FROM staged AS s
 WHERE p.store = {store} AND p.item_key = s.item_key
   AND ({table_values}) IS DISTINCT FROM ({staged_values})
@@ -154,16 +155,29 @@ FROM staged AS s
 LEFT JOIN fba.fulfillment_request AS r ON r.store = %(store)s AND r.fr_number = s.merchant_order_id
 LEFT JOIN fba.global_inventory_pool AS p ON p.store = %(store)s AND p.sku = s.sku
 
+-- name: known_lines
+-- Digests of the rows that a report of a window may repeat, many in one value. Shipments are reported days later; what is
+-- older still is compared all the same.
+SELECT count(*) AS number, string_agg(line_digest, ''::bytea) AS digests FROM fba.amazon_fulfilled_shipments_report
+WHERE store = %(store)s AND line_digest IS NOT NULL
+  AND shipment_date BETWEEN coalesce(%(data_start)s, '-infinity'::timestamptz) - interval '60 days' AND coalesce(%(data_end)s, 'infinity'::timestamptz)
+
+-- name: count_known_orders
+SELECT coalesce(sum(o.number) FILTER (WHERE r.fr_number IS NOT NULL), 0)::bigint AS of_requests,
+       coalesce(sum(o.number) FILTER (WHERE o.is_multi_channel AND r.fr_number IS NULL), 0)::bigint AS without_request
+FROM unnest(%(fr_numbers)s::text[], %(multi_channel)s::boolean[], %(numbers)s::bigint[]) AS o (fr_number, is_multi_channel, number)
+LEFT JOIN fba.fulfillment_request AS r ON r.store = %(store)s AND r.fr_number = o.fr_number
+
+-- name: count_known_skus
+SELECT coalesce(sum(s.number), 0)::bigint AS unknown_sku
+FROM unnest(%(skus)s::text[], %(numbers)s::bigint[]) AS s (sku, number)
+WHERE NOT EXISTS (SELECT FROM fba.global_inventory_pool AS p WHERE p.store = %(store)s AND p.sku = s.sku)
+
+-- name: clear_staging
+TRUNCATE staged
+
 -- name: count_without_id
 SELECT count(*) FROM staged WHERE coalesce(shipment_item_id, '') = ''
-
--- name: newest_of_window
-SELECT newer.report_id, newer.status FROM fba.report AS newer JOIN fba.report AS ours
-    ON (newer.store, newer.report_type, newer.marketplace_id, newer.options) = (ours.store, ours.report_type, ours.marketplace_id, ours.options)
-   AND newer.data_start IS NOT DISTINCT FROM ours.data_start AND newer.data_end IS NOT DISTINCT FROM ours.data_end
-WHERE ours.store = %(store)s AND ours.report_id = %(report_id)s AND newer.report_id IS NOT NULL
-  AND newer.requested_at >= ours.requested_at
-ORDER BY newer.requested_at DESC, length(newer.report_id) DESC, newer.report_id DESC LIMIT 1
 
 -- name: requested_at
 SELECT report_id, requested_at FROM fba.report WHERE store = %(store)s AND report_id = ANY (%(report_ids)s)

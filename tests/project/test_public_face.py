@@ -12,10 +12,11 @@ import pytest
 PUBLIC = {
     "fba_operators.operators": """
         AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator FollowUpOrdersOperator LoadShipmentsOperator
-        MergeInventoryOperator PlanWindowsOperator PrepareRunOperator PrepareShipmentsOperator RecordFeedOperator
+        MergeInventoryOperator PlanWindowsOperator PrepareRequestsOperator PrepareRunOperator PrepareShipmentsOperator RecordFeedOperator
         RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SendOrdersOperator SettleFeedsOperator
         SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator UploadFeedOperator
         WaitForFeedOperator WaitForReportOperator WaitForShipmentsOperator
+        WaitForStockReportsOperator
     """,
     "fba_operators.amazon": "SellingPartnerHook",
     "fba_operators.errors": """

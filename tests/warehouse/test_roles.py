@@ -286,6 +286,7 @@ HIDDEN = {
     "feed_message": {"description"},
     "rejected_row": {"raw_line"},
     "run": {"summary"},
+    "applied_stock": {"result"},
     "amazon_fulfilled_shipments_report": {"extra"},
     "report_document": {"store", "report_id", "chunk", "content", "charset", "stored_at"},
     "lwa_token": {"credential", "token", "expires_at", "refreshed_at", "fetching_until"},

@@ -49,6 +49,11 @@ DATA = {
     7: "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = '2026-01-03' WHERE sku = 'OLD-SKU'",
     8: "INSERT INTO fba.order_at_amazon (store, fr_number) VALUES ('amazon_us', 'FR-9')",
     9: "INSERT INTO fba.lwa_token (credential, fetching_until) VALUES ('hash', '2026-01-06')",
+    10: """
+        UPDATE fba.report SET content_digest = 'digest', document_report_id = 'R0' WHERE report_id = 'R1';
+        INSERT INTO fba.applied_stock (store, listings_report_id, afn_report_id, rules_digest, edits, applied_at)
+        VALUES ('amazon_us', 'R2', 'R1', 'digest', '{}', '2026-01-07');
+    """,
     11: """
         INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable) VALUES ('amazon_us', 'FR-1', 'Standard', '2026-01-07', true);
         INSERT INTO fba.feature (store, feature, sku, eligible) VALUES ('amazon_us', 'BLANK_BOX', '', true);

@@ -46,6 +46,7 @@ class SellingPartnerHook(BaseHook):
     :param conn_id: Airflow connection of type ``amazon_sp_api``
     :param warehouse_conn_id: Postgres connection where tasks share tokens and quotas; None works without one
     :param connections: resolved connections by id, where looking them up would block (in a trigger)
+    :param warehouse: the warehouse of the task, instead of one of its own
     """
 
     conn_name_attr = "conn_id"
@@ -59,11 +60,12 @@ class SellingPartnerHook(BaseHook):
         warehouse_conn_id: str | None = DEFAULT_WAREHOUSE,
         *,
         connections: dict[str, Any] | None = None,
+        warehouse: Warehouse | None = None,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
         self._connections = connections or {}
-        self._warehouse = (
+        self._warehouse = warehouse or (
             Warehouse(warehouse_conn_id, connection=self._connections.get(warehouse_conn_id))
             if warehouse_conn_id
             else None

@@ -101,7 +101,8 @@ class MergeResult:
 
     :param frame: one row per SKU to write: sku, fba_quantity, fbm_quantity, quantity, quantity_source,
         fulfillment_channel (None without a listings row), listing_line (line of the listings report that gives title
-        etc., missing without one), in_afn
+        etc., missing without one), listings (number of its listings rows), in_afn, differs (whether a number or where it
+        came from is not as in the pool)
     :param kept: reason → SKUs of the pool that keep all their last values
     :param not_added: reason → SKUs that are not in the pool and are not added to it
     :param sources: quantity source → number of rows in ``frame``
@@ -165,8 +166,13 @@ def too_many_zeroed(*, in_stock: int, zeroed: int, max_share: float) -> bool:
     return zeroed >= MIN_ZEROED and zeroed > max_share * in_stock
 
 
-class _Facts:
-    """The content of the reports and the pool, as arrays with one entry per SKU."""
+class Facts:
+    """The content of the reports and the pool, as arrays with one entry per SKU.
+
+    :param listings: :func:`stock_frame` of GET_MERCHANT_LISTINGS_ALL_DATA
+    :param afn: :func:`stock_frame` of GET_AFN_INVENTORY_DATA
+    :param pool: the store's pool: sku, fba_quantity, fbm_quantity, quantity, quantity_source, fulfillment_channel
+    """
 
     def __init__(self, listings: pd.DataFrame, afn: pd.DataFrame, pool: pd.DataFrame) -> None:
         texts = [each["sku"].to_numpy(dtype=object) for each in (listings, afn, pool)]
@@ -203,6 +209,7 @@ class _Facts:
         np.minimum.at(first_fba, of_listing[~fbm], place[~fbm])
         np.minimum.at(first_fbm, of_listing[fbm], place[fbm])
         self.listing_place: Ints = np.where(self.has_fba, first_fba, first_fbm)
+        self.listings: Ints = np.bincount(of_listing, minlength=self.size)
 
         # What the pool has; 0 where the SKU is not in it.
         self.had_fba = self._pool_values(pool["fba_quantity"])
@@ -287,9 +294,9 @@ def repair_skus(
 
     :return: the listings with repaired SKUs; SKU as sent → repaired; new SKUs with ``?`` that fit none or several
     """
-    marked = {sku for sku in listings["sku"] if "?" in sku}
-    if not marked:
+    if "?" not in "\n".join(listings["sku"]):
         return listings, {}, []
+    marked = {sku for sku in listings["sku"] if "?" in sku}
     known = set(afn["sku"]) | set(pool["sku"])
     letters = [sku for sku in set(afn["sku"]) if not sku.isascii()]
     repaired, doubtful = {}, []
@@ -313,6 +320,7 @@ def missing_skus(
     rejected_skus: Collection[str] = frozenset(),
     fetch_missing_inventory: bool,
     confirm_vanished: bool = False,
+    facts: Facts | None = None,
 ) -> list[str]:
     """The SKUs to ask the FBA Inventory API about, those with most units in the pool first.
 
@@ -325,10 +333,11 @@ def missing_skus(
     :param afn: :func:`stock_frame` of GET_AFN_INVENTORY_DATA
     :param pool: the store's pool: sku, fba_quantity, fbm_quantity, quantity, quantity_source, fulfillment_channel
     :param rejected_skus: SKUs of rejected rows in either report
+    :param facts: of these frames, where they are known already
     """
     if not (fetch_missing_inventory or confirm_vanished):
         return []
-    facts = _Facts(listings, afn, pool)
+    facts = facts or Facts(listings, afn, pool)
     _, askable = facts.without_fba_quantity(pool)
     asked = askable if fetch_missing_inventory else np.zeros(facts.size, bool)
     rejected = facts.among(rejected_skus)
@@ -354,6 +363,7 @@ def merge_inventory(
     include_fbm_quantity: bool,
     fetch_missing_inventory: bool,
     import_deleted_skus: bool,
+    facts: Facts | None = None,
 ) -> MergeResult:
     """Decide every SKU's quantity.
 
@@ -365,9 +375,10 @@ def merge_inventory(
     :param answers: of the API, about all of :func:`missing_skus`
     :param replay: the API was not asked; a SKU it would be asked about keeps its quantity if that came from the API
     :param vanishing: how stock is treated that no report states any more; None: it becomes 0
+    :param facts: of these frames, where they are known already
     :raises ValueError: SKUs of :func:`missing_skus` have no answer: a bug of the caller
     """
-    facts = _Facts(listings, afn, pool)
+    facts = facts or Facts(listings, afn, pool)
     missing, askable = facts.without_fba_quantity(pool)
     rejected = facts.among(rejected_skus)
 
@@ -416,7 +427,7 @@ def merge_inventory(
     known = {*(vanishing.fba_since if vanishing else ()), *(vanishing.fbm_since if vanishing else ())}
     of_api_again = by_api & (_source_codes(facts, pool) == _API)
     return MergeResult(
-        frame=_frame(facts, listings, write, fba=fba, fbm=fbm, quantity=quantity, source=source),
+        frame=_frame(facts, listings, pool, write, fba=fba, fbm=fbm, quantity=quantity, source=source),
         kept={reason: facts.skus[each & facts.in_pool].tolist() for reason, each in held.items()},
         not_added=not_added,
         sources={name: int((source[write] == code).sum()) for code, name in enumerate(SOURCES)},
@@ -436,9 +447,7 @@ def merge_inventory(
     )
 
 
-def _kept(
-    facts: _Facts, gone: Bools, vanishing: Vanishing | None, since: Mapping[str, datetime]
-) -> dict[int, datetime]:
+def _kept(facts: Facts, gone: Bools, vanishing: Vanishing | None, since: Mapping[str, datetime]) -> dict[int, datetime]:
     """Vanished SKUs that keep their quantity: place of the SKU → since when, without those a later pair confirms."""
     if vanishing is None:
         return {}
@@ -450,7 +459,7 @@ def _kept(
     return kept
 
 
-def _vanished(facts: _Facts, kept: Mapping[int, datetime], had: Ints) -> Vanished:
+def _vanished(facts: Facts, kept: Mapping[int, datetime], had: Ints) -> Vanished:
     codes = np.array(list(kept), np.int64)
     return Vanished(
         since={str(facts.skus[code]): moment for code, moment in kept.items()},
@@ -460,7 +469,7 @@ def _vanished(facts: _Facts, kept: Mapping[int, datetime], had: Ints) -> Vanishe
     )
 
 
-def _source_codes(facts: _Facts, pool: pd.DataFrame) -> Ints:
+def _source_codes(facts: Facts, pool: pd.DataFrame) -> Ints:
     """The quantity source that each SKU has in the pool."""
     codes = np.full(facts.size, _ZERO)
     codes[facts.pool_codes] = pd.Categorical(pool["quantity_source"], categories=list(SOURCES)).codes
@@ -476,14 +485,14 @@ def _jumped(before: Ints, after: Ints) -> bool:
     return units > 0 and (now > 3 * units or now * 3 < units or (skus >= MIN_ZEROED and 2 * extreme > skus))
 
 
-def _may_be_unreadable(facts: _Facts, source: Ints) -> Bools:
+def _may_be_unreadable(facts: Facts, source: Ints) -> Bools:
     """SKUs that would lose stock because they have no row, where an unreadable row may be theirs."""
     only_merchant = (source == _LISTINGS) & (facts.fba_quantity == BLANK)
     no_row: Bools = (source == _ZERO) | ((facts.had_fba > 0) & ~facts.has_sellable & (facts.in_afn | only_merchant))
     return no_row | (~facts.has_fbm & (facts.had_fbm > 0))
 
 
-def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, may_keep: Bools, fba: Ints, source: Ints) -> Bools:
+def _apply(answers: InventoryAnswers, facts: Facts, asked: Bools, may_keep: Bools, fba: Ints, source: Ints) -> Bools:
     """Put the API's answers into ``fba`` and ``source``.
 
     :param asked: SKUs that must have an answer
@@ -501,8 +510,9 @@ def _apply(answers: InventoryAnswers, facts: _Facts, asked: Bools, may_keep: Boo
 
 
 def _frame(
-    facts: _Facts,
+    facts: Facts,
     listings: pd.DataFrame,
+    pool: pd.DataFrame,
     write: Bools,
     *,
     fba: Ints,
@@ -517,6 +527,9 @@ def _frame(
     kind = pd.Categorical(listings["kind"])
     channel = np.full(len(lines), -1, np.int64)
     channel[listed] = kind.codes[place]
+    differs = ~facts.in_pool | (source != _source_codes(facts, pool))
+    for new, had in ((fba, facts.had_fba), (fbm, facts.had_fbm), (quantity, facts.had_quantity)):
+        differs |= new != had
     return pd.DataFrame(
         {
             "sku": pd.Series(facts.skus[write], dtype=object),
@@ -526,6 +539,8 @@ def _frame(
             "quantity_source": pd.Categorical.from_codes(source[write], categories=pd.Index(SOURCES)),
             "fulfillment_channel": pd.Categorical.from_codes(channel, categories=kind.categories),
             "listing_line": pd.arrays.IntegerArray(lines, ~listed),
+            "listings": facts.listings[write],
             "in_afn": facts.in_afn[write],
+            "differs": differs[write],
         }
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,14 +13,16 @@ import psycopg
 from psycopg import sql
 
 from fba_operators.errors import ConfigurationError
+from fba_operators.inventory.merge import SOURCES
 from fba_operators.reports.header import Header
 from fba_operators.reports.report_types import LISTINGS, snake_case
 from fba_operators.warehouse.copy import copy_escaped
 from fba_operators.warehouse.statements import compose, execute, statement
 
-STAGED = ["sku", "fba_quantity", "fbm_quantity", "quantity", "quantity_source", "listing_line"]
-ROWS_AT_ONCE = 50_000
-ROW = "%s\t%d\t%d\t%d\t%s\t%s\n"
+NUMBERS = ("fba_quantity", "fbm_quantity", "quantity")
+ROW = "%s\t%s\t%s\t%d\t%d\t%d\t%d\n"
+BINARY_HEAD, BINARY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"  # of PostgreSQL's binary COPY format
+MANY = 50_000  # rows from which on PostgreSQL must not look them up one by one
 NUMBER = r"^-?[0-9]{1,18}([.,][0-9]{1,18})?$"  # more digits than any price has, and fewer than numeric can hold
 # In every listings report; also stands for a report without rows, which changes none of these columns.
 CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')")}
@@ -30,30 +31,39 @@ CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.f
 def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
     """Return a store's pool as :func:`fba_operators.inventory.merge.merge_inventory` wants it."""
     skus: list[str] = []
-    quantities: list[list[npt.NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in range(3)]
-    sources: list[str] = []
-    channels: list[str] = []
-    for sku, *numbers, source, channel in db.execute(statement("inventory.read_pool"), {"store": store}):
-        skus += sku.split("\n")
-        for column, text in zip(quantities, numbers, strict=True):
-            column.append(np.fromstring(text, np.int64, sep="\n"))
-        # The same few words millions of times, each held in memory once.
-        sources += map(sys.intern, source.split("\n"))
-        channels += map(sys.intern, channel.split("\n"))
-    fba, fbm, quantity = map(np.concatenate, quantities)
+    groups: list[tuple[str, str]] = []
+    quantities: list[npt.NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
+    for source, channel, names, *numbers in db.cursor(binary=True).execute(
+        statement("inventory.read_pool"), {"store": store}
+    ):
+        groups.append((source, channel))
+        skus += names.split("\n")
+        quantities.append(np.array([np.frombuffer(each, ">i8") for each in numbers], np.int64))
+    sizes = [part.shape[1] for part in quantities[1:]]
+    fba, fbm, quantity = np.concatenate(quantities, axis=1)
+
+    def repeated(names: list[str]) -> pd.Categorical:
+        categories = list(dict.fromkeys(names))
+        codes = np.repeat(np.array([categories.index(name) for name in names], np.int64), sizes)
+        return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype=object))
+
     return pd.DataFrame(
         {
             "sku": pd.Series(skus, dtype=object),
             "fba_quantity": fba,
             "fbm_quantity": fbm,
             "quantity": quantity,
-            "quantity_source": pd.Series(sources, dtype=object),
-            "fulfillment_channel": pd.Series(channels, dtype=object),
+            "quantity_source": repeated([source for source, _ in groups]),
+            "fulfillment_channel": repeated([channel for _, channel in groups]),
         }
     )
 
 
-def read_unconfirmed(db: psycopg.Connection[Any], store: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
+Unconfirmed = tuple[Mapping[str, datetime], Mapping[str, datetime]]
+"""SKU → since when its FBA stock is unconfirmed, and the same of its merchant-fulfilled stock."""
+
+
+def read_unconfirmed(db: psycopg.Connection[Any], store: str) -> Unconfirmed:
     """Return since when the FBA stock of SKUs is unconfirmed, and the same of their merchant-fulfilled stock."""
     rows = execute(db, "inventory.read_unconfirmed", store=store).fetchall()
     return (
@@ -63,12 +73,20 @@ def read_unconfirmed(db: psycopg.Connection[Any], store: str) -> tuple[dict[str,
 
 
 def write_unconfirmed(
-    db: psycopg.Connection[Any], store: str, fba_since: Mapping[str, datetime], fbm_since: Mapping[str, datetime]
+    db: psycopg.Connection[Any],
+    store: str,
+    fba_since: Mapping[str, datetime],
+    fbm_since: Mapping[str, datetime],
+    stated: Collection[str],
 ) -> None:
-    """Write since when stock is unconfirmed, in the transaction of :func:`write_pool` and after it."""
+    """Write since when stock is unconfirmed, in the transaction of :func:`write_pool` and after it.
+
+    :param stated: SKUs whose stock is not unconfirmed any more
+    """
     skus = sorted({*fba_since, *fbm_since})
-    fba, fbm = ([since.get(sku) for sku in skus] for since in (fba_since, fbm_since))
-    execute(db, "inventory.set_unconfirmed", store=store, skus=skus, fba=fba, fbm=fbm)
+    if skus or stated:
+        fba, fbm = ([since.get(sku) for sku in skus] for since in (fba_since, fbm_since))
+        execute(db, "inventory.set_unconfirmed", store=store, skus=skus, fba=fba, fbm=fbm, stated=sorted(stated))
 
 
 def pool_sources(header: Header, fields: Mapping[Any, str]) -> dict[str, sql.Composable]:
@@ -116,28 +134,40 @@ def write_pool(
     *,
     afn_report_id: str,
     listings_report_id: str,
+    is_empty: bool,
 ) -> int:
     """Merge a frame into a store's pool; rows in which nothing changed are not touched.
 
     :param db: an open transaction in which the listings report's parsed copy is already written
-    :param frame: ``MergeResult.frame``
+    :param frame: rows of ``MergeResult.frame``, with listing_report and listing_line: the row of the parsed copy that gives
+        title etc., missing without one; and by_line: whether that row's SKU is the SKU
     :param sources: what :func:`pool_sources` returned
+    :param is_empty: whether the pool had no row of the store
     :return: rows inserted or changed
     """
-    execute(db, "reports.tune_for_bulk")
+    if frame.empty:
+        return 0
     execute(db, "inventory.create_staging")
-    with db.cursor().copy(statement("inventory.fill_staging")) as copy:
-        for text in _copy_text(frame):
-            copy.write(text)
+    by_line = frame["by_line"].to_numpy(bool)
+    with db.cursor().copy(statement("inventory.fill_staging_by_line")) as copy:
+        copy.write(BINARY_HEAD)
+        for report_id, rows in frame[by_line].groupby("listing_report", observed=True):
+            copy.write(_binary_rows(str(report_id), rows))
+        copy.write(BINARY_END)
+    with db.cursor().copy(statement("inventory.fill_staging_by_sku")) as copy:
+        copy.write(_text_rows(frame[~by_line]))
     execute(db, "inventory.analyze_staging")
+    if len(frame) > MANY:
+        execute(db, "reports.avoid_nested_loops")
     columns = list(sources)
 
     def joined(template: str) -> sql.Composed:
         return sql.SQL(", ").join(sql.SQL(template).format(column=sql.Identifier(column)) for column in columns)
 
     merge = compose(
-        "inventory.merge_pool",
+        "inventory.fill_pool" if is_empty else "inventory.merge_pool",
         store=sql.Literal(store),
+        sources=sql.Literal(list(SOURCES)),
         afn_report_id=sql.Literal(afn_report_id),
         listings_report_id=sql.Literal(listings_report_id),
         listed_values=sql.SQL(", ").join(
@@ -151,14 +181,30 @@ def write_pool(
     return db.execute(merge).rowcount
 
 
-def _copy_text(frame: pd.DataFrame) -> Iterator[bytes]:
-    for begin in range(0, len(frame), ROWS_AT_ONCE):
-        part = frame.iloc[begin : begin + ROWS_AT_ONCE]
-        lines = part["listing_line"].astype(object).where(part["listing_line"].notna(), "\\N")
-        columns = [part[name].tolist() for name in STAGED[:-1]] + [lines.tolist()]
-        text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))
-        # Escaping is rarely needed, so the text is searched once before every SKU is.
-        if "\\" in text.replace("\t\\N\n", "") or "\r" in text:
-            columns[0] = [copy_escaped(sku).decode() for sku in columns[0]]
-            text = "".join(map(ROW.__mod__, zip(*columns, strict=True)))
-        yield text.encode()
+def _binary_rows(report_id: str, rows: pd.DataFrame) -> bytes:
+    """Rows of the staging table whose SKUs are those of lines of one report, in binary COPY form."""
+    name = report_id.encode()
+    # The number of fields, then each field after its length.
+    tuples = np.empty(
+        len(rows),
+        [("fields", ">i2"), ("n0", ">i4"), ("report", f"S{len(name)}"), ("n1", ">i4"), ("line", ">i8")]
+        + [each for column in NUMBERS for each in ((f"n_{column}", ">i4"), (column, ">i8"))]
+        + [("n2", ">i4"), ("source", ">i2")],
+    )
+    tuples["fields"], tuples["n0"], tuples["report"] = 6, len(name), name
+    tuples["n1"], tuples["line"] = 8, rows["listing_line"].to_numpy(np.int64)
+    for column in NUMBERS:
+        tuples[f"n_{column}"], tuples[column] = 8, rows[column].to_numpy(np.int64)
+    tuples["n2"], tuples["source"] = 2, rows["quantity_source"].cat.codes.to_numpy()
+    return tuples.tobytes()
+
+
+def _text_rows(rows: pd.DataFrame) -> bytes:
+    """Rows of the staging table that name their SKU, in text COPY form."""
+    listed = rows["listing_line"].notna().to_numpy(bool)
+    reports = [report if has else "\\N" for report, has in zip(rows["listing_report"], listed, strict=True)]
+    lines = [str(line) if has else "\\N" for line, has in zip(rows["listing_line"], listed, strict=True)]
+    skus = [copy_escaped(sku).decode() for sku in rows["sku"]]
+    numbers = [rows[column].tolist() for column in NUMBERS]
+    sources = rows["quantity_source"].cat.codes.tolist()
+    return "".join(map(ROW.__mod__, zip(skus, reports, lines, *numbers, sources, strict=True))).encode()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psycopg
 from airflow.sdk.exceptions import AirflowSkipException
@@ -20,13 +21,17 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import (
     DecisionNeededError,
+    DocumentError,
     EmptyDocumentError,
     RequestRefusedError,
     SellingPartnerError,
     ThrottledError,
 )
+from fba_operators.inventory.applied import Applied
 from fba_operators.inventory.merge import (
     NOT_GIVEN,
+    SOURCES,
+    Facts,
     InventoryAnswers,
     MergeResult,
     Vanishing,
@@ -39,24 +44,34 @@ from fba_operators.inventory.merge import (
 )
 from fba_operators.inventory.pool import (
     CHANNEL,
+    Unconfirmed,
     pool_sources,
     read_pool,
     read_unconfirmed,
     write_pool,
     write_unconfirmed,
 )
+from fba_operators.reports.document import Block
+from fba_operators.reports.header import Header
 from fba_operators.reports.ledger import ReportLedger
-from fba_operators.reports.load import LoadedReport, copy_rows, load_report, record_applied
+from fba_operators.reports.load import (
+    OpenedReport,
+    Rejections,
+    clear_copy,
+    open_report,
+    read_report,
+    record_applied,
+    repeat_evidence,
+)
+from fba_operators.reports.parsed_copy import OURS, KnownLines, ParsedCopy
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS, ReportType
-from fba_operators.runs.log import RunLog
+from fba_operators.runs.log import Outcome, RunLog
 from fba_operators.runs.summary import counted, listed
 from fba_operators.settings.models import Inventory
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import Lock, locked
 from fba_operators.warehouse.statements import execute
 from fba_operators.words import MOST_OF_A_NAME, words
-
-StockReport = LoadedReport[pd.DataFrame]
 
 PARSED_COPIES = {LISTINGS.name: "amazon_all_listings_report", AFN_INVENTORY.name: "amazon_afn_inventory_report"}
 SKUS_PER_CALL = 50  # of getInventorySummaries, Amazon's limit
@@ -107,11 +122,52 @@ def ask_inventory_api(
 
 
 @dataclass(frozen=True)
+class StockReport:
+    """A report that was read: its raw copy and counts are committed, its parsed copy is written and not committed.
+
+    :param frame: :func:`stock_frame` of its rows
+    """
+
+    report_id: str
+    digest: bytes
+    report_type: str
+    header: Header
+    line_count: int
+    replaced_lines: int
+    rejected: Rejections
+    frame: pd.DataFrame
+    copy: ParsedCopy
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the merge says, and sentences about what is odd in the reports.
+
+    :param asked: whether the FBA Inventory API was asked, so that its answers count too
+    :param repaired: SKUs that are written otherwise in the listings report
+    :param standing: sentences that would be the same for equal reports
+    :param passing: sentences that would not
+    """
+
+    result: MergeResult
+    asked: bool
+    repaired: frozenset[str]
+    standing: list[str]
+    passing: list[str]
+
+    @property
+    def held(self) -> set[str]:
+        """SKUs that keep their last values, whatever the parsed copies say, or are not added."""
+        return {sku for kind in (self.result.kept, self.result.not_added) for skus in kind.values() for sku in skus}
+
+
+@dataclass(frozen=True)
 class PoolUpdate:
     """An update of a store's Global Inventory Pool from two reports.
 
-    First transaction: the raw copies, the ledger's counts and the rejected lines. Second: the parsed copies and the
-    pool. A refusal leaves the evidence of the first and the pool as it was.
+    Two transactions. One is the evidence: the raw copies, the ledger's counts and the rejected lines; it ends first. The
+    other holds the store's lock, the parsed copies and the pool. A refusal leaves the evidence and the pool as it was.
+    Reports equal to those applied last are recorded, and nothing else is written.
 
     :param listings_report_id: a finished ``GET_MERCHANT_LISTINGS_ALL_DATA``
     :param afn_report_id: a finished ``GET_AFN_INVENTORY_DATA``
@@ -141,27 +197,99 @@ class PoolUpdate:
             overrides the refusal
         """
         ledger = ReportLedger(self.warehouse, self.store)
-        listings = self._load(ledger, self.listings_report_id, LISTINGS)
-        afn = self._load(ledger, self.afn_report_id, AFN_INVENTORY)
+        ids = ((LISTINGS, self.listings_report_id), (AFN_INVENTORY, self.afn_report_id))
+        # Before the lock: a download may take longer than a session may hold it and do nothing.
+        opened = {each.name: self._open(ledger, report_id, each) for each, report_id in ids}
         with locked(self.warehouse, "fba.global_inventory_pool", self.store) as lock:
-            with self.warehouse.connect() as db:
-                if not self.replay:
-                    self._refuse_to_go_back(db)
-                pool, vanishing = read_pool(db, self.store), self._vanishing(db)
-            # Amazon may be asked now, for longer than a transaction may do nothing.
-            result, notes = self._judge(listings, afn, pool, vanishing, lock)
+            db = lock.session
+            if not self.replay:
+                self._refuse_to_go_back(db)
+            execute(db, "reports.tune_for_bulk")
+            before = Applied.read(db, self.store, self.settings)
+            known = {each.name: self._known_lines(db, before, report_id, each) for each, report_id in ids}
+            if same := self._same(db, before, opened, known):
+                return self._repeat(db, before, opened, same)
+            listings, afn = (self._read(ledger, db, opened, known, each) for each, _ in ids)
+            pool, unconfirmed = read_pool(db, self.store), read_unconfirmed(db, self.store)
+            judged = self._judge(listings, afn, pool, self._vanishing(db, unconfirmed), lock)
             lock.check()
-            with self.warehouse.connect() as db:
-                changed = self._write(db, listings, afn, result)
-                return self._finish(db, listings, afn, result, changed, notes)
+            changed = self._write(db, before, listings, afn, judged, unconfirmed, pool_is_empty=pool.empty)
+            return self._finish(db, before, listings, afn, judged, changed)
 
-    def _vanishing(self, db: psycopg.Connection[Any]) -> Vanishing | None:
+    def _open(self, ledger: ReportLedger, report_id: str, report_type: ReportType) -> OpenedReport | None:
+        if ledger.get(report_id)["status"] == ProcessingStatus.CANCELLED:
+            return None
+        return open_report(self.hook, ledger, report_id, report_type)
+
+    def _known_lines(
+        self, db: psycopg.Connection[Any], before: Applied, report_id: str, report_type: ReportType
+    ) -> KnownLines | None:
+        table = PARSED_COPIES[report_type.name]
+        return KnownLines.read(db, self.store, table, report_id) if before.stands(table) else None
+
+    def _same(
+        self,
+        db: psycopg.Connection[Any],
+        before: Applied,
+        opened: Mapping[str, OpenedReport | None],
+        known: Mapping[str, KnownLines | None],
+    ) -> str | None:
+        """Whether a merge would change nothing because the reports are as those before: the sentence for it, or None."""
+        result = before.result(PARSED_COPIES.values())
+        if result is None or self.accept_zeroed_stock or self.replay:
+            return None
+        listings, afn = (opened[each.name] for each in (LISTINGS, AFN_INVENTORY))
+        if listings is None or afn is None:
+            return None
+        if before.is_of(listings.raw.digest, afn.raw.digest):
+            return "Both reports are equal to those applied before."
+        # A rejected line is no row, and of two rows of a SKU their order decides.
+        if result["counts"]["rejected"] or not result["one_row_each"]:
+            return None
+        for report, earlier in zip((listings, afn), before.report_ids, strict=True):
+            lines = known[report.report_type.name]
+            (row,) = execute(db, "reports.by_id", store=self.store, report_id=earlier).fetchall() or (
+                {"columns": None},
+            )
+            try:
+                document = report.document(scan=False)
+                if lines is None or list(document.header.names) != row["columns"] or not lines.are_all_of(document):
+                    return None
+            except DocumentError:
+                return None  # which is told by whoever reads it
+        return "Both reports hold the same lines as those applied before."
+
+    def _repeat(
+        self,
+        db: psycopg.Connection[Any],
+        before: Applied,
+        opened: Mapping[str, OpenedReport | None],
+        why: str,
+    ) -> dict[str, int]:
+        """Record reports that are as those applied before.
+
+        :param why: what :meth:`_same` returned
+        """
+        result, earlier = before.row["result"], before.report_ids
+        reports = [each for each in opened.values() if each]
+        with self.warehouse.connect() as evidence:
+            for report, report_id in zip(reports, earlier, strict=True):
+                repeat_evidence(evidence, self.store, report, report_id)
+        record_applied(db, self.store, self.listings_report_id, self.afn_report_id)
+        listings, afn = ((report.report_id, report.raw.digest) for report in reports)
+        before.record(db, self.store, listings=listings, afn=afn, held=before.held, result=result)
+        counts: dict[str, int] = {**result["counts"], "changed": 0}
+        lines = [_outcome(counts), why, *result["lines"]]
+        self._record_run(db, "success", lines, counts, result["attention"])
+        return counts
+
+    def _vanishing(self, db: psycopg.Connection[Any], unconfirmed: Unconfirmed) -> Vanishing | None:
         """How stock is treated that no report states any more; None: it becomes 0."""
         if self.accept_zeroed_stock or not self.settings.confirm_vanished:
             return None
         ids = [self.listings_report_id, self.afn_report_id]
         (pair,) = execute(db, "inventory.asked_at", store=self.store, report_ids=ids).fetchall()
-        return Vanishing(pair["asked_at"], pair["newest_at"], *read_unconfirmed(db, self.store))
+        return Vanishing(pair["asked_at"], pair["newest_at"], *unconfirmed)
 
     def _judge(
         self,
@@ -170,46 +298,77 @@ class PoolUpdate:
         pool: pd.DataFrame,
         vanishing: Vanishing | None,
         lock: Lock,
-    ) -> tuple[MergeResult, list[str]]:
+    ) -> Judged:
         """Merge, or refuse and record that the reports were refused."""
         try:
             if not self.accept_zeroed_stock:
                 self._refuse_empty(listings, afn, pool)
-            result, notes = self._merge(listings, afn, pool, vanishing, lock)
+            judged = self._merge(listings, afn, pool, vanishing, lock)
             if not self.accept_zeroed_stock:
-                self._refuse_vanished(result)
-                self._refuse_zeroed(result)
+                self._refuse_vanished(judged.result)
+                self._refuse_zeroed(judged.result)
         except DecisionNeededError:
             ids = [self.listings_report_id, self.afn_report_id]
-            with self.warehouse.connect() as db:
-                execute(db, "reports.record_refused", store=self.store, report_ids=ids)
+            with self.warehouse.connect() as evidence:
+                execute(evidence, "reports.record_refused", store=self.store, report_ids=ids)
             raise
-        return result, notes
+        return judged
 
-    def _load(self, ledger: ReportLedger, report_id: str, report_type: ReportType) -> StockReport | None:
-        """Return the report, or None if it is empty."""
-        if ledger.get(report_id)["status"] == ProcessingStatus.CANCELLED:
+    def _read(
+        self,
+        ledger: ReportLedger,
+        db: psycopg.Connection[Any],
+        opened: dict[str, OpenedReport | None],
+        known: dict[str, KnownLines | None],
+        report_type: ReportType,
+    ) -> StockReport | None:
+        """Read a report and write its parsed copy; returns None if it is empty."""
+        table, report = PARSED_COPIES[report_type.name], opened.pop(report_type.name)
+        lines = known.pop(report_type.name)
+        if report is None:
+            clear_copy(db, self.store, table)
             return None
-        share = self.settings.max_rejected_share
+        report_id = report.report_id
+
+        def read(blocks: Iterable[Block]) -> tuple[pd.DataFrame, ParsedCopy]:
+            with db.transaction():  # undone alone if the document has to be read again
+                copy = ParsedCopy(db, self.store, table, report_id, lines)
+                return stock_frame(copy.apply(blocks)), copy
+
         try:
-            return load_report(self.hook, ledger, report_id, report_type, max_rejected_share=share, read=stock_frame)
+            loaded = read_report(ledger, report, max_rejected_share=self.settings.max_rejected_share, read=read)
         except EmptyDocumentError:
+            clear_copy(db, self.store, table)
             return None
+        document, (frame, copy) = loaded.document, loaded.content
+        return StockReport(
+            *(report_id, report.raw.digest, report_type.name),
+            *(document.header, document.line_count, document.replaced_lines),
+            *(loaded.rejected, frame, copy),
+        )
 
     def _refuse_to_go_back(self, db: psycopg.Connection[Any]) -> None:
         ids = [self.listings_report_id, self.afn_report_id]
         (newer,) = execute(db, "inventory.newer_applied", store=self.store, report_ids=ids).fetchall()
         if newer["count"]:
             reason = "Skipped: reports asked for later are already applied; stock never goes back in time."
-            self.run.finish(db, "skipped", reason)
-            db.commit()
+            with self.warehouse.connect() as evidence:
+                self.run.finish(evidence, "skipped", reason)
             raise AirflowSkipException(f"{self.store}: {reason} To go back on purpose, use replay_report_ids.")
 
     def _refuse_empty(self, listings: StockReport | None, afn: StockReport | None, pool: pd.DataFrame) -> None:
         """Accept an empty report only where it cannot be a mistake."""
-        listed_rows = 0 if listings is None else len(listings.content)
-        stored_rows = 0 if afn is None else len(afn.content)
-        by_amazon = 0 if listings is None else int(listings.content["kind"].astype(str).str.startswith("AMAZON_").sum())
+        listed_rows = 0 if listings is None else len(listings.frame)
+        stored_rows = 0 if afn is None else len(afn.frame)
+        by_amazon = (
+            0
+            if listings is None
+            else sum(
+                number
+                for kind, number in listings.frame["kind"].value_counts().items()
+                if str(kind).startswith("AMAZON_")
+            )
+        )
         in_stock = int((pool["fba_quantity"] > 0).sum())
         doubts = []
         if not stored_rows and (by_amazon or in_stock):
@@ -235,32 +394,22 @@ class PoolUpdate:
         pool: pd.DataFrame,
         vanishing: Vanishing | None,
         lock: Lock,
-    ) -> tuple[MergeResult, list[str]]:
-        """Merge; returns also sentences about what is odd in the reports."""
+    ) -> Judged:
         empty = stock_frame([])
         loaded = [report for report in (listings, afn) if report]
-        notes = [
-            f"{counted(report.document.replaced_lines, 'line')} of {report.row['report_type']} with bytes that do not decode, "
-            "which were replaced."
-            for report in loaded
-            if report.document.replaced_lines
-        ]
-        of_afn = afn.content if afn else empty
+        of_afn = afn.frame if afn else empty
         # A condition that Amazon does not document says neither that units can be sold nor that they cannot.
         if odd := undocumented_kinds(of_afn, DOCUMENTED[AFN_INVENTORY.name]):
             of_afn = of_afn[~of_afn["kind"].isin(list(odd))]
-        of_listings, repaired, doubtful = repair_skus(listings.content if listings else empty, of_afn, pool)
-        if repaired:
-            notes.append(
-                f"{counted(len(repaired), 'SKU')} with ? recognised: {listed(sorted(repaired.values()), SHOWN)}."
-            )
-        if doubtful:
-            notes.append(f"{counted(len(doubtful), 'new SKU')} with ?, perhaps misspelt: {listed(doubtful, SHOWN)}.")
+        of_listings, repaired, doubtful = repair_skus(listings.frame if listings else empty, of_afn, pool)
         frames = (of_listings, of_afn, pool)
+        facts = Facts(*frames)
         rejected = {sku for report in loaded for sku in report.rejected.skus}
         fetch = self.settings.fetch_missing_inventory and not self.replay
         confirm = vanishing is not None and not self.replay
-        wanted = missing_skus(*frames, rejected_skus=rejected, fetch_missing_inventory=fetch, confirm_vanished=confirm)
+        wanted = missing_skus(
+            *frames, rejected_skus=rejected, fetch_missing_inventory=fetch, confirm_vanished=confirm, facts=facts
+        )
         result = merge_inventory(
             *frames,
             rejected_skus=rejected,
@@ -271,8 +420,17 @@ class PoolUpdate:
             include_fbm_quantity=self.settings.include_fbm_quantity,
             fetch_missing_inventory=fetch,
             import_deleted_skus=self.settings.import_deleted_skus,
+            facts=facts,
         )
-        return result, notes
+        standing = [sentence for report in loaded for sentence in _oddities(report)]
+        if repaired:
+            standing.append(
+                f"{counted(len(repaired), 'SKU')} with ? recognised: {listed(sorted(repaired.values()), SHOWN)}."
+            )
+        passing = []
+        if doubtful:
+            passing.append(f"{counted(len(doubtful), 'new SKU')} with ?, perhaps misspelt: {listed(doubtful, SHOWN)}.")
+        return Judged(result, bool(wanted), frozenset(repaired.values()), standing, passing)
 
     def _ask(self, skus: list[str], lock: Lock, *, optional: bool) -> InventoryAnswers | None:
         """Ask the FBA Inventory API.
@@ -315,66 +473,91 @@ class PoolUpdate:
     def _write(
         self,
         db: psycopg.Connection[Any],
+        before: Applied,
         listings: StockReport | None,
         afn: StockReport | None,
-        result: MergeResult,
+        judged: Judged,
+        unconfirmed: Unconfirmed,
+        *,
+        pool_is_empty: bool,
     ) -> int:
-        """Write parsed copies, pool and ledger; the caller commits."""
-        for report_type, report in ((LISTINGS, listings), (AFN_INVENTORY, afn)):
-            copy_rows(db, self.store, report, PARSED_COPIES[report_type.name])
-        sources = pool_sources(listings.document.header, self.settings.fields) if listings else CHANNEL
+        """Write pool and ledger; the parsed copies are written already. The lock's transaction commits all of it."""
+        result = judged.result
+        sources = pool_sources(listings.header, self.settings.fields) if listings else CHANNEL
+        uncertain = {sku for since in unconfirmed for sku in since} | {*before.held, *judged.repaired}
+        rows = _rows_to_write(result.frame, listings, uncertain=uncertain, everything=not before.pool_stands)
         ids = {"afn_report_id": self.afn_report_id, "listings_report_id": self.listings_report_id}
-        changed = write_pool(db, self.store, result.frame, sources, **ids)
-        write_unconfirmed(db, self.store, result.fba.since, result.fbm.since)
+        changed = write_pool(db, self.store, rows, sources, **ids, is_empty=pool_is_empty)
+        kept = {*result.fba.since, *result.fbm.since, *judged.held}
+        stated = {sku for since in unconfirmed for sku in since} - kept
+        write_unconfirmed(db, self.store, result.fba.since, result.fbm.since, stated)
         record_applied(db, self.store, *ids.values())
         return changed
 
     def _finish(
         self,
         db: psycopg.Connection[Any],
+        before: Applied,
         listings: StockReport | None,
         afn: StockReport | None,
-        result: MergeResult,
+        judged: Judged,
         changed: int,
-        notes: list[str],
     ) -> dict[str, int]:
-        loaded = [report for report in (listings, afn) if report]
+        """Record what was applied and what the run did."""
+        result, loaded = judged.result, [report for report in (listings, afn) if report]
         counts = {
             "skus": len(result.frame),
             "changed": changed,
-            "rows": sum(len(report.content) for report in loaded),
+            "rows": sum(len(report.frame) for report in loaded),
             "rejected": sum(report.rejected.count for report in loaded),
             **{f"from_{source}": number for source, number in result.sources.items()},
         }
         not_given = result.kept[NOT_GIVEN] + result.not_added[NOT_GIVEN]
         drift = [sentence for report in loaded for sentence in self._drift(db, report)]
         shared = execute(db, "inventory.shared_fnskus", store=self.store).fetchall()
+        standing = [*_standing(counts, result), *judged.standing]
         if shared:
             which = listed([f"{row['fnsku']} ({row['first_sku']}, {row['last_sku']})" for row in shared], SHOWN)
             several = counted(len(shared), "FNSKU is", "FNSKUs are")
-            notes = [*notes, f"{several} shared by SKUs that each report its whole stock: {which}."]
-        self.run.finish(
+            standing.append(f"{several} shared by SKUs that each report its whole stock: {which}.")
+        attention = {
+            "rejected_lines": counts["rejected"],
+            "kept_skus": sum(map(len, result.kept.values())),
+            "not_added_skus": sum(map(len, result.not_added.values())),
+            "conflicting_skus": sum(result.conflicts.values()),
+            "shared_fnsku": len(shared),
+            "report_drift": sum(len(_undocumented(report)) for report in loaded),
+        }
+        unconfirmed = {*result.fba.since, *result.fbm.since}
+        # Equal reports would change nothing where the reports alone decided; what else is in the pool stays as it is.
+        decided = bool(listings and afn) and not (
+            judged.asked or unconfirmed or self.accept_zeroed_stock or self.replay
+        )
+        would_report = {"counts": counts, "attention": attention, "lines": standing}
+        before.record(
+            db,
+            self.store,
+            listings=(self.listings_report_id, listings.digest if listings else None),
+            afn=(self.afn_report_id, afn.digest if afn else None),
+            held=judged.held,
+            result={**would_report, "one_row_each": bool((result.frame["listings"] <= 1).all())} if decided else None,
+        )
+        self._record_run(
             db,
             "failed" if not_given else "success",
-            "\n".join([_summary(counts, result), *notes, *drift]),
-            rows_in=counts["rows"] + counts["rejected"],
-            rows_rejected=counts["rejected"],
-            rows_changed=changed,
-            attention={
-                "rejected_lines": counts["rejected"],
-                "kept_skus": sum(map(len, result.kept.values())),
-                "not_added_skus": sum(map(len, result.not_added.values())),
-                "conflicting_skus": sum(result.conflicts.values()),
+            [_outcome(counts), *_passing(result), *standing, *judged.passing, *drift],
+            counts,
+            {
+                **attention,
+                "report_drift": attention["report_drift"] + len(drift),
                 "zeroed_skus": len(result.zeroed_unstated),
                 "vanished_skus": len(result.vanished),
-                "unconfirmed_skus": len({*result.fba.since, *result.fbm.since}),
+                "unconfirmed_skus": len(unconfirmed),
                 "units_jumped": int(result.jumped),
-                "report_drift": len(drift),
-                "shared_fnsku": len(shared),
             },
         )
-        db.commit()
         if not_given:
+            db.commit()
             raise RequestRefusedError(
                 f"{self.store}: everything else is written, but the FBA Inventory API does not give the quantity of "
                 f"{counted(len(not_given), 'SKU, which keeps its', 'SKUs, which keep their')} last quantity. Look them up "
@@ -383,18 +566,33 @@ class PoolUpdate:
             )
         return counts
 
+    def _record_run(
+        self,
+        db: psycopg.Connection[Any],
+        outcome: Outcome,
+        lines: list[str],
+        counts: Mapping[str, int],
+        attention: Mapping[str, int],
+    ) -> None:
+        self.run.finish(
+            db,
+            outcome,
+            "\n".join(lines),
+            rows_in=counts["rows"] + counts["rejected"],
+            rows_rejected=counts["rejected"],
+            rows_changed=counts["changed"],
+            attention=attention,
+        )
+
     def _drift(self, db: psycopg.Connection[Any], report: StockReport) -> list[str]:
-        """Sentences about undocumented values, and columns and row counts other than in the report applied before."""
-        name = report.row["report_type"]
-        sentences = [
-            f"{counted(number, 'row')} of {name} with the undocumented value {words(kind, SHOWN)!a}."
-            for kind, number in undocumented_kinds(report.content, DOCUMENTED[name]).items()
-        ]
-        key = {"store": self.store, "report_id": report.row["report_id"]}
+        """Sentences about columns and row counts other than in the report applied before."""
+        name = report.report_type
+        key = {"store": self.store, "report_id": report.report_id}
         before = execute(db, "reports.applied_before", **key).fetchone()
         if before is None or before["columns"] is None:
-            return sentences
-        columns, earlier = list(report.document.header.names), before["columns"]
+            return []
+        sentences = []
+        columns, earlier = list(report.header.names), before["columns"]
         if columns != earlier:
             new, gone = (
                 [each for each in columns if each not in earlier],
@@ -406,16 +604,76 @@ class PoolUpdate:
                 if names
             )
             sentences.append(f"{name} has other columns than before ({what or 'in another order'}).")
-        rows, rows_before = report.document.line_count, before["row_count"] + before["rejected_row_count"]
+        rows, rows_before = report.line_count, before["row_count"] + before["rejected_row_count"]
         if abs(rows - rows_before) >= MIN_ROWS_DRIFT and abs(rows - rows_before) > MAX_ROW_DRIFT * rows_before:
             sentences.append(f"{name} has {counted(rows, 'row')}, before it had {rows_before}.")
         return sentences
 
 
-def _summary(counts: dict[str, int], result: MergeResult) -> str:
-    """What the update did, in lines: the outcome first, SKUs last."""
-    sources = ", ".join(f"{source} {number}" for source, number in result.sources.items() if number)
-    lines = [f"{counted(counts['skus'], 'SKU')}, {counts['changed']} changed. Quantities from: {sources or 'nowhere'}."]
+def _rows_to_write(
+    frame: pd.DataFrame, listings: StockReport | None, *, uncertain: Collection[str], everything: bool
+) -> pd.DataFrame:
+    """The rows of a merge that the pool may not have yet, each with the row of the parsed copy that gives title etc.
+
+    A SKU is left out where its numbers are as in the pool and its one listings row was there before as well: then title
+    etc. come from the same row as before.
+
+    :param uncertain: SKUs of which that cannot be concluded
+    :param everything: leave none out
+    """
+    lines = frame["listing_line"].to_numpy(np.int64, na_value=0)
+    listed = lines > 0
+    reports, numbers = listings.copy.keys() if listings else (lines, lines)
+    # Place of each row's line among the rows of the report, whose line numbers ascend.
+    places = np.searchsorted(listings.frame["line_number"].to_numpy(), lines[listed]) if listings else lines[listed]
+    report, number = np.full(len(frame), OURS), lines.copy()
+    report[listed], number[listed] = reports[places], numbers[places]
+    wanted = np.full(len(frame), everything)
+    if not everything:
+        wanted |= frame["differs"].to_numpy(bool) | (listed & (report == OURS)) | (frame["listings"].to_numpy() > 1)
+        doubtful = {*uncertain, *(listings.copy.gone if listings else ())}
+        if doubtful:
+            wanted |= frame["sku"].isin(doubtful).to_numpy(bool)
+    rows = frame[wanted]
+    names = [*listings.copy.report_ids, listings.report_id] if listings else []  # OURS is the last
+    skus = listings.frame["sku"].to_numpy(object)[places[wanted[listed]]] if listings else []
+    same = listed[wanted]
+    same[listed[wanted]] = rows["sku"].to_numpy(object)[listed[wanted]] == skus
+    return rows.assign(
+        listing_report=pd.Categorical.from_codes(
+            np.where(listed[wanted], report[wanted] % max(len(names), 1), -1), categories=pd.Index(names, dtype=object)
+        ),
+        listing_line=pd.arrays.IntegerArray(number[wanted], ~listed[wanted]),
+        by_line=same,
+    )
+
+
+def _undocumented(report: StockReport) -> dict[str, int]:
+    return undocumented_kinds(report.frame, DOCUMENTED[report.report_type])
+
+
+def _oddities(report: StockReport) -> list[str]:
+    """Sentences about values that Amazon does not document and bytes that do not decode."""
+    sentences = [
+        f"{counted(number, 'row')} of {report.report_type} with the undocumented value {words(kind, SHOWN)!a}."
+        for kind, number in _undocumented(report).items()
+    ]
+    if report.replaced_lines:
+        lines = counted(report.replaced_lines, "line")
+        sentences.append(f"{lines} of {report.report_type} with bytes that do not decode, which were replaced.")
+    return sentences
+
+
+def _outcome(counts: Mapping[str, int]) -> str:
+    """The first line of a summary."""
+    by_source = {source: counts[f"from_{source}"] for source in SOURCES}
+    sources = ", ".join(f"{source} {number}" for source, number in by_source.items() if number)
+    return f"{counted(counts['skus'], 'SKU')}, {counts['changed']} changed. Quantities from: {sources or 'nowhere'}."
+
+
+def _passing(result: MergeResult) -> list[str]:
+    """What happened to the stock in this run, in lines."""
+    lines = []
     if result.zeroed:
         lines.append(f"{counted(len(result.zeroed), 'SKU')} ran out of stock.")
     for kind, gone in (("FBA", result.fba), ("merchant-fulfilled", result.fbm)):
@@ -427,6 +685,12 @@ def _summary(counts: dict[str, int], result: MergeResult) -> str:
         lines.append(f"{zeroed} became 0 although no report states it: {listed(result.zeroed_unstated, SHOWN)}.")
     if result.jumped:
         lines.append("The units in stock changed implausibly; compare some SKUs with Seller Central.")
+    return lines
+
+
+def _standing(counts: Mapping[str, int], result: MergeResult) -> list[str]:
+    """What equal reports would say again, in lines: SKUs last."""
+    lines = []
     if counts["rejected"]:
         lines.append(f"{counted(counts['rejected'], 'line')} rejected.")
     for kind, number in result.conflicts.items():
@@ -439,4 +703,4 @@ def _summary(counts: dict[str, int], result: MergeResult) -> str:
         for reason, skus in skus_by_reason.items():
             if skus:
                 lines.append(f"{counted(len(skus), 'SKU')} {what}, because {reason}: {listed(skus, SHOWN)}.")
-    return "\n".join(lines)
+    return lines

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     )
     from fba_operators.operators.fulfillment import (
         ClaimRequestsOperator,
+        PrepareRequestsOperator,
         SettleFeedsOperator,
         SummariseRequestsOperator,
     )
-    from fba_operators.operators.inventory import MergeInventoryOperator, SummariseInventoryOperator
+    from fba_operators.operators.inventory import (
+        MergeInventoryOperator,
+        SummariseInventoryOperator,
+        WaitForStockReportsOperator,
+    )
     from fba_operators.operators.orders import SendOrdersOperator
     from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
     from fba_operators.operators.retention import RetentionOperator
@@ -45,6 +50,7 @@ _FILES = {
     "LoadShipmentsOperator": "shipments",
     "MergeInventoryOperator": "inventory",
     "PlanWindowsOperator": "shipments",
+    "PrepareRequestsOperator": "fulfillment",
     "PrepareRunOperator": "run",
     "PrepareShipmentsOperator": "shipments",
     "RecordFeedOperator": "feeds",
@@ -63,6 +69,7 @@ _FILES = {
     "WaitForFeedOperator": "feeds",
     "WaitForReportOperator": "reports",
     "WaitForShipmentsOperator": "shipments",
+    "WaitForStockReportsOperator": "inventory",
 }
 
 __all__ = [
@@ -73,6 +80,7 @@ __all__ = [
     "LoadShipmentsOperator",
     "MergeInventoryOperator",
     "PlanWindowsOperator",
+    "PrepareRequestsOperator",
     "PrepareRunOperator",
     "PrepareShipmentsOperator",
     "RecordFeedOperator",
@@ -91,6 +99,7 @@ __all__ = [
     "WaitForFeedOperator",
     "WaitForReportOperator",
     "WaitForShipmentsOperator",
+    "WaitForStockReportsOperator",
 ]
 
 

@@ -75,7 +75,7 @@ class SellingPartnerOperator(BaseOperator):
     @cached_property
     def hook(self) -> SellingPartnerHook:
         """Amazon, for this store."""
-        return SellingPartnerHook(self.conn_id, self.warehouse_conn_id)
+        return SellingPartnerHook(self.conn_id, self.warehouse_conn_id, warehouse=self.warehouse)
 
     @cached_property
     def warehouse(self) -> Warehouse:
@@ -96,13 +96,15 @@ class SellingPartnerOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run :meth:`work`, recording calls and failures."""
-        return self._recorded(context, lambda: self.work(context))
+        with self.warehouse.session():
+            return self._recorded(context, lambda: self.work(context))
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Run :meth:`work_after_wait` with the trigger's event."""
         known: dict[str, Any] = event if isinstance(event, dict) else {}
-        self._record_task(context, known.get("calls") or {}, known.get("throttled_seconds") or 0.0, succeeded=False)
-        return self._recorded(context, lambda: self.work_after_wait(context, known))
+        with self.warehouse.session():
+            self._record_task(context, known.get("calls") or {}, known.get("throttled_seconds") or 0.0, succeeded=False)
+            return self._recorded(context, lambda: self.work_after_wait(context, known))
 
     def resume(self, context: Context, event: Any = None) -> Any:
         """What tasks deferred by version 0.1 call."""

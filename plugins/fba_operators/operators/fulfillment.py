@@ -29,7 +29,7 @@ from fba_operators.fulfillment.outbound import release_held, settle_orders
 from fba_operators.fulfillment.request import counts_by_status, listed_numbers
 from fba_operators.fulfillment.settle import Outcome, settle_feed
 from fba_operators.operators.base import SellingPartnerOperator, run_type_of
-from fba_operators.operators.run import SummariseRunOperator
+from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
 from fba_operators.operators.switch import is_on
 from fba_operators.runs.log import Outcome as RunOutcome
 from fba_operators.runs.log import RunLog
@@ -331,6 +331,36 @@ class ClaimedOperator(SendingOperator):
         """End skipped, because another run has gone on with this claim."""
         self.add_to_summary(context, "Another run has taken over this claim.", outcome="success")
         self.skip()
+
+
+class PrepareRequestsOperator(PrepareRunOperator):
+    """Begin a run, and return the stores that have something to do; of the others the run says so, and no task is made.
+
+    A store has something to do while a request of it is pending or in flight, is to be cancelled, or a feed is not settled.
+
+    :param fulfillment_request_numbers: if there are any, every store has something to do: to say what became of them
+        (templated)
+    :return: connection ids; those of all stores of the run are pushed as ``stores``
+    """
+
+    template_fields = (*PrepareRunOperator.template_fields, "fulfillment_request_numbers")
+
+    def __init__(self, *, fulfillment_request_numbers: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fulfillment_request_numbers = fulfillment_request_numbers
+
+    def execute(self, context: Context) -> list[str]:
+        """Prepare, then look for work."""
+        stores = super().execute(context)
+        context["ti"].xcom_push(key="stores", value=stores)
+        if self.fulfillment_request_numbers:
+            return stores
+        with Warehouse(self.warehouse_conn_id).connect() as db:
+            busy = {row["store"] for row in execute(db, "fulfillment.stores_with_work", stores=stores)}
+            for store in stores:
+                if store not in busy:
+                    self.run_log(context, store).finish(db, "success", "No request is pending.")
+        return [store for store in stores if store in busy]
 
 
 class SummariseRequestsOperator(SummariseRunOperator):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from airflow.sdk import Context
 
+from fba_operators.amazon.processing_status import UNFINISHED
 from fba_operators.assets import POOL
 from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import SummariseRunOperator
 from fba_operators.operators.switch import is_given, is_on, switch
 from fba_operators.settings.models import Inventory
 from fba_operators.settings.stores_file import load_stores
 from fba_operators.warehouse.statements import execute
+
+REPORT_IDS = ("listings_report_id", "afn_report_id")
 
 
 class SummariseInventoryOperator(SummariseRunOperator):
@@ -24,6 +29,42 @@ class SummariseInventoryOperator(SummariseRunOperator):
         execute(db, "runs.add_stale_stock", dag_id=self.dag_id, run_id=str(context["run_id"]))
 
 
+class WaitForStockReportsOperator(WaitForReportOperator):
+    """Wait, deferred, until both reports of a store's stock are finished; see :class:`WaitForReportOperator`.
+
+    Amazon makes both at the same time, so one wait costs half of what two do.
+
+    :param listings_report_id: of a ``GET_MERCHANT_LISTINGS_ALL_DATA`` (templated)
+    :param afn_report_id: of a ``GET_AFN_INVENTORY_DATA`` (templated)
+    :return: ``listings_report_id`` and ``afn_report_id`` of the finished reports
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "listings_report_id", "afn_report_id", "offline")
+
+    def __init__(self, *, listings_report_id: str, afn_report_id: str, **kwargs: Any) -> None:
+        super().__init__(report_id="", **kwargs)
+        self.listings_report_id = listings_report_id
+        self.afn_report_id = afn_report_id
+
+    def work(self, context: Context) -> Any:
+        """Wait for one report after the other."""
+        return {name: self._finished(context, getattr(self, name)) for name in REPORT_IDS}
+
+    def work_after_wait(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on with the state that the trigger saw; the other report is looked at before it is waited for."""
+        if report_id := event.get("id"):
+            self._record_state(context, report_id, event.get("state"))
+            for name in REPORT_IDS:
+                other = getattr(self, name)
+                if other != report_id and self._ledger.get(other)["status"] in UNFINISHED:
+                    self._ledger.record_state(self._poll(other))
+        return self.work(context)
+
+    def _finished(self, context: Context, report_id: str) -> str:
+        self.report_id = report_id
+        return str(super().work(context))
+
+
 class MergeInventoryOperator(SellingPartnerOperator):
     """Merge a listings report and an AFN report into the Global Inventory Pool of a store, or refuse.
 
@@ -31,6 +72,7 @@ class MergeInventoryOperator(SellingPartnerOperator):
 
     :param listings_report_id: a finished ``GET_MERCHANT_LISTINGS_ALL_DATA`` (templated)
     :param afn_report_id: a finished ``GET_AFN_INVENTORY_DATA`` (templated)
+    :param report_ids: instead of these two, what :class:`WaitForStockReportsOperator` returned (templated)
     :param include_fbm_quantity: quantity = FBA + FBM; None = as stores.yaml says (templated)
     :param fetch_missing_inventory: ask the FBA Inventory API for SKUs missing from both reports; None = as stores.yaml
         says (templated)
@@ -46,6 +88,7 @@ class MergeInventoryOperator(SellingPartnerOperator):
         "conn_id",
         "listings_report_id",
         "afn_report_id",
+        "report_ids",
         "include_fbm_quantity",
         "fetch_missing_inventory",
         "accept_zeroed_stock",
@@ -55,8 +98,9 @@ class MergeInventoryOperator(SellingPartnerOperator):
     def __init__(
         self,
         *,
-        listings_report_id: str,
-        afn_report_id: str,
+        listings_report_id: str | None = None,
+        afn_report_id: str | None = None,
+        report_ids: Any = None,
         include_fbm_quantity: bool | None = None,
         fetch_missing_inventory: bool | None = None,
         accept_zeroed_stock: bool = False,
@@ -66,6 +110,7 @@ class MergeInventoryOperator(SellingPartnerOperator):
         super().__init__(**kwargs)
         self.listings_report_id = listings_report_id
         self.afn_report_id = afn_report_id
+        self.report_ids = report_ids
         self.include_fbm_quantity = include_fbm_quantity
         self.fetch_missing_inventory = fetch_missing_inventory
         self.accept_zeroed_stock = accept_zeroed_stock
@@ -73,8 +118,9 @@ class MergeInventoryOperator(SellingPartnerOperator):
 
     def work(self, context: Context) -> dict[str, int]:
         """Merge, and put the counts on the event of the pool's asset."""
-        for name in ("listings_report_id", "afn_report_id"):
-            if not getattr(self, name):
+        ids = self.report_ids or {name: getattr(self, name) for name in REPORT_IDS}
+        for name in REPORT_IDS:
+            if not ids.get(name):
                 raise ValueError(f"{self.conn_id}: {name} is empty; the task that waits for the report returned none")
         from fba_operators.inventory.update_pool import PoolUpdate  # noqa: PLC0415 - loads pandas, which takes half a second
 
@@ -82,8 +128,8 @@ class MergeInventoryOperator(SellingPartnerOperator):
             self.hook,
             self.warehouse,
             self.run_log(context),
-            self.listings_report_id,
-            self.afn_report_id,
+            ids["listings_report_id"],
+            ids["afn_report_id"],
             self._settings(),
             accept_zeroed_stock=is_on("accept_zeroed_stock", self.accept_zeroed_stock),
             replay=is_given("replay", self.replay),

@@ -109,7 +109,7 @@ class WaitForReportOperator(SellingPartnerOperator):
         asked for
     """
 
-    template_fields = ("conn_id", "report_id", "offline")
+    template_fields: Sequence[str] = ("conn_id", "report_id", "offline")
 
     def __init__(
         self, *, report_id: str, patience: timedelta | None = None, offline: Any = False, **kwargs: Any
@@ -119,7 +119,7 @@ class WaitForReportOperator(SellingPartnerOperator):
         self.patience = REPORT_TIMEOUT if patience is None else min(patience, REPORT_TIMEOUT)
         self.offline = offline
 
-    def work(self, context: Context) -> str:
+    def work(self, context: Context) -> Any:
         """Go on from wherever this report is according to the ledger."""
         if not self.report_id:
             raise ValueError(f"{self.conn_id}: report_id is empty; the task that asks for the report returned none")
@@ -127,12 +127,15 @@ class WaitForReportOperator(SellingPartnerOperator):
             return self.report_id
         return self._go_on(self.report_id, self._ledger.get(self.report_id)["status"])
 
-    def work_after_wait(self, context: Context, event: dict[str, Any]) -> str:
+    def work_after_wait(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on with the state that the trigger saw."""
         report_id = event.get("id")
         if not report_id:  # the wait was for a cool-down or a quota
             return self.work(context)
-        state = event.get("state")
+        return self._go_on(report_id, self._record_state(context, report_id, event.get("state")))
+
+    def _record_state(self, context: Context, report_id: str, state: dict[str, Any] | None) -> ProcessingStatus:
+        """Record what the trigger saw, or else what Amazon says now; a report that is not finished is left for later."""
         status = self._ledger.record_state(Report.model_validate(state) if state else self._poll(report_id))
         if not status.finished:
             if datetime.now(UTC) - self._ledger.get(report_id)["requested_at"] < REPORT_TIMEOUT:
@@ -141,7 +144,7 @@ class WaitForReportOperator(SellingPartnerOperator):
                 f"{self.conn_id}: Amazon has not finished report {report_id} in {REPORT_TIMEOUT}. The next run asks for a "
                 "new one, and uses whichever is finished first; if this happens again, ask Amazon's support with the report id"
             )
-        return self._go_on(report_id, status)
+        return status
 
     def _poll(self, report_id: str) -> Report:
         try:
@@ -171,6 +174,9 @@ class WaitForReportOperator(SellingPartnerOperator):
         if report_id != self.report_id:
             self.log.warning("%s: report %s was CANCELLED as well.", self.conn_id, report_id)
             return report_id
+        newest = self._ledger.newest_equal(report_id)
+        if newest["report_id"] != report_id:  # an earlier attempt of this task asked for it again
+            return self._go_on(newest["report_id"], newest["status"])
         row = self._ledger.get(report_id)
         request = ReportRequest(row["report_type"], row["data_start"], row["data_end"], row["options"])
         since = row["requested_at"] - COOLDOWN

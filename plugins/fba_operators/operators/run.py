@@ -82,14 +82,15 @@ class PrepareRunOperator(BaseOperator):
             )
         stores = list(dict.fromkeys(wanted))
         warehouse = Warehouse(self.warehouse_conn_id)
-        for version in warehouse.migrate():
-            self.log.info("Warehouse schema: version %d applied.", version)
         dag = context.get("dag")
-        with warehouse.connect() as db:
-            hours = [store.inventory.max_stock_age_hours for store in settings.stores.values()]
-            execute(db, "runs.set_stores", stores=known, hours=hours)
-            for store in stores:
-                self.run_log(context, store).begin(db, limit=dag.dagrun_timeout if dag else None)
+        with warehouse.session():
+            for version in warehouse.migrate():
+                self.log.info("Warehouse schema: version %d applied.", version)
+            with warehouse.connect() as db:
+                hours = [store.inventory.max_stock_age_hours for store in settings.stores.values()]
+                execute(db, "runs.set_stores", stores=known, hours=hours)
+                for store in stores:
+                    self.run_log(context, store).begin(db, limit=dag.dagrun_timeout if dag else None)
         return stores
 
 
@@ -138,8 +139,10 @@ class SummariseRunOperator(BaseOperator):
 
     def _remove_expired(self) -> None:
         """Remove what is older than its retention period; a failure is logged, and the next run tries again."""
+        warehouse = Warehouse(self.warehouse_conn_id)
         try:
-            removed = remove_all_expired(Warehouse(self.warehouse_conn_id), load_stores().retention)
+            with warehouse.session():
+                removed = remove_all_expired(warehouse, load_stores().retention)
         except (psycopg.Error, UnavailableError) as error:
             self.log.error("What is older than its retention period was not removed: %s", type(error).__name__)
             return

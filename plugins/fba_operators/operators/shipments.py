@@ -137,7 +137,7 @@ class WaitForShipmentsOperator(WaitForReportOperator):
 
     def _after_cancelled(self, report_id: str) -> str:
         ledger = self._ledger
-        (newest,) = self._rows("shipments.newest_of_window", report_id=report_id)
+        newest = ledger.newest_equal(report_id)
         if newest["report_id"] != report_id:  # an earlier attempt of this task asked for it again
             return self._go_on(newest["report_id"], newest["status"])
         row = ledger.get(report_id)

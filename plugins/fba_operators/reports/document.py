@@ -7,8 +7,10 @@ independent count of the lines and fails when they differ. Rows are handled in b
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import re
+from binascii import hexlify
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,17 +75,50 @@ class Block:
         texts = texts_of(fields)
         return [None if field == MISSING else text for field, text in zip(fields, texts, strict=True)]
 
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The rows in COPY text form, UTF-8: what ``Document.copy_columns`` names after the line number."""
+        rebuild = self.document.rebuild
+        return list(map(rebuild, self.rows.lines())) if rebuild else self.rows.lines()
+
+    @cached_property
+    def digests(self) -> bytes:
+        """BLAKE2b-128 of each row, one after the other: equal for rows with equal values in equal columns.
+
+        A hash that nobody can make collide, since rows of equal digests count as one and the same.
+        """
+        return _digests(self.lines, self.document.columns_digest)
+
     def copy_text(self, leading: bytes = b"") -> bytes:
         """The rows for ``COPY … (…, <Document.copy_columns>) FROM STDIN`` in text format, UTF-8.
 
         :param leading: fields put before each row, already in COPY form and each with its tab (store, report id)
         """
         line = leading.replace(b"%", b"%%") + b"%d\t%b\n"
-        lines: Iterable[bytes] = self.rows.lines()
-        rebuild = self.document.rebuild
-        if rebuild:
-            lines = map(rebuild, lines)
-        return b"".join(map(line.__mod__, zip(self.line_numbers.tolist(), lines, strict=True)))
+        return b"".join(map(line.__mod__, zip(self.line_numbers.tolist(), self.lines, strict=True)))
+
+    def copy_text_of(self, places: Iterable[int], leading: bytes = b"") -> bytes:
+        """Some rows as in :meth:`copy_text`, each with its digest as the last field.
+
+        :param places: of the rows in this block
+        """
+        line = leading.replace(b"%", b"%%") + b"%d\t%b\t\\\\x%b\n"
+        numbers, lines, digests = self.line_numbers.tolist(), self.lines, hexlify(self.digests)
+        return b"".join([line % (numbers[k], lines[k], digests[32 * k : 32 * k + 32]) for k in places])
+
+
+def _escaped(text: bytes) -> bytes:
+    """Lines in COPY text form, in which tab and newline stay as they are."""
+    if b"\\" in text:
+        text = text.replace(b"\\", b"\\\\")
+    if b"\r" in text:
+        text = text.replace(b"\r", b"\\r")
+    return text
+
+
+def _digests(lines: Iterable[bytes], columns: bytes) -> bytes:
+    blake2b = hashlib.blake2b
+    return b"".join([blake2b(line, digest_size=16, person=columns).digest() for line in lines])
 
 
 def _decodes(data: bytes, charset: str) -> bool:
@@ -92,6 +127,10 @@ def _decodes(data: bytes, charset: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+class ReadAgainError(Exception):
+    """A document that began like UTF-8 is in another charset, so what was read of it is to be dropped and read again."""
 
 
 class _Utf8Sample:
@@ -118,13 +157,17 @@ class _Utf8Sample:
 class Document:
     """A report document that can be read more than once, in bounded memory.
 
-    The constructor makes one pass over the document, to choose its charset, read its header and count its lines.
+    The constructor makes one pass over the document, to choose its charset, read its header and count its lines; or it
+    reads the header alone.
 
     :param source: called for each pass, gives the document's bytes as Amazon sent them, gzip or not
     :param report_type: what the document should be
     :param charset: of the download's Content-Type, or None
     :param usual_charset: of the marketplace, for when nothing else fits
     :param block_bytes: about how much of the document a block holds
+    :param scan: make that pass. Otherwise the document counts as UTF-8 until a byte says something else, and
+        :meth:`blocks` may raise :class:`ReadAgainError`
+    :ivar line_count: lines below the header; without ``scan`` known after the first pass
     :ivar repeated_lines: after a pass, lines that repeat another one, of a report type whose rows are unique
     :ivar replaced_lines: lines of the last pass in which a byte that does not decode was replaced, at no loss
     :raises DamagedDocumentError: truncated or corrupt gzip
@@ -142,6 +185,7 @@ class Document:
         charset: str | None,
         usual_charset: str,
         block_bytes: int = BLOCK_BYTES,
+        scan: bool = True,
     ) -> None:
         self.report_type = report_type
         self._source = source
@@ -150,47 +194,58 @@ class Document:
         usual = codec_name(usual_charset)
         if usual is None:
             raise ValueError(f"{usual_charset!r} is not a charset that reports can be read in")
-        self.charset, self.decodes = self._first_pass(codec_name(charset), usual)
-        if not self._has_tab:
-            text = self._beginning.decode(self.charset, "replace").strip()
+        self._charsets = codec_name(charset), usual
+        self._scanned: int | None = None
+        self.line_count = 0
+        self._first = b""
+        if not scan:
+            self._begin(next(line_blocks(self._source, self._block_bytes), b""))
+        if scan or not _decodes(self._first, "utf-8"):
+            self.charset, self.decodes = self._scan()
+        else:
+            self.charset, self.decodes = "utf-8", True
+        self._header_line = self._first.partition(b"\n")[0]
+        if b"\t" not in self._first:
+            text = self._first[:_BEGINNING].decode(self.charset, "replace").strip()
             if report_type.personal and not _is_a_sentence(text):
                 text = "(not shown: these may be rows with a buyer's data)"
             raise UnreadableDocumentError(
                 f"{report_type.name}: the document is no report, it holds no tab. Amazon says in it", detail=words(text)
             )
-        header = self._header_line.decode(self.charset, "replace")
-        self.header = Header.parse(header, report_type)
+        if b"\r" in self._header_line:
+            raise UnreadableDocumentError(
+                f"{report_type.name}: the header holds a carriage return, so the lines do not end as in Amazon's reports."
+            )
+        self.header = Header.parse(self._header_line.decode(self.charset, "replace"), report_type)
 
-    def _first_pass(self, declared: str | None, usual: str) -> tuple[str, bool]:
-        """Find the header, count the lines and choose the charset.
+    def _begin(self, block: bytes) -> None:
+        if not block:
+            raise EmptyDocumentError(f"{self.report_type.name}: the document is empty, it has no header.")
+        self._refuse_other_formats(block)
+        self._first = block.removeprefix(_BOM)
+
+    def _scan(self) -> tuple[str, bool]:
+        """Count the lines and choose the charset.
 
         UTF-8 is tried first, whatever is declared: text beyond ASCII hardly ever decodes as UTF-8 by chance, and
         documents in UTF-8 have been labelled Cp1252.
 
         :return: the charset, and whether every byte decodes in it
         """
+        declared, usual = self._charsets
         count, candidates = 0, dict.fromkeys(filter(None, ("utf-8", declared, usual)))
         sample = _Utf8Sample()
-        self._has_tab = False
         for block in line_blocks(self._source, self._block_bytes):
-            text = block
             if count == 0:
-                self._refuse_other_formats(block)
-                text = block.removeprefix(_BOM)
-                self._header_line = text.partition(b"\n")[0]
-                self._beginning = text[:_BEGINNING]
+                self._begin(block)
+            text = block if count else self._first
             count += block.count(b"\n")
-            self._has_tab = self._has_tab or b"\t" in block
             if not text.isascii():
                 sample.add(text)
                 candidates = dict.fromkeys(charset for charset in candidates if _decodes(text, charset))
-        if not count:
-            raise EmptyDocumentError(f"{self.report_type.name}: the document is empty, it has no header.")
-        if self._has_tab and b"\r" in self._header_line:
-            raise UnreadableDocumentError(
-                f"{self.report_type.name}: the header holds a carriage return, so the lines do not end as in Amazon's reports."
-            )
-        self.line_count = count - 1
+        if count == 0:
+            self._begin(b"")
+        self._scanned = self.line_count = count - 1
         if "utf-8" not in candidates and sample.is_utf8:
             return "utf-8", False
         return next(((charset, True) for charset in candidates), (declared or usual, False))
@@ -213,6 +268,11 @@ class Document:
         """Columns of :meth:`Block.copy_text`: line number, the known columns found, ``extra`` if there is any."""
         extra = ("extra",) if self.header.extra else ()
         return ("line_number", *(column for column, _ in self._copied), *extra)
+
+    @cached_property
+    def columns_digest(self) -> bytes:
+        """16 bytes that tell the columns of :meth:`Block.lines` from others."""
+        return hashlib.blake2b("\n".join(self.copy_columns).encode(), digest_size=16).digest()
 
     @cached_property
     def rebuild(self) -> Callable[[bytes], bytes] | None:
@@ -244,29 +304,54 @@ class Document:
         """All lines below the header, in order; may be called again.
 
         :raises DocumentError: also when rows and rejected lines do not add up to the document's lines
+        :raises ReadAgainError: only without ``scan``, and only in the first pass
         """
-        seen, line = 0, 2
+        seen, count, ascii_so_far = 0, 0, True
         self.replaced_lines = 0
         hashes: list[Ints] = []
         for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):
+            first_line = count + 1 if number else 2
+            count += raw.count(b"\n")
+            if self._scanned is None and not raw.isascii():
+                if not _decodes(raw, "utf-8"):
+                    self.charset, self.decodes = self._scan()
+                    if not ascii_so_far and self.charset != "utf-8":
+                        raise ReadAgainError
+                ascii_so_far = False
             data = raw.partition(b"\n")[2] if number == 0 else raw
             if not data:
                 continue
-            self._refuse_second_header(data, line)
+            self._refuse_second_header(data, first_line)
+            block = self._block(data, first_line)
             if self.report_type.unique_rows:
-                hashes.append(np.fromiter(map(hash, data.split(b"\n")[:-1]), np.int64))
-            block = self._block(data, line)
-            line += data.count(b"\n")
+                hashes.append(np.frombuffer(block.digests, np.int64)[::2])
             seen += len(block) + len(block.rejected)
             yield block
-        if seen != self.line_count:
+        if self._scanned is None:
+            self._scanned = self.line_count = count - 1
+        if seen != self.line_count or count - 1 != self.line_count:
             raise UnreadableDocumentError(
                 f"{self.report_type.name}: {self.line_count} lines came in, but rows and rejected lines are {seen}. "
                 "The document changed while it was read, or this is a bug; nothing of it should be kept."
             )
         if hashes:
-            lines = np.concatenate(hashes)
-            self.repeated_lines = len(lines) - len(np.unique(lines))
+            lines = np.sort(np.concatenate(hashes))
+            self.repeated_lines = int((lines[1:] == lines[:-1]).sum())
+
+    def unread_digests(self) -> Iterator[bytes | None]:
+        """What :attr:`Block.digests` would be if every line is a row; None where that cannot be told without reading it.
+
+        A third of the work of :meth:`blocks`. A line that is no row has no row's digest.
+        """
+        if self.rebuild or self.charset != "utf-8" or not self.decodes:
+            yield None
+            return
+        for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):
+            data = raw.partition(b"\n")[2] if number == 0 else raw
+            if b"\0" in data or not (data.isascii() or _decodes(data, "utf-8")):
+                yield None
+                return
+            yield _digests(_escaped(data).split(b"\n")[:-1], self.columns_digest)
 
     def _refuse_second_header(self, lines: bytes, first_line: int) -> None:
         header = self._header_line + b"\n"
@@ -288,10 +373,7 @@ class Document:
                 if b"\0" in each and b"\0" in b"".join(each.split(b"\t")[place : place + 1]):
                     reasons.setdefault(i, "the SKU holds a NUL character")
             text = text.replace(b"\0", REPLACEMENT.encode())
-        if b"\\" in text:
-            text = text.replace(b"\\", b"\\\\")
-        if b"\r" in text:
-            text = text.replace(b"\r", b"\\r")
+        text = _escaped(text)
         rows, places = self._shape(text, reasons)
         unsure = set(reasons) | self._check_replaced(rows, places, replaced, reasons)
         fields = {column: rows.field(self.header.fields[column]) for column in self.report_type.checks}

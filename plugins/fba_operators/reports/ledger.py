@@ -5,10 +5,12 @@ A row is committed before Amazon is called, so that after a crash the next attem
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -22,6 +24,7 @@ from fba_operators.warehouse.encryption import decrypt
 from fba_operators.warehouse.statements import execute
 from fba_operators.words import words
 
+GZIP_TIME = slice(4, 8)  # bytes of the header
 PRECISION = timedelta(seconds=1)  # of the times in Amazon's answers
 
 
@@ -38,6 +41,18 @@ class RawReport:
     def __call__(self) -> Iterator[bytes]:
         """Iterate over the chunks; may be repeated."""
         return iter(self.chunks)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """BLAKE2b-128 of the bytes and the charset, without the time that gzip writes into its header."""
+        hashed = hashlib.blake2b(repr(self.charset).encode(), digest_size=16)
+        place = 0
+        for chunk in self.chunks:
+            time = slice(max(GZIP_TIME.start - place, 0), max(GZIP_TIME.stop - place, 0))
+            hashed.update(chunk[: time.start])
+            hashed.update(chunk[time.stop :])
+            place += len(chunk)
+        return hashed.digest()
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,10 @@ class ReportLedger:
         limits = {"cooldown": COOLDOWN, "timeout": REPORT_TIMEOUT, "even_refused": even_refused}
         rows = self._execute("reports.reusable", **limits, **self._key(request, marketplace_id))
         return rows[0] if rows else None
+
+    def newest_equal(self, report_id: str) -> dict[str, Any]:
+        """Return id and status of the newest report equal to this one, asked for when it was or later; perhaps itself."""
+        return self._execute("reports.newest_equal", report_id=report_id)[0]
 
     def hanging(self, request: ReportRequest, marketplace_id: str) -> list[str]:
         """Return the ids of equal reports that Amazon has not finished in time, newest first."""

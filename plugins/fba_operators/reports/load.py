@@ -13,7 +13,7 @@ from psycopg import sql
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.transport import CHUNK
 from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
-from fba_operators.reports.document import Block, Document
+from fba_operators.reports.document import Block, Document, ReadAgainError
 from fba_operators.reports.ledger import RawReport, ReportLedger
 from fba_operators.reports.lines import zipped
 from fba_operators.reports.report_types import ReportType
@@ -65,17 +65,6 @@ class LoadedReport(Generic[T]):
     rejected: Rejections
 
 
-def count_rows(blocks: Iterable[Block]) -> int:
-    """Number of rows; what :func:`load_report` reads unless it is given something else."""
-    return sum(map(len, blocks))
-
-
-def fetch_document(hook: SellingPartnerHook, document_id: str) -> RawReport:
-    """Download a report document into memory, compressed."""
-    download = hook.download_report(document_id)
-    return RawReport(list(_in_pieces(zipped(download.chunks), CHUNK)), download.charset)
-
-
 @dataclass(frozen=True)
 class OpenedReport:
     """A finished report with its document, from its raw copy if there is one, else from Amazon; nothing of it is read yet.
@@ -89,6 +78,27 @@ class OpenedReport:
     raw: RawReport
     usual_charset: str
     is_stored: bool
+
+    @property
+    def report_id(self) -> str:
+        """Amazon's id."""
+        return str(self.row["report_id"])
+
+    def document(self, *, scan: bool) -> Document:
+        """What can be read of it; see :class:`Document`."""
+        raw = self.raw
+        return Document(raw, self.report_type, charset=raw.charset, usual_charset=self.usual_charset, scan=scan)
+
+
+def count_rows(blocks: Iterable[Block]) -> int:
+    """Number of rows; what :func:`load_report` reads unless it is given something else."""
+    return sum(map(len, blocks))
+
+
+def fetch_document(hook: SellingPartnerHook, document_id: str) -> RawReport:
+    """Download a report document into memory, compressed."""
+    download = hook.download_report(document_id)
+    return RawReport(list(_in_pieces(zipped(download.chunks), CHUNK)), download.charset)
 
 
 def open_report(
@@ -154,20 +164,22 @@ def read_report(
     max_rejected_share: float,
     read: Callable[[Iterable[Block]], T],
 ) -> LoadedReport[T]:
-    """Read a report's document, and bring it into the warehouse.
+    """Read a report's document once, and bring it into the warehouse.
 
     In one transaction: raw copy, rejected lines, counts. Every line is a row or a rejected line.
 
     :param max_rejected_share: share (0–1) of the lines that may be rejected
-    :param read: gets the blocks of rows in the same pass; what it returns is the report's ``content``
+    :param read: gets the blocks of rows as they are read; what it returns is the report's ``content``. It is called again
+        from the start when the charset turns out to be another one, so what it wrote must be undone by an exception
     :raises DamagedDocumentError: truncated or corrupt; nothing is stored, downloading again may help
     :raises UnreadableDocumentError: a required column is missing, it is no such report, or it holds rows twice
     :raises DecisionNeededError: more lines than ``max_rejected_share`` were rejected; they are stored
     """
-    row, report_type, raw = opened.row, opened.report_type, opened.raw
-    report_id = row["report_id"]
-    document = Document(raw, report_type, charset=raw.charset, usual_charset=opened.usual_charset)
-    loaded = _store(ledger, row, document, None if opened.is_stored else raw, read)
+    try:
+        loaded = _store(ledger, opened, read, scan=False)
+    except ReadAgainError:
+        loaded = _store(ledger, opened, read, scan=True)
+    report_id, report_type, document = opened.report_id, opened.report_type, loaded.document
     repeats, lines = document.repeated_lines, document.line_count
     if repeats > MAX_REPEATED_SHARE * lines and (repeats >= MIN_REPEATED or 2 * repeats >= lines):
         raise UnreadableDocumentError(
@@ -185,19 +197,13 @@ def read_report(
 
 
 def _store(
-    ledger: ReportLedger,
-    row: dict[str, Any],
-    document: Document,
-    raw: RawReport | None,
-    read: Callable[[Iterable[Block]], T],
+    ledger: ReportLedger, opened: OpenedReport, read: Callable[[Iterable[Block]], T], *, scan: bool
 ) -> LoadedReport[T]:
-    key = {"store": ledger.store, "report_id": row["report_id"]}
+    document = opened.document(scan=scan)
+    key = {"store": ledger.store, "report_id": opened.report_id}
     rejected, rows = Rejections(), 0
     with ledger.warehouse.connect() as db:
-        if raw:
-            execute(db, "reports.delete_document", **key)
-            for number, chunk in enumerate(raw.chunks):
-                execute(db, "reports.insert_chunk", **key, chunk=number, content=encrypt(chunk), charset=raw.charset)
+        store_raw(db, ledger.store, opened)
         execute(db, "reports.delete_rejected", **key)
 
         def blocks() -> Iterator[Block]:
@@ -215,7 +221,22 @@ def _store(
             pass
         counts = {"row_count": rows, "rejected_row_count": rejected.count, "columns": list(document.header.names)}
         execute(db, "reports.record_rows", **key, **counts)
-    return LoadedReport(row, document, content, rejected)
+    return LoadedReport(opened.row, document, content, rejected)
+
+
+def store_raw(db: psycopg.Connection[Any], store: str, opened: OpenedReport) -> None:
+    """Store a report's raw copy, once for equal documents of a type; the caller commits."""
+    key = {"store": store, "report_id": opened.report_id}
+    values = {"digest": opened.raw.digest, "report_type": opened.report_type.name}
+    if opened.is_stored:
+        execute(db, "reports.record_digest", **key, **values, shared=True)
+        return
+    execute(db, "reports.delete_document", **key)
+    if execute(db, "reports.share_document", **key, **values).fetchone():
+        return
+    execute(db, "reports.record_digest", **key, **values, shared=False)
+    for number, chunk in enumerate(opened.raw.chunks):
+        execute(db, "reports.insert_chunk", **key, chunk=number, content=encrypt(chunk), charset=opened.raw.charset)
 
 
 def insert_rejected(
@@ -238,15 +259,30 @@ def copy_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any]
     :param report: None if the report is empty
     :param table: name of the parsed copy in the schema fba
     """
+    clear_copy(db, store, table)
     name = sql.Identifier("fba", table)
-    db.execute(compose("reports.clear_copy", table=name), {"store": store})
     if report is None:
         return
-    columns = sql.SQL(", ").join(map(sql.Identifier, report.document.copy_columns))
+    columns = sql.SQL(", ").join(map(sql.Identifier, ("store", "report_id", *report.document.copy_columns)))
     leading = b"".join(copy_escaped(text) + b"\t" for text in (store, report.row["report_id"]))
     with db.cursor().copy(compose("reports.fill_copy", table=name, columns=columns)) as copy:
         for block in report.document.blocks():
             copy.write(block.copy_text(leading))
+
+
+def clear_copy(db: psycopg.Connection[Any], store: str, table: str) -> None:
+    """Empty a store's parsed copy of a report type; the caller commits."""
+    db.execute(compose("reports.clear_copy", table=sql.Identifier("fba", table)), {"store": store})
+
+
+def repeat_evidence(db: psycopg.Connection[Any], store: str, opened: OpenedReport, earlier: str) -> None:
+    """Record of a report, unread, what was recorded of an earlier one whose document is equal; the caller commits.
+
+    :param earlier: its report id
+    """
+    store_raw(db, store, opened)
+    if earlier != opened.report_id:
+        execute(db, "reports.repeat_evidence", store=store, report_id=opened.report_id, earlier=earlier)
 
 
 def record_applied(db: psycopg.Connection[Any], store: str, *report_ids: str) -> None:

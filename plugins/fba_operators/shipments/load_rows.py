@@ -6,6 +6,7 @@ Imports numpy, so only a task that loads imports it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -14,11 +15,11 @@ from psycopg import sql
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import EmptyDocumentError
+from fba_operators.reports.document import Block
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.reports.load import (
     MAX_KEPT_REJECTED,
     LoadedReport,
-    count_rows,
     insert_rejected,
     open_report,
     read_report,
@@ -26,6 +27,7 @@ from fba_operators.reports.load import (
 )
 from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
 from fba_operators.reports.rows import MAX_NAME, Rejected
+from fba_operators.shipments.staging import Staging
 from fba_operators.warehouse.statements import compose, execute
 
 TIMES = ("purchase_date", "payments_date", "shipment_date", "reporting_date", "estimated_arrival_date")
@@ -47,9 +49,18 @@ def load_shipments(hook: SellingPartnerHook, ledger: ReportLedger, report_id: st
     opened = open_report(hook, ledger, report_id, FULFILLED_SHIPMENTS)
     with ledger.warehouse.connect() as db:
         execute(db, "shipments.lock_report", store=ledger.store, report_id=report_id)
+        execute(db, "shipments.lock_store", store=ledger.store)
         try:
+            window = (opened.row["data_start"], opened.row["data_end"])
+
+            def read(blocks: Iterable[Block]) -> Staging:
+                with db.transaction():  # undone alone if the document has to be read again
+                    staging = Staging(db, ledger.store, window)
+                    staging.fill(blocks)
+                    return staging
+
             # 1.0: rows of shipments are independent of each other, so the readable ones are loaded in any case.
-            report = read_report(ledger, opened, max_rejected_share=1.0, read=count_rows)
+            report = read_report(ledger, opened, max_rejected_share=1.0, read=read)
             counts = apply_rows(db, ledger.store, report)
         except EmptyDocumentError:
             pass
@@ -57,31 +68,27 @@ def load_shipments(hook: SellingPartnerHook, ledger: ReportLedger, report_id: st
     return counts
 
 
-def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any]) -> Counter[str]:
-    """Merge a report's rows into the parsed copy and ``fba.shipment_item``; the caller commits.
+def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Staging]) -> Counter[str]:
+    """Merge a report's staged rows into the parsed copy and ``fba.shipment_item``; the caller commits.
 
-    :param db: an open transaction
+    :param db: the transaction in which they are staged
     :return: lines, rejected, rows (each at most once), new, updated, repeated, replaced, without_id, without_request,
         of_requests, unknown_sku
     """
     key = {"store": store, "report_id": report.row["report_id"]}
-    document = report.document
-    counts: Counter[str] = Counter(lines=document.line_count)
+    staging = report.content
+    counts: Counter[str] = Counter(lines=report.document.line_count)
     db.execute("SET LOCAL TimeZone TO 'UTC'")  # for a time without an offset
-    execute(db, "shipments.lock_store", store=store)
     execute(db, "reports.tune_for_bulk")
-    execute(db, "shipments.create_staging")
-    columns = sql.SQL(", ").join(map(sql.Identifier, document.copy_columns))
-    with db.cursor().copy(compose("shipments.fill_staging", columns=columns)) as copy:
-        for block in document.blocks():
-            copy.write(block.copy_text())
+    execute(db, "reports.avoid_nested_loops")
     execute(db, "shipments.analyze_staging")
     counts["rejected"] = report.rejected.count + _reject_unreadable(db, key, report)
     rows = counts["lines"] - counts["rejected"]
     execute(db, "reports.record_rows", **key, row_count=rows, rejected_row_count=counts["rejected"], columns=None)
-    counts["without_id"] = _count(db, "shipments.count_without_id")
+    without_id = _count(db, "shipments.count_without_id")
+    counts["without_id"] = without_id + staging.known_without_id
     execute(db, "shipments.drop_repeats")
-    if counts["without_id"]:
+    if without_id:
         execute(db, "shipments.name_rows")
         execute(db, "shipments.analyze_staging")
         execute(db, "shipments.drop_known_by_id", store=store)
@@ -92,6 +99,7 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any
     counts["new"] = db.execute(_row_statement("shipments.insert_new", store, report)).rowcount
     execute(db, "shipments.attach_late_requests", store=store)
     counts.update(execute(db, "shipments.count_staged", store=store).fetchone() or {})
+    counts.update(staging.known.counts(db, store))
     counts["repeated"] = rows - counts["new"] - counts["updated"]
     return counts
 

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,31 +39,73 @@ class Warehouse:
         self.conn_id = conn_id
         # log_sql=False: the hook would otherwise log every parameter, addresses included.
         self._hook = PostgresHook(postgres_conn_id=conn_id, log_sql=False, connection=connection)
+        self._sessions = 0
+        self._free: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Meanwhile, keep a connection that :meth:`connect` is done with for the next :meth:`connect`: of a task, not of a trigger."""
+        self._sessions += 1
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+            if not self._sessions and self._free:
+                self._free.close()
+                self._free = None
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[Any]]:
-        """Open a connection; commit at the end of the block, roll back on an error, close in either case."""
-        with cast("psycopg.Connection[Any]", self._hook.get_conn()) as connection:
+        """Begin a transaction in a connection of its own; commit at the end of the block, roll back on an error."""
+        connection = self._begin()
+        try:
+            yield connection
+            connection.commit()
+        except psycopg.errors.LockNotAvailable as error:
+            connection.rollback()
+            raise UnavailableError(
+                f"A row or table of the warehouse was held by another session for too long{_blocking(connection)}; "
+                "nothing of this step was written"
+            ) from error
+        except psycopg.Error as error:
+            if error.diag.message_detail is None:
+                raise
+            # The detail quotes the row, which may hold a ship-to address, and Airflow logs what is raised.
+            raise type(error)(str(error.diag.message_primary)) from None
+        finally:
+            self._end(connection)
+
+    def _begin(self) -> psycopg.Connection[Any]:
+        if connection := self._free:
+            self._free = None
             try:
-                _limit_silence(connection)
                 begin(connection)
-                yield connection
-            except psycopg.errors.ProtocolViolation:
-                raise UnavailableError(
-                    "The pooler in front of the warehouse gave no session in time. Each task may need three at once: make its "
-                    "pool at least three times as large as the number of tasks that run together. Nothing of this step was written"
-                ) from None
-            except psycopg.errors.LockNotAvailable as error:
-                connection.rollback()
-                raise UnavailableError(
-                    f"A row or table of the warehouse was held by another session for too long{_blocking(connection)}; "
-                    "nothing of this step was written"
-                ) from error
-            except psycopg.Error as error:
-                if error.diag.message_detail is None:
-                    raise
-                # The detail quotes the row, which may hold a ship-to address, and Airflow logs what is raised.
-                raise type(error)(str(error.diag.message_primary)) from None
+                return connection
+            except psycopg.OperationalError:  # it was cut while nothing was done in it
+                connection.close()
+        connection = cast("psycopg.Connection[Any]", self._hook.get_conn())
+        try:
+            _limit_silence(connection)
+            begin(connection)
+        except psycopg.errors.ProtocolViolation:
+            connection.close()
+            raise UnavailableError(
+                "The pooler in front of the warehouse gave no session in time. Each task may need three at once: make its "
+                "pool at least three times as large as the number of tasks that run together. Nothing of this step was written"
+            ) from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _end(self, connection: psycopg.Connection[Any]) -> None:
+        """Roll back what was not committed, and keep the connection or close it."""
+        with suppress(psycopg.Error):
+            connection.rollback()
+        if self._sessions and not self._free and not connection.closed:
+            self._free = connection
+        else:
+            connection.close()
 
     def migrate(self) -> list[int]:
         """Bring the schema up to date: the numbered migrations, then the views. Concurrent calls do each once.
