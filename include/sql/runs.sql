@@ -151,27 +151,37 @@ LEFT JOIN LATERAL (
 ) AS before ON true
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s ORDER BY r.store
 
+-- Retention. An expired_… statement selects the keys of one kind of rows that are due, as t. Its remove_… statement gets them as
+-- {due}: a batch of them that nobody else holds, locked. What somebody holds is left to the next run.
+
+-- name: expired_addresses
+-- addresses_days after the last shipment, or without one after Amazon or we decided on the request, and in no case later
+-- than 90 days after it was created. Not while its feed is being written. Texts that may quote the address go with it; what was
+-- written after it was gone stays for addresses_days.
+SELECT t.store, t.fr_number
+FROM fba.fulfillment_request AS t
+LEFT JOIN LATERAL (
+    SELECT max(i.ship_date) AS last_shipped FROM fba.shipment_item AS i
+    WHERE i.store = t.store AND coalesce(i.fr_number, i.merchant_order_id) = t.fr_number
+) AS s ON true
+WHERE num_nonnulls(t.ship_to_name, t.ship_to_address_1, t.ship_to_address_2, t.ship_to_address_3, t.ship_to_city, t.ship_to_state,
+                   t.ship_to_postal_code, t.ship_to_country, t.ship_to_email, t.ship_to_phone, t.order_comment,
+                   nullif(right(t.status_reason, 24), 'removed with the address')) > 0
+  AND t.status <> 'sending'
+  AND (coalesce(s.last_shipped, t.resolved_at) < clock_timestamp() - make_interval(days => %(addresses_days)s)
+       OR t.created_at < clock_timestamp() - interval '90 days'
+          AND num_nonnulls(t.ship_to_name, t.ship_to_address_1, t.ship_to_address_2, t.ship_to_address_3, t.ship_to_city,
+                           t.ship_to_state, t.ship_to_postal_code, t.ship_to_country, t.ship_to_email, t.ship_to_phone,
+                           t.order_comment) > 0)
+
 -- name: remove_addresses
--- Retention: addresses_days after the last shipment, or without one after Amazon or we decided on the request, and in no
--- case later than 90 days after it was created. Not while its feed is being written. Texts that may quote the address go with
--- it; what was written after it was gone stays for addresses_days.
-WITH due AS (
-    SELECT r.store, r.fr_number
-    FROM fba.fulfillment_request AS r
-    LEFT JOIN LATERAL (
-        SELECT max(i.ship_date) AS last_shipped FROM fba.shipment_item AS i
-        WHERE i.store = r.store AND coalesce(i.fr_number, i.merchant_order_id) = r.fr_number
-    ) AS s ON true
-    WHERE num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_state,
-                       r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone, r.order_comment,
-                       nullif(right(r.status_reason, 24), 'removed with the address')) > 0
-      AND r.status <> 'sending'
-      AND (coalesce(s.last_shipped, r.resolved_at) < clock_timestamp() - make_interval(days => %(addresses_days)s)
-           OR r.created_at < clock_timestamp() - interval '90 days'
-              AND num_nonnulls(r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city,
-                               r.ship_to_state, r.ship_to_postal_code, r.ship_to_country, r.ship_to_email, r.ship_to_phone,
-                               r.order_comment) > 0)
-    FOR UPDATE OF r SKIP LOCKED  -- what somebody holds is left to the next run
+-- An address stays while somebody holds a message that may quote it.
+WITH due AS ({due}), messages AS (
+    SELECT m.store, m.document_id, m.message_id FROM fba.feed_message AS m JOIN due USING (store, fr_number)
+    WHERE m.description IS NOT NULL FOR UPDATE OF m SKIP LOCKED
+), held AS (
+    SELECT m.store, m.fr_number FROM fba.feed_message AS m JOIN due USING (store, fr_number)
+    WHERE m.description IS NOT NULL AND (m.store, m.document_id, m.message_id) NOT IN (SELECT * FROM messages)
 ), removed AS (
     UPDATE fba.fulfillment_request AS r SET
         ship_to_name = NULL, ship_to_address_1 = NULL, ship_to_address_2 = NULL, ship_to_address_3 = NULL, ship_to_city = NULL,
@@ -179,7 +189,7 @@ WITH due AS (
         order_comment = NULL,
         status_reason = CASE WHEN starts_with(r.status_reason, 'not cancelled') THEN 'not cancelled: ' ELSE '' END
             || CASE WHEN r.status_reason IS NOT NULL THEN 'removed with the address' END
-    FROM due WHERE r.store = due.store AND r.fr_number = due.fr_number AND r.status <> 'sending'
+    FROM due WHERE r.store = due.store AND r.fr_number = due.fr_number AND (r.store, r.fr_number) NOT IN (SELECT * FROM held)
     RETURNING r.store, r.fr_number
 ), gifts AS (
     UPDATE fba.fulfillment_request_item AS i SET gift_message = NULL
@@ -190,83 +200,103 @@ WITH due AS (
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
+-- name: expired_documents
+SELECT t.store, t.report_id, t.chunk FROM fba.report_document AS t
+WHERE t.stored_at < clock_timestamp() - make_interval(days => %(raw_documents_days)s)
+
 -- name: remove_documents
-WITH removed AS (
-    DELETE FROM fba.report_document WHERE stored_at < clock_timestamp() - make_interval(days => %(raw_documents_days)s)
-    RETURNING store, report_id
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.report_document AS d USING due
+    WHERE d.store = due.store AND d.report_id = due.report_id AND d.chunk = due.chunk RETURNING d.store, d.report_id
 )
 SELECT store, count(DISTINCT report_id) FROM removed GROUP BY store
 
--- name: remove_rejected_lines
+-- name: expired_rejected_lines
 -- They go with the raw copy they came from; their number stays in fba.report.
-WITH removed AS (
-    DELETE FROM fba.rejected_row AS line
-    WHERE NOT EXISTS (
-        SELECT FROM fba.report AS r JOIN fba.report_document AS d ON d.store = r.store AND d.report_id = coalesce(r.document_report_id, r.report_id)
-        WHERE r.store = line.store AND r.report_id = line.report_id)
-    RETURNING store
+SELECT t.store, t.report_id, t.line_number FROM fba.rejected_row AS t
+WHERE NOT EXISTS (
+    SELECT FROM fba.report AS r JOIN fba.report_document AS d ON d.store = r.store AND d.report_id = coalesce(r.document_report_id, r.report_id)
+    WHERE r.store = t.store AND r.report_id = t.report_id)
+
+-- name: remove_rejected_lines
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.rejected_row AS line USING due
+    WHERE line.store = due.store AND line.report_id = due.report_id AND line.line_number = due.line_number RETURNING line.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_processing_reports
+SELECT t.store, t.document_id FROM fba.feed AS t
+WHERE t.result_document IS NOT NULL
+  AND coalesce(t.finished_at, t.submitted_at, t.claimed_at) < statement_timestamp() - make_interval(days => %(raw_documents_days)s)
 
 -- name: remove_processing_reports
-WITH removed AS (
-    UPDATE fba.feed SET result_document = NULL
-    WHERE result_document IS NOT NULL
-      AND coalesce(finished_at, submitted_at, claimed_at) < statement_timestamp() - make_interval(days => %(raw_documents_days)s)
-    RETURNING store
+WITH due AS ({due}), removed AS (
+    UPDATE fba.feed AS f SET result_document = NULL FROM due
+    WHERE f.store = due.store AND f.document_id = due.document_id RETURNING f.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_orders_at_amazon
+-- Not while a request of that number is still to be sent.
+SELECT t.store, t.fr_number FROM fba.order_at_amazon AS t
+WHERE t.seen_at < clock_timestamp() - interval '90 days' AND NOT EXISTS (
+    SELECT FROM fba.fulfillment_request AS r
+    WHERE r.store = t.store AND r.fr_number = t.fr_number AND r.status IN ('pending', 'sending'))
 
 -- name: remove_orders_at_amazon
--- Not while a request of that number is still to be sent.
-WITH removed AS (
-    DELETE FROM fba.order_at_amazon AS o
-    WHERE o.seen_at < clock_timestamp() - interval '90 days' AND NOT EXISTS (
-        SELECT FROM fba.fulfillment_request AS r
-        WHERE r.store = o.store AND r.fr_number = o.fr_number AND r.status IN ('pending', 'sending'))
-    RETURNING store
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.order_at_amazon AS o USING due WHERE o.store = due.store AND o.fr_number = due.fr_number RETURNING o.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_foreign_feeds
+-- Amazon lists feeds of the last 90 days, so none comes back.
+SELECT t.store, t.feed_id FROM fba.foreign_feed AS t
+WHERE t.cleared_at < clock_timestamp() - interval '90 days' OR t.seen_at < clock_timestamp() - make_interval(months => %(data_months)s)
 
 -- name: remove_foreign_feeds
--- Amazon lists feeds of the last 90 days, so none comes back.
-WITH removed AS (
-    DELETE FROM fba.foreign_feed
-    WHERE cleared_at < clock_timestamp() - interval '90 days' OR seen_at < clock_timestamp() - make_interval(months => %(data_months)s)
-    RETURNING store
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.foreign_feed AS f USING due WHERE f.store = due.store AND f.feed_id = due.feed_id RETURNING f.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_order_checks
+-- Then a feed need not ask for each number any more: nothing was sent order by order for as long as Amazon's lists reach back.
+SELECT t.store FROM fba.feed_check AS t WHERE t.orders_until < statement_timestamp() - interval '90 days'
 
 -- name: remove_order_checks
--- Then a feed need not ask for each number any more: nothing was sent order by order for as long as Amazon's lists reach back.
-WITH removed AS (
-    UPDATE fba.feed_check AS c SET orders_until = NULL
-    WHERE orders_until < statement_timestamp() - interval '90 days'
-    RETURNING store
+WITH due AS ({due}), removed AS (
+    UPDATE fba.feed_check AS c SET orders_until = NULL FROM due WHERE c.store = due.store RETURNING c.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_features
+SELECT t.store, t.feature, t.sku FROM fba.feature AS t WHERE t.asked_at < statement_timestamp() - interval '90 days'
 
 -- name: remove_features
-WITH removed AS (
-    DELETE FROM fba.feature WHERE asked_at < statement_timestamp() - interval '90 days' RETURNING store
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.feature AS f USING due
+    WHERE f.store = due.store AND f.feature = due.feature AND f.sku = due.sku RETURNING f.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
--- name: remove_requests
+-- name: expired_requests
 -- In this and the next statements statement_timestamp(), not clock_timestamp(): that is volatile, so no index could be used.
 -- Closed requests with their items, messages, orders and quotes. Never one of a feed that is not settled: its processing report is
 -- compared with all messages. Their numbers stay: a program that puts all its orders in again must not have them sent again.
-WITH due AS (
-    SELECT r.store, r.fr_number, r.seller_id FROM fba.fulfillment_request AS r
-    WHERE r.status IN ('accepted', 'cancelled', 'rejected', 'invalid')
-      AND coalesce(r.resolved_at, r.created_at) < statement_timestamp() - make_interval(months => %(data_months)s)
-      AND NOT EXISTS (
-        SELECT FROM fba.feed_message AS m JOIN fba.feed AS f USING (store, document_id)
-        WHERE m.store = r.store AND m.fr_number = r.fr_number AND f.settled_at IS NULL)
-      AND NOT EXISTS (
-        SELECT FROM fba.outbound_order AS o WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.settled_at IS NULL)
-    ORDER BY coalesce(r.resolved_at, r.created_at) LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
-), numbers AS (
+SELECT t.store, t.fr_number, t.seller_id FROM fba.fulfillment_request AS t
+WHERE t.status IN ('accepted', 'cancelled', 'rejected', 'invalid')
+  AND coalesce(t.resolved_at, t.created_at) < statement_timestamp() - make_interval(months => %(data_months)s)
+  AND NOT EXISTS (
+    SELECT FROM fba.feed_message AS m JOIN fba.feed AS f USING (store, document_id)
+    WHERE m.store = t.store AND m.fr_number = t.fr_number AND f.settled_at IS NULL)
+  AND NOT EXISTS (
+    SELECT FROM fba.outbound_order AS o WHERE o.store = t.store AND o.fr_number = t.fr_number AND o.settled_at IS NULL)
+ORDER BY coalesce(t.resolved_at, t.created_at)
+
+-- name: remove_requests
+WITH due AS ({due}), numbers AS (
     INSERT INTO fba.removed_request (fr_number, store, seller_id) SELECT fr_number, store, seller_id FROM due ON CONFLICT DO NOTHING
 ), messages AS (
     DELETE FROM fba.feed_message AS m USING due WHERE m.store = due.store AND m.fr_number = due.fr_number
@@ -279,31 +309,33 @@ WITH due AS (
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
--- name: remove_feeds
+-- name: expired_feeds
 -- With their messages, and not while a request of theirs is under way.
-WITH due AS (
-    SELECT f.store, f.document_id FROM fba.feed AS f
-    WHERE f.settled_at < statement_timestamp() - make_interval(months => %(data_months)s) AND NOT EXISTS (
-        SELECT FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r USING (store, fr_number)
-        WHERE m.store = f.store AND m.document_id = f.document_id AND r.status IN ('sending', 'submitted', 'unknown'))
-    ORDER BY f.settled_at LIMIT %(most)s FOR UPDATE OF f SKIP LOCKED
-), messages AS (
+SELECT t.store, t.document_id FROM fba.feed AS t
+WHERE t.settled_at < statement_timestamp() - make_interval(months => %(data_months)s) AND NOT EXISTS (
+    SELECT FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r USING (store, fr_number)
+    WHERE m.store = t.store AND m.document_id = t.document_id AND r.status IN ('sending', 'submitted', 'unknown'))
+ORDER BY t.settled_at
+
+-- name: remove_feeds
+WITH due AS ({due}), messages AS (
     DELETE FROM fba.feed_message AS m USING due WHERE m.store = due.store AND m.document_id = due.document_id
 ), removed AS (
     DELETE FROM fba.feed AS f USING due WHERE f.store = due.store AND f.document_id = due.document_id RETURNING f.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
--- name: remove_shipments
+-- name: expired_shipments
 -- Not of a request that is still there: it would look as if nothing of it had been shipped.
-WITH due AS (
-    SELECT p.store, p.item_key FROM fba.amazon_fulfilled_shipments_report AS p
-    WHERE p.shipment_date < statement_timestamp() - make_interval(months => %(data_months)s) AND NOT EXISTS (
-        SELECT FROM fba.shipment_item AS i
-        JOIN fba.fulfillment_request AS r ON r.store = i.store AND r.fr_number = coalesce(i.fr_number, i.merchant_order_id)
-        WHERE i.store = p.store AND i.item_key = p.item_key)
-    ORDER BY p.shipment_date LIMIT %(most)s FOR UPDATE OF p SKIP LOCKED
-), items AS (
+SELECT t.store, t.item_key FROM fba.amazon_fulfilled_shipments_report AS t
+WHERE t.shipment_date < statement_timestamp() - make_interval(months => %(data_months)s) AND NOT EXISTS (
+    SELECT FROM fba.shipment_item AS i
+    JOIN fba.fulfillment_request AS r ON r.store = i.store AND r.fr_number = coalesce(i.fr_number, i.merchant_order_id)
+    WHERE i.store = t.store AND i.item_key = t.item_key)
+ORDER BY t.shipment_date
+
+-- name: remove_shipments
+WITH due AS ({due}), items AS (
     DELETE FROM fba.shipment_item AS i USING due WHERE i.store = due.store AND i.item_key = due.item_key
 ), removed AS (
     DELETE FROM fba.amazon_fulfilled_shipments_report AS p USING due
@@ -311,17 +343,18 @@ WITH due AS (
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
--- name: remove_reports
+-- name: expired_reports
 -- With what is still stored of them. The last one of each type that was applied stays: the age of the stock is its age.
-WITH due AS (
-    SELECT r.request_id, r.store, r.report_id FROM fba.report AS r
-    WHERE r.requested_at < statement_timestamp() - make_interval(months => %(data_months)s)
-      AND r.status NOT IN ('IN_QUEUE', 'IN_PROGRESS')
-      AND (r.applied_at IS NULL OR EXISTS (
-        SELECT FROM fba.report AS later WHERE later.store = r.store AND later.report_type = r.report_type
-          AND later.requested_at > r.requested_at AND later.applied_at IS NOT NULL))
-    ORDER BY r.requested_at LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
-), documents AS (
+SELECT t.request_id, t.store, t.report_id FROM fba.report AS t
+WHERE t.requested_at < statement_timestamp() - make_interval(months => %(data_months)s)
+  AND t.status NOT IN ('IN_QUEUE', 'IN_PROGRESS')
+  AND (t.applied_at IS NULL OR EXISTS (
+    SELECT FROM fba.report AS later WHERE later.store = t.store AND later.report_type = t.report_type
+      AND later.requested_at > t.requested_at AND later.applied_at IS NOT NULL))
+ORDER BY t.requested_at
+
+-- name: remove_reports
+WITH due AS ({due}), documents AS (
     DELETE FROM fba.report_document AS d USING due
     WHERE d.store = due.store AND d.report_id = due.report_id AND NOT EXISTS (  -- an equal one that is younger has no copy of its own
         SELECT FROM fba.report AS r WHERE r.store = d.store AND r.document_report_id = d.report_id
@@ -333,13 +366,20 @@ WITH due AS (
 )
 SELECT store, count(*) FROM removed GROUP BY store
 
+-- name: expired_runs
+SELECT t.dag_id, t.run_id, t.store FROM fba.run AS t
+WHERE t.started_at < statement_timestamp() - make_interval(months => %(data_months)s)
+ORDER BY t.started_at
+
 -- name: remove_runs
-WITH due AS (
-    SELECT dag_id, run_id, store FROM fba.run
-    WHERE started_at < statement_timestamp() - make_interval(months => %(data_months)s)
-    ORDER BY started_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
-), removed AS (
+WITH due AS ({due}), removed AS (
     DELETE FROM fba.run AS r USING due
     WHERE r.dag_id = due.dag_id AND r.run_id = due.run_id AND r.store = due.store RETURNING r.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: free
+{expired} LIMIT {most} FOR UPDATE OF t SKIP LOCKED
+
+-- name: count_expired
+SELECT count(*) FROM ({expired}) AS expired

@@ -41,7 +41,7 @@ def db(warehouse_url):
 @pytest.fixture
 def remove(warehouse):
     """Remove what is old; 18 months unless the test says otherwise."""
-    return lambda months=18: retention.remove_old(warehouse, Retention(data_months=months))
+    return lambda months=18: retention.remove_expired(warehouse, Retention(data_months=months)).removed
 
 
 def request(db, number, status="accepted", months=OLD, **columns):
@@ -233,8 +233,7 @@ def test_a_number_that_comes_again_is_not_sent(shop, db, remove):
 
 
 def expired(warehouse, **periods):
-    with warehouse.connect() as db:
-        return retention.remove_expired(db, Retention(**periods))
+    return retention.remove_expired(warehouse, Retention(**periods)).removed
 
 
 def test_texts_that_may_quote_the_address_go_with_it(db, warehouse):
@@ -247,7 +246,7 @@ def test_texts_that_may_quote_the_address_go_with_it(db, warehouse):
         "UPDATE fba.fulfillment_request SET status_reason = 'not cancelled: ' || %s WHERE fr_number = 'FR-2'",
         (quoting,),
     )
-    feed(db, "F", ["FR-1", "FR-2", "NEW"])
+    feed(db, "F", ["FR-1", "FR-2", "NEW"], YOUNG)
     db.execute("UPDATE fba.feed_message SET description = %s, result_code = 'Error'", (quoting,))
     assert expired(warehouse) == {STORE: {"addresses": 3}}
     rows = db.execute(
@@ -336,30 +335,29 @@ def test_only_the_product_empties_a_comment_and_not_while_it_is_being_sent(db, w
 # Cost
 
 
-def plan(db, name, **values):
-    from fba_operators.warehouse.statements import statement
-
-    return "\n".join(row for (row,) in db.execute(b"EXPLAIN " + statement(name), values))
+def plan(db, kind, **values):
+    query = retention.removal_of(*retention.KINDS[kind])
+    return "\n".join(row for (row,) in db.execute(b"EXPLAIN " + query.as_bytes(db), values))
 
 
 @pytest.mark.parametrize(
-    ("name", "index"),
+    ("kind", "index"),
     [
-        ("runs.remove_requests", "fulfillment_request_by_age"),
-        ("runs.remove_feeds", "feed_by_age"),
-        ("runs.remove_shipments", "shipments_by_age"),
-        ("runs.remove_reports", "report_by_age"),
-        ("runs.remove_runs", "run_by_age"),
-        ("runs.remove_addresses", "fulfillment_request_personal"),
-        ("runs.remove_processing_reports", "feed_with_document"),
+        ("closed requests", "fulfillment_request_by_age"),
+        ("feeds", "feed_by_age"),
+        ("shipments", "shipments_by_age"),
+        ("reports", "report_by_age"),
+        ("runs", "run_by_age"),
+        ("addresses", "fulfillment_request_personal"),
+        ("processing reports", "feed_with_document"),
     ],
 )
-def test_what_is_old_is_found_by_an_index(db, name, index):
+def test_what_is_old_is_found_by_an_index(db, kind, index):
     """In every run: a search of millions of rows that have nothing to remove would cost more than the run's work."""
     for number in range(300):
         feed(db, f"F{number}", [], YOUNG)
     db.execute("ANALYZE fba.feed")
     db.execute("SET enable_seqscan = off")
-    found = plan(db, name, **Retention().model_dump(), most=retention.BATCH)
-    bounded = "" if name == "runs.remove_addresses" else r"[^\n]*\n *(Recheck Cond[^\n]*\n[^\n]*\n *)?Index Cond"
+    found = plan(db, kind, **Retention().model_dump())
+    bounded = "" if kind == "addresses" else r"[^\n]*\n *(Recheck Cond[^\n]*\n[^\n]*\n *)?Index Cond"
     assert re.search(rf"(Index Scan using|Bitmap Index Scan on) {index}{bounded}", found), found

@@ -13,6 +13,7 @@ import pytest
 from devstack.airflow import store_connection, warehouse_connection
 from fba_operators.errors import ThrottledError, UnavailableError
 from fba_operators.operators import RetentionOperator
+from fba_operators.runs import retention
 from fba_operators.warehouse import statements
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import locked
@@ -144,16 +145,110 @@ def test_every_transaction_has_limits(warehouse):
             assert db.execute(f"SHOW {name}".encode()).fetchone() != ("0",)
 
 
-def test_retention_leaves_what_somebody_holds_to_the_next_run(warehouse, warehouse_url, sql, short_waits):
-    sql(
-        "INSERT INTO fba.fulfillment_request (store, fr_number, ship_to_name, created_at)"
-        " VALUES ('s', 'FR-1', 'Old', now() - interval '100 days')"
+# A row of each kind that retention removes, older than any period allows: table and columns.
+OLD = {
+    "addresses": (
+        "fulfillment_request",
+        "fr_number, status, ship_to_name, created_at",
+        "'FR', 'pending', 'Old', {age}",
+    ),
+    "raw reports": ("report_document", "report_id, chunk, content, stored_at", "'R0', 0, 'x', {age}"),
+    "rejected lines": ("rejected_row", "report_id, line_number, reason", "'R1', 2, 'why'"),
+    "processing reports": (
+        "feed",
+        "document_id, claim_id, run_id, message_count, claimed_at, result_document",
+        "'D0', gen_random_uuid(), 'r', 1, {age}, 'x'",
+    ),
+    "orders of others": ("order_at_amazon", "fr_number, seen_at", "'X', {age}"),
+    "feeds of others": ("foreign_feed", "feed_id, seen_at", "'9', {age}"),
+    "comparisons of orders": ("feed_check", "checked_until, token, orders_until", "{age}, gen_random_uuid(), {age}"),
+    "features": ("feature", "feature, sku, eligible, asked_at", "'F', 'S', true, {age}"),
+    "closed requests": ("fulfillment_request", "fr_number, status, resolved_at", "'CLOSED', 'rejected', {age}"),
+    "feeds": (
+        "feed",
+        "document_id, claim_id, run_id, message_count, settled_at",
+        "'D1', gen_random_uuid(), 'r', 1, {age}",
+    ),
+    "shipments": (
+        "amazon_fulfilled_shipments_report",
+        "item_key, report_id, report_requested_at, line_number, amazon_order_id, shipment_date, sku, quantity_shipped",
+        "'K', 'R', {age}, 2, 'S01', {age}, 'SKU', 2",
+    ),
+    "reports": (
+        "report",
+        "request_id, report_id, report_type, marketplace_id, status, requested_at",
+        "gen_random_uuid(), 'R2', 'T', 'M', 'DONE', {age}",
+    ),
+    "runs": ("run", "dag_id, run_id, started_at", "'d', 'r', {age}"),
+}
+
+
+def add_old(sql, kind, store):
+    """Insert the row of a kind, as only a warehouse that is years old has it."""
+    table, columns, values = OLD[kind]
+    sql("SET session_replication_role = replica")
+    age = "now() - interval '40 months'"
+    sql(f"INSERT INTO fba.{table} (store, {columns}) VALUES ('{store}', {values.format(age=age)})")
+    sql("SET session_replication_role = origin")
+
+
+def test_every_kind_has_an_old_row():
+    assert list(OLD) == list(retention.KINDS)
+
+
+@pytest.mark.parametrize("kind", OLD)
+def test_retention_leaves_what_somebody_holds_to_the_next_run(warehouse, warehouse_url, sql, short_waits, caplog, kind):
+    caplog.set_level("INFO")
+    for each in OLD:
+        add_old(sql, each, "third")
+    add_old(sql, kind, "other")
+    with idle_session(warehouse_url, (f"SELECT 1 FROM fba.{OLD[kind][0]} WHERE store = 'other' FOR UPDATE", None)):
+        assert run(RetentionOperator(task_id="retention"), context()) == {"third": dict.fromkeys(OLD, 1)}
+    assert f"Left to the next run, because another session holds it: 1 {kind}." in caplog.text
+    assert run(RetentionOperator(task_id="retention"), context()) == {"other": {kind: 1}}
+    caplog.clear()
+    assert run(RetentionOperator(task_id="retention"), context()) == {}
+    assert "Left to the next run" not in caplog.text
+
+
+def test_an_address_stays_while_somebody_holds_a_text_that_quotes_it(warehouse, warehouse_url, sql, short_waits):
+    for store in ("other", "third"):
+        add_old(sql, "addresses", store)
+        for document in (f"{store}-1", f"{store}-2"):
+            key = (store, document)
+            sql(
+                "INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, settled_at)"
+                " VALUES (%s, %s, gen_random_uuid(), 'r', 1, now())",
+                *key,
+            )
+            sql(
+                "INSERT INTO fba.feed_message (store, document_id, message_id, fr_number, description)"
+                " VALUES (%s, %s, 1, 'FR', 'Old is no name')",
+                *key,
+            )
+    left = (
+        "SELECT ship_to_name, description FROM fba.fulfillment_request JOIN fba.feed_message USING (store, fr_number)"
     )
-    with idle_session(warehouse_url, ("SELECT 1 FROM fba.fulfillment_request FOR UPDATE", None)):
+    held = ("SELECT 1 FROM fba.feed_message WHERE document_id = 'other-2' FOR UPDATE", None)
+    with idle_session(warehouse_url, held):
+        assert run(RetentionOperator(task_id="retention"), context()) == {"third": {"addresses": 1}}
+        assert set(sql(left).fetchall()) == {("Old", "Old is no name"), (None, None)}
+    assert run(RetentionOperator(task_id="retention"), context()) == {"other": {"addresses": 1}}
+    assert set(sql(left).fetchall()) == {(None, None)}
+
+
+def test_a_kind_that_cannot_be_removed_stops_no_other(warehouse, warehouse_url, sql, short_waits, caplog):
+    for kind in OLD:
+        add_old(sql, kind, "third")
+    sql("SET session_replication_role = replica")
+    sql(
+        "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) VALUES ('third', 'CLOSED', 1, 'A', 1)"
+    )
+    held = ("SELECT 1 FROM fba.fulfillment_request_item FOR UPDATE", None)
+    with idle_session(warehouse_url, held), pytest.raises(UnavailableError, match="but not all closed requests"):
         run(RetentionOperator(task_id="retention"), context())
-        assert sql("SELECT ship_to_name FROM fba.fulfillment_request").fetchone() == ("Old",)
-    run(RetentionOperator(task_id="retention"), context())
-    assert sql("SELECT ship_to_name FROM fba.fulfillment_request").fetchone() == (None,)
+    assert "Not all closed requests whose retention period is over were removed: UnavailableError" in caplog.text
+    assert run(RetentionOperator(task_id="retention"), context()) == {"third": {"closed requests": 1}}
 
 
 def test_a_server_that_is_silent_is_given_up_after_a_minute(warehouse):

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from fba_operators.runs.retention import remove_all_expired
+from fba_operators.errors import UnavailableError
+from fba_operators.runs.retention import remove_expired
 from fba_operators.settings.stores_file import load_stores
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
@@ -19,6 +20,7 @@ class RetentionOperator(BaseOperator):
 
     :param warehouse_conn_id: Postgres connection of the warehouse
     :return: store → kind → number removed
+    :raises UnavailableError: something could not be removed; everything else is
     """
 
     template_fields: Sequence[str] = ()
@@ -30,7 +32,10 @@ class RetentionOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, dict[str, int]]:
         """Remove in short transactions."""
-        removed = remove_all_expired(Warehouse(self.warehouse_conn_id), load_stores().retention)
-        for store, counts in removed.items():
-            self.log.info("%s: removed %s.", store, ", ".join(f"{n} {kind}" for kind, n in counts.items()))
-        return removed
+        removal = remove_expired(Warehouse(self.warehouse_conn_id), load_stores().retention)
+        if removal.failed:
+            raise UnavailableError(
+                f"What is older than its retention period was removed, but not all {', '.join(removal.failed)}; the log has the "
+                "reasons. The next attempt goes on"
+            )
+        return removal.removed

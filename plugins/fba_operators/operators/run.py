@@ -11,11 +11,11 @@ from airflow.sdk import BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow.sdk.observability import stats
 
-from fba_operators.errors import ConfigurationError, UnavailableError
+from fba_operators.errors import ConfigurationError
 from fba_operators.operators.base import AmazonRetryPolicy, run_type_of
 from fba_operators.runs.log import RunLog, end_run
 from fba_operators.runs.notifications import notify
-from fba_operators.runs.retention import remove_all_expired
+from fba_operators.runs.retention import remove_expired
 from fba_operators.runs.summary import ATTENTION, StoreSummary, counted
 from fba_operators.settings.stores_file import load_stores, stores_path
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
@@ -130,25 +130,12 @@ class SummariseRunOperator(BaseOperator):
                 self.log.info("%s", line)
             self._measure(summary)
         self._notify(context, summaries)
-        self._remove_expired()
+        remove_expired(Warehouse(self.warehouse_conn_id), load_stores().retention)
         failed = [summary for summary in summaries if summary.failed]
         if failed:
             reasons = "\n".join(line for summary in failed for line in summary.lines())
             raise AirflowException(f"{len(failed)} of {counted(len(summaries), 'store')} failed.\n{reasons}")
         return {summary.store: summary.outcome for summary in summaries}
-
-    def _remove_expired(self) -> None:
-        """Remove what is older than its retention period; a failure is logged, and the next run tries again."""
-        warehouse = Warehouse(self.warehouse_conn_id)
-        try:
-            with warehouse.session():
-                removed = remove_all_expired(warehouse, load_stores().retention)
-        except (psycopg.Error, UnavailableError) as error:
-            self.log.error("What is older than its retention period was not removed: %s", type(error).__name__)
-            return
-        for store, kinds in removed.items():
-            text = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
-            self.log.info("%s: removed after its retention period: %s.", store, text)
 
     def check(self, db: psycopg.Connection[Any], context: Context) -> None:
         """Add what needs a person to the run's rows; subclasses do."""

@@ -6,74 +6,103 @@ most 18 months, logs at least 12 months.
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from dataclasses import dataclass, field
 
 import psycopg
+from psycopg import sql
 
+from fba_operators.errors import UnavailableError
 from fba_operators.settings.models import Retention
 from fba_operators.warehouse.database import Warehouse
-from fba_operators.warehouse.statements import execute
+from fba_operators.warehouse.statements import compose, statement
 
-# In this order: a rejected line goes with the raw copy of its report.
+# Kind → the statements that select and remove it. In this order: a rejected line goes with the raw copy of its report, a request
+# must not outlive its shipments, nor a message its request.
 KINDS = {
-    "runs.remove_addresses": "addresses",
-    "runs.remove_documents": "raw reports",
-    "runs.remove_rejected_lines": "rejected lines",
-    "runs.remove_processing_reports": "processing reports",
-    "runs.remove_orders_at_amazon": "orders of others",
-    "runs.remove_foreign_feeds": "feeds of others",
-    "runs.remove_order_checks": "comparisons of orders",
-    "runs.remove_features": "features",
-}
-# In this order: a request must not outlive its shipments, nor a message its request.
-OLD_KINDS = {
-    "runs.remove_requests": "closed requests",
-    "runs.remove_feeds": "feeds",
-    "runs.remove_shipments": "shipments",
-    "runs.remove_reports": "reports",
-    "runs.remove_runs": "runs",
+    "addresses": ("runs.expired_addresses", "runs.remove_addresses"),
+    "raw reports": ("runs.expired_documents", "runs.remove_documents"),
+    "rejected lines": ("runs.expired_rejected_lines", "runs.remove_rejected_lines"),
+    "processing reports": ("runs.expired_processing_reports", "runs.remove_processing_reports"),
+    "orders of others": ("runs.expired_orders_at_amazon", "runs.remove_orders_at_amazon"),
+    "feeds of others": ("runs.expired_foreign_feeds", "runs.remove_foreign_feeds"),
+    "comparisons of orders": ("runs.expired_order_checks", "runs.remove_order_checks"),
+    "features": ("runs.expired_features", "runs.remove_features"),
+    "closed requests": ("runs.expired_requests", "runs.remove_requests"),
+    "feeds": ("runs.expired_feeds", "runs.remove_feeds"),
+    "shipments": ("runs.expired_shipments", "runs.remove_shipments"),
+    "reports": ("runs.expired_reports", "runs.remove_reports"),
+    "runs": ("runs.expired_runs", "runs.remove_runs"),
 }
 BATCH = 2000  # rows removed in one transaction
 MOST_BATCHES = 20  # of each kind in one run; the next run goes on
-
-Removed = dict[str, dict[str, int]]
-"""Store → kind → number removed."""
+log = logging.getLogger(__name__)
 
 
-def remove_all_expired(warehouse: Warehouse, retention: Retention) -> Removed:
-    """Remove everything whose retention period is over, of every store: :func:`remove_expired` and :func:`remove_old`."""
+@dataclass
+class Removal:
+    """What was removed and what was not.
+
+    :param removed: store → kind → number
+    :param held: kind → number of rows that are due and that another session holds
+    :param failed: kinds of which not all could be tried
+    """
+
+    removed: dict[str, dict[str, int]] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+
+def remove_expired(warehouse: Warehouse, retention: Retention) -> Removal:
+    """Remove everything whose retention period is over, of every store, and log it.
+
+    In batches, each in a transaction of its own. Nothing that is under way is removed, however old it is. What another
+    session holds is left to the next run, and a kind that fails stops no other.
+    """
+    removal = Removal()
+    with warehouse.session():
+        for kind in KINDS:
+            try:
+                _remove(warehouse, retention, kind, removal)
+            except (psycopg.Error, UnavailableError) as error:
+                log.error("Not all %s whose retention period is over were removed: %s", kind, type(error).__name__)
+                removal.failed.append(kind)
+    for store, kinds in removal.removed.items():
+        log.info("%s: removed after its retention period: %s.", store, _listed(kinds))
+    if removal.held:
+        log.warning("Left to the next run, because another session holds it: %s.", _listed(removal.held))
+    return removal
+
+
+def _remove(warehouse: Warehouse, retention: Retention, kind: str, removal: Removal) -> None:
+    expired, remove = KINDS[kind]
+    values = retention.model_dump()
+    for _ in range(MOST_BATCHES):
+        with warehouse.connect() as db:
+            removed = db.execute(removal_of(expired, remove), values).fetchall()
+        if not removed:
+            break
+        for store, number in removed:
+            kinds = removal.removed.setdefault(store, {})
+            kinds[kind] = kinds.get(kind, 0) + number
+    else:
+        return
     with warehouse.connect() as db:
-        removed = remove_expired(db, retention)
-    for store, kinds in remove_old(warehouse, retention).items():
-        removed.setdefault(store, {}).update(kinds)
-    return removed
+        counting = compose("runs.count_expired", expired=sql.SQL(statement(expired).decode()))
+        ((left,),) = db.execute(counting, values).fetchall()
+    if left:
+        removal.held[kind] = left
 
 
-def remove_old(warehouse: Warehouse, retention: Retention) -> Removed:
-    """Remove what is in :data:`OLD_KINDS` and older than ``data_months``, in batches, each in a transaction of its own.
+def removal_of(expired: str, remove: str) -> sql.Composed:
+    """The statement that removes one batch.
 
-    Nothing that is under way is removed, however old it is.
+    :param expired: statement that selects what is due
+    :param remove: statement that removes what it is given
     """
-    removed: Removed = {}
-    for name, kind in OLD_KINDS.items():
-        for _ in range(MOST_BATCHES):
-            with warehouse.connect() as db:
-                rows = execute(db, name, data_months=retention.data_months, most=BATCH).fetchall()
-            for row in rows:
-                kinds = removed.setdefault(row["store"], {})
-                kinds[kind] = kinds.get(kind, 0) + row["count"]
-            if sum(row["count"] for row in rows) < BATCH:
-                break
-    return removed
+    free = compose("runs.free", expired=sql.SQL(statement(expired).decode()), most=sql.Literal(BATCH))
+    return compose(remove, due=free)
 
 
-def remove_expired(db: psycopg.Connection[Any], retention: Retention) -> Removed:
-    """Remove what is in :data:`KINDS` and whose retention period is over.
-
-    Works on every store of the warehouse, in the caller's transaction.
-    """
-    removed: Removed = {}
-    for name, kind in KINDS.items():
-        for row in execute(db, name, **retention.model_dump()):
-            removed.setdefault(row["store"], {})[kind] = row["count"]
-    return removed
+def _listed(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in kinds.items())
