@@ -25,7 +25,8 @@ stores:
   amazon_us:
     fulfillment:
       transport: outbound
-      shipping_methods: {Standard: Standard, Economy: Cheapest}
+      hold_hours: 1
+      shipping_methods: {Standard: Standard, Expedited: Expedited, Priority: Priority, Economy: Cheapest}
       channels:
         walmart: {packaging: unbranded, block_amazon_logistics: true}
       quote: true
@@ -82,7 +83,7 @@ def insert_orders(warehouse_url: str) -> None:
         in_stock = [sku for (sku,) in db.execute(query)]
         for n in range(20):
             request: dict[str, Any] = {
-                "created_at": datetime.now(UTC),
+                "created_at": datetime.now(UTC) - timedelta(hours=3),
                 "shipping_method": "Economy" if n % 2 else "Standard",
                 "ship_to_country": "US",
                 "ship_to_state": "WA",

@@ -74,6 +74,51 @@ def test_an_unknown_request_is_decided_by_hand_only_when_no_run_looks_for_it_any
     assert other.execute("SELECT status, stuck_since FROM fba.fulfillment_request").fetchone() == (after, None)
 
 
+def test_a_request_that_an_order_carries_is_not_decided_by_hand(product, other):
+    add(product, status="unknown")
+    product.execute(
+        "INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint, features,"
+        " held, content_digest, intent_at) VALUES (gen_random_uuid(), gen_random_uuid(), 'r', 's', 'FR-1', 'S', 'M', 'E', '{}', false,"
+        " '', now())"
+    )
+    product.execute("UPDATE fba.fulfillment_request SET claim_id = (SELECT claim_id FROM fba.outbound_order)")
+    with pytest.raises(psycopg.errors.RaiseException, match="still look"):
+        other.execute("UPDATE fba.fulfillment_request SET status = 'accepted'")
+    for statement in ("DELETE FROM fba.outbound_order", "TRUNCATE fba.outbound_order"):
+        with pytest.raises(psycopg.errors.RaiseException, match=r"not settled|cannot be truncated"):
+            other.execute(statement.encode())
+    product.execute("UPDATE fba.outbound_order SET settled_at = now()")
+    other.execute("UPDATE fba.fulfillment_request SET status = 'accepted'")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["channel = 'x'", "packaging = 'any'", "signature = true", "deliver_by = now()", "block_amazon_logistics = false"],
+)
+@pytest.mark.parametrize("status", FROZEN)
+def test_wishes_are_frozen_with_the_content(product, other, status, change):
+    add(product, status=status)
+    for db in (product, other):
+        with pytest.raises(psycopg.errors.RaiseException, match="content is frozen"):
+            db.execute(f"UPDATE fba.fulfillment_request SET {change}".encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("approved_fee = 5", "only the product writes approved_fee"),
+        ("approval_asked_at = now()", "only the product writes approval_asked_at"),
+        ("packaging = 'gold'", "packaging must be any or unbranded"),
+        ("deliver_by = 'infinity'", "deliver_by must be a time between"),
+        ("approved_at = '1999-01-01'", "approved_at must be a time between"),
+    ],
+)
+def test_what_others_may_not_write_into_a_pending_request(product, other, change, why):
+    add(product)
+    with pytest.raises(psycopg.Error, match=why):
+        other.execute(f"UPDATE fba.fulfillment_request SET {change}".encode())
+
+
 def test_an_unknown_request_of_a_settled_feed_is_decided_by_hand(product, other):
     add(product, status="unknown")
     carry(product, settled=True)

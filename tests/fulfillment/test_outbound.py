@@ -7,6 +7,7 @@ import pytest
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import CredentialsError, DecisionNeededError, RequestRefusedError, UnavailableError
 from fba_operators.operators import SendOrdersOperator
+from tests import timing
 from tests.helpers import place_order
 from tests.sending import GOOD, SKIPPED, look_up_unknown, other_seller
 from tests.stores import SELLER
@@ -156,6 +157,20 @@ def test_when_amazon_throttles_the_rest_is_pending_and_the_next_run_goes_on(shop
     shop.send()
     assert set(shop.statuses().values()) == {"accepted"}
     assert set(shop.orders_made().values()) == {1}
+
+
+@pytest.mark.parametrize(("times", "sent"), [(1, 3), (2, 3), (3, 1)])
+def test_a_call_that_comes_a_moment_too_early_is_made_again(shop, monkeypatch, times, sent):
+    """Amazon counts the calls that arrive, we those that leave."""
+    timing.sleep_inline_at_most(monkeypatch, 5.0)
+    for n in range(3):
+        shop.add(f"FR-{n}")
+    shop.amazon.world.add_fault("createFulfillmentOrder", "status", times=times, skip=1, **says(429, "QuotaExceeded"))
+    shop.send()
+    assert list(shop.statuses().values()).count("accepted") == sent
+    assert shop.calls_of("createFulfillmentOrder") == (3 + times if sent == 3 else 1 + times)
+    shop.send()
+    assert shop.orders_made() == {"FR-0": 1, "FR-1": 1, "FR-2": 1}
 
 
 def test_more_than_a_full_bucket_of_orders_is_sent_at_amazons_rate(shop):

@@ -202,6 +202,27 @@ def test_a_merchant_puts_right_cancels_and_acknowledges(login, product):
     assert status_of(shop) == "pending"
 
 
+def test_a_merchant_approves_what_was_quoted_and_an_edit_takes_that_back(login, product):
+    shop = login("shop")
+    order(shop)
+    approval = "SELECT approved_by, approved_fee FROM fba.fulfillment_request"
+    for edit in (
+        "UPDATE fba.fulfillment_request_item SET quantity = quantity + 1",
+        "UPDATE fba.fulfillment_request SET ship_to_name = ship_to_name || '!'",
+    ):
+        product.execute(
+            "INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable, fee, chosen)"
+            " VALUES (%s, 'FR-1', 'Standard', now(), true, 12.30, true)",
+            (STORE,),
+        )
+        assert shop.execute("SELECT fee FROM fba.fulfillment_quote").fetchall() != []
+        shop.execute("UPDATE fba.fulfillment_request SET approved_at = now(), approved_by = 'Ann'")
+        assert [(who, float(fee)) for who, fee in shop.execute(approval)] == [("Ann", 12.3)]
+        shop.execute(edit.encode())
+        assert shop.execute(approval).fetchall() == [(None, None)]
+        assert shop.execute("SELECT fee FROM fba.fulfillment_quote").fetchall() == []
+
+
 def test_a_merchant_decides_a_stuck_request(login, product):
     shop = login("shop")
     order(shop)
@@ -261,6 +282,8 @@ def test_a_merchant_may_do_nothing_else(login):
         "INSERT INTO fba.fulfillment_request (store, fr_number, status) VALUES ('s', 'FR-2', 'accepted')",
         *(f"UPDATE fba.fulfillment_request SET {name} = NULL" for name in ("seller_id", "claim_id", "absent_since")),
         *(f"UPDATE fba.fulfillment_request SET {name} = NULL" for name in ("attempts", "sent_at", "status_reason")),
+        *("UPDATE fba.fulfillment_request SET approved_fee = 1", "UPDATE fba.fulfillment_quote SET fee = 1"),
+        *("UPDATE fba.fulfillment_request SET transport = 'feed'", "DELETE FROM fba.outbound_order"),
         *("SELECT token FROM fba.lwa_token", "SELECT feed_id FROM fba.feed", "DELETE FROM fba.feed"),
         *("SELECT fr_number FROM fba.feed_message", "SELECT content FROM fba.report_document"),
         *("SELECT raw_line FROM fba.rejected_row", "SELECT summary FROM fba.run", "SELECT token FROM fba.feed_check"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 from fba_operators.amazon.operations import FulfillmentOrder
-from fba_operators.fulfillment.request import Move
+from fba_operators.fulfillment.request import FulfillmentRequest, Move, units_by_sku
 from fba_operators.words import MOST_OF_A_NAME, words
 
 # Amazon's fulfillmentOrderStatus (Fulfillment Outbound 2020-07-01) of orders that end a request: its status and why.
@@ -22,6 +23,7 @@ COMPLETE, PARTLY_COMPLETE = "Complete", "CompletePartialled"
 SHIPPED = [COMPLETE, PARTLY_COMPLETE]
 """Statuses of orders of which nothing more will be shipped."""
 _DOCUMENTED = ("New", "Received", "Planning", "Processing", *_ENDED, *SHIPPED)
+HELD = "Hold"  # amazon_order_status of a request whose order Amazon holds
 ANOTHERS_ORDER = "FR number already used at Amazon for another order"
 
 
@@ -65,6 +67,23 @@ def compare_with_request(order: FulfillmentOrder, fr_number: str, ordered: Count
         return Move(fr_number, "unknown", f"Amazon has an order of this number with {said}", shown)
     ended = end_of_request(status)
     return Move(fr_number, *ended, status) if ended else Move(fr_number, "accepted", None, status)
+
+
+def meaning(order: FulfillmentOrder, request: FulfillmentRequest, *, held: bool, marketplace_id: str) -> Move:
+    """Decide what Amazon's order under a request's number means for a request that goes out as an order of its own.
+
+    :param held: it was sent to be held; until Amazon says that it ships, it is submitted, not accepted
+    """
+    ordered = units_by_sku((item.sku, item.quantity) for item in request.items)
+    move = compare_with_request(order, request.fr_number, ordered, marketplace_id)
+    if held and move.status == "accepted" and action_of(order) in ("hold", None):
+        return replace(move, status="submitted", order_status=HELD)
+    return move
+
+
+def action_of(order: FulfillmentOrder) -> str | None:
+    """``hold`` or ``ship``; None where Amazon does not say."""
+    return (order.fulfillment_order.fulfillment_action or "").casefold() or None
 
 
 def _has_other_items(order: FulfillmentOrder, ordered: Counter[str]) -> bool:

@@ -19,6 +19,7 @@ from fba_operators.amazon.credentials import Destination
 from fba_operators.amazon.operations import Feed
 from fba_operators.amazon.processing_status import ProcessingStatus
 from fba_operators.errors import DecisionNeededError
+from fba_operators.fulfillment.amazon_orders import HELD
 from fba_operators.fulfillment.processing_report import MOST_TOLD, Verdict
 from fba_operators.fulfillment.request import FulfillmentRequest, Move, RequestItem, listed_numbers
 from fba_operators.warehouse.database import Warehouse
@@ -414,7 +415,7 @@ class FeedLedger:
                 self.move(db, [Move(number, "unknown", move.reason, move.order_status)], ("sending",), claim_id=None)
                 moved = [move]
                 if held:
-                    move = replace(move, status="submitted", order_status="Hold")
+                    move = replace(move, status="submitted", order_status=HELD)
                 if move.status != "unknown":
                     moved = self.move(db, [move], ("unknown",), claim_id=None)
             else:

@@ -17,7 +17,7 @@ from typing import Any
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Feed
 from fba_operators.errors import RequestRefusedError
-from fba_operators.fulfillment.amazon_orders import compare_with_request
+from fba_operators.fulfillment.amazon_orders import action_of, compare_with_request
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.request import Move, units_by_sku
@@ -221,7 +221,7 @@ def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:
         if order:
             ordered = units_by_sku((item.sku, item.quantity) for item in ledger.items_of([number])[number])
             move = compare_with_request(order, number, ordered, hook.marketplace.id)
-            held = move.status == "accepted" and (order.fulfillment_order.fulfillment_action or "").casefold() == "hold"
+            held = move.status == "accepted" and action_of(order) == "hold"
             moves += ledger.adopt(move, destination=hook.destination, held=held)
     return moves
 

@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 
 from fba_operators.errors import DecisionNeededError
+from fba_operators.fulfillment.amazon_orders import HELD
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.quote import FRESH
 from fba_operators.fulfillment.request import FulfillmentRequest, Move
 
-HELD = "Hold"  # amazon_order_status of a request whose order Amazon holds
 _LOST = "Amazon did not answer when the order was sent; it is looked up before it is sent again"
 
 

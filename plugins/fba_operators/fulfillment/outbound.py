@@ -1,4 +1,4 @@
-"""The transport outbound: requests sent order by order (createFulfillmentOrder), settled, and released where Amazon holds them.
+"""The transport outbound: requests sent order by order (createFulfillmentOrder).
 
 Amazon says nowhere what it does with an order id that it knows, so nothing depends on that. Before an order is sent Amazon is
 asked for its number; while the answer is not known it is looked for, and sent again only when Amazon certainly has no order.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+from fba_operators.amazon import transport
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.amazon.operations import FulfillmentOrder
 from fba_operators.errors import (
     CredentialsError,
     LostAnswerError,
@@ -20,12 +20,9 @@ from fba_operators.errors import (
     ThrottledError,
     UnavailableError,
 )
-from fba_operators.fulfillment.amazon_orders import compare_with_request, documented
-from fba_operators.fulfillment.claim import Selection
+from fba_operators.fulfillment.amazon_orders import documented, meaning
 from fba_operators.fulfillment.ledger import MAY_SUBMIT
 from fba_operators.fulfillment.memory import (
-    LOOK_BACK,
-    Clocks,
     adopt_orders,
     compare_feeds,
     compare_orders,
@@ -33,17 +30,13 @@ from fba_operators.fulfillment.memory import (
 )
 from fba_operators.fulfillment.order_json import digest, order_json
 from fba_operators.fulfillment.order_ledger import OrderLedger
-from fba_operators.fulfillment.release import due
-from fba_operators.fulfillment.request import FulfillmentRequest, Move, counts_by_status, listed_numbers, units_by_sku
-from fba_operators.fulfillment.settle import BETWEEN_LISTS, MAX_ATTEMPTS, STUCK, Outcome, check_destination
-from fba_operators.runs.summary import counted
+from fba_operators.fulfillment.request import FulfillmentRequest, Move, counts_by_status
+from fba_operators.fulfillment.settle import Outcome
 from fba_operators.settings.models import Fulfillment
 from fba_operators.words import MOST, cut
 
-JUST_NOW = timedelta(minutes=5)  # an answer about a number that is not asked for again in the same look
+MAX_THROTTLED = 3  # answers 429 to one order; then the rest waits for the next run
 MAX_LOST = 3  # answers lost in a row; then the rest is not tried now
-LAPSES_AFTER = timedelta(days=14)  # Amazon then cancels an order that it holds (Fulfillment Outbound 2020-07-01)
-_IN_FLIGHT = ("sending", "submitted", "unknown")
 
 
 class _NotSentError(Exception):
@@ -103,12 +96,12 @@ class _Sender:
                     self.ledger.run_alone("fulfillment.add_order_at_amazon", number=number)
                     self._give_up([row], "Amazon may have an order of its number, which is looked at first")
                 else:
-                    self._send_one(row, contents.get(number))
+                    self._send_within_quota(row, contents.get(number))
             except ThrottledError as error:
                 if error.status is None:  # our own count
                     raise
                 self._give_up(rows[place:], "Amazon's quota is used up; the next run goes on")
-                self.outcome.sentences.append("Amazon throttles createFulfillmentOrder; the next run goes on.")
+                self.outcome.sentences.append(f"Amazon throttles {error.operation}; the next run goes on.")
                 break
             except (CredentialsError, RequestRefusedError) as error:
                 kind = "denies access" if isinstance(error, CredentialsError) else "refused the call"
@@ -160,6 +153,21 @@ class _Sender:
         # The number of an order that Amazon let lapse may be used again, or refused: both are handled.
         status = documented(order.fulfillment_order.fulfillment_order_status)
         return not (row["lapsed_before"] and status == "Cancelled")
+
+    def _send_within_quota(self, row: dict[str, Any], request: FulfillmentRequest | None) -> None:
+        """Send an order; after a 429 once or twice more, when Amazon allows it.
+
+        Calls do not arrive as evenly as they are counted, so one 429 does not mean that somebody else uses up the quota.
+        """
+        for again in range(MAX_THROTTLED, 0, -1):
+            try:
+                self._send_one(row, request)
+                return
+            except ThrottledError as error:
+                wait = (error.until - datetime.now(UTC)).total_seconds()
+                if error.status is None or again == 1 or wait > transport.MAX_INLINE_SLEEP:
+                    raise
+                time.sleep(max(wait, 0))
 
     def _send_one(self, row: dict[str, Any], request: FulfillmentRequest | None) -> None:
         claim_id, number = str(row["claim_id"]), row["fr_number"]
@@ -239,7 +247,7 @@ class _Sender:
         except RequestRefusedError as hidden:
             order, move = None, Move(number, "unknown", f"rejected, and its order is not shown: {hidden}")
         if order:
-            found = _meaning(self.hook, row, request, order)
+            found = meaning(order, request, held=row["held"], marketplace_id=self.hook.marketplace.id)
             if found.status == "cancelled" and row["lapsed_before"]:
                 found = Move(
                     number,
@@ -254,202 +262,3 @@ class _Sender:
             move = found
         moved = self.orders.record_end(claim_id, move, ("sending", "unknown"), sent_at=row["intent_at"])
         self.moved.update(each.status for each in moved)
-
-
-def _meaning(
-    hook: SellingPartnerHook, row: dict[str, Any], request: FulfillmentRequest, order: FulfillmentOrder
-) -> Move:
-    """What Amazon's order under a request's number means for it; one that Amazon holds is submitted, not accepted."""
-    ordered = units_by_sku((item.sku, item.quantity) for item in request.items)
-    move = compare_with_request(order, row["fr_number"], ordered, hook.marketplace.id)
-    action = (order.fulfillment_order.fulfillment_action or "Hold").casefold()
-    if move.status == "accepted" and row["held"] and action == "hold":
-        return Move(row["fr_number"], "submitted", None, "Hold")
-    return move
-
-
-# Orders of earlier runs
-
-
-def settle_orders(hook: SellingPartnerHook, orders: OrderLedger, outcome: Outcome) -> None:
-    """Find out what became of orders, whichever run sent them, as far as that can be known now. Under the store's lock.
-
-    :param outcome: collects what was recorded, also when an error ends the work in the middle
-    :raises DecisionNeededError: the connection leads elsewhere now, where orders prove nothing
-    """
-    orders.close_taken_over()
-    if not (rows := orders.open_orders()):
-        return
-    if released := orders.release([row for row in rows if row["status"] == "sending" and not row["intent_at"]]):
-        outcome.moved["pending"] += released
-        requests = counted(released, "request that was not sent is", "requests that were not sent are")
-        outcome.sentences.append(f"{requests} pending again.")
-    for row in rows:
-        if row["status"] == "sending" and row["intent_at"]:
-            outcome.add_moves(orders.record_lost_answer(row))
-    rows = [row for row in orders.open_orders() if row["carried"]]
-    check_destination(hook, orders.ledger, rows, rows)
-    unknown = [row for row in rows if row["status"] == "unknown"]
-    contents = orders.contents([row["fr_number"] for row in unknown])
-    found: Counter[str] = Counter()
-    absent: list[dict[str, Any]] = []
-    try:
-        for row in unknown:
-            _look_for(hook, orders, row, contents[row["fr_number"]], absent, found, outcome)
-        if absent:
-            _judge_absent(hook, orders, absent, found, outcome)
-    finally:
-        outcome.moved.update(found)
-        if found:
-            outcome.sentences.append(f"Looked up among Amazon's orders: {counts_by_status(found)}.")
-
-
-def _look_for(
-    hook: SellingPartnerHook,
-    orders: OrderLedger,
-    row: dict[str, Any],
-    request: FulfillmentRequest,
-    absent: list[dict[str, Any]],
-    found: Counter[str],
-    outcome: Outcome,
-) -> None:
-    """Ask Amazon for the order of an unknown request, and record at once what it means."""
-    number, claim_id, ledger = row["fr_number"], str(row["claim_id"]), orders.ledger
-    asked = row["looked_up_at"]
-    if asked and asked > row["intent_at"] and ledger.now() - asked < JUST_NOW:  # the quota ended an earlier attempt
-        absent.append(row)
-        return
-    try:
-        order = hook.find_fulfillment_order(number)
-    except RequestRefusedError:
-        return  # no answer to the question: the next run asks again
-    if order is None:
-        ledger.run_alone("fulfillment.record_looked_up", number=number)
-        absent.append(row)
-        return
-    move = _meaning(hook, row, request, order)
-    if move.status == "unknown":
-        outcome.stuck += ledger.record_stuck(claim_id, [number], move.reason or "")
-        return
-    if move.status == "cancelled" and row["lapsed_before"]:  # that is the order of before
-        absent.append(row)
-        return
-    if move.status == "invalid":
-        ledger.run_alone("fulfillment.add_order_at_amazon", number=number)
-    found.update(each.status for each in orders.record_end(claim_id, move, ("unknown",)))
-
-
-def _judge_absent(
-    hook: SellingPartnerHook,
-    orders: OrderLedger,
-    absent: list[dict[str, Any]],
-    found: Counter[str],
-    outcome: Outcome,
-) -> None:
-    """Send again what Amazon has twice, some time apart, neither shown nor listed."""
-    ledger = orders.ledger
-    clocks = Clocks.read(hook, ledger)
-    since = clocks.amazons(min(row["intent_at"] for row in absent) - LOOK_BACK)
-    listed = hook.list_all_fulfillment_orders(since=since)
-    # One that cannot be read may be any of them. The one that lapsed is over.
-    numbers = {
-        each.seller_fulfillment_order_id for each in listed if each and not _is_over(each.fulfillment_order_status)
-    }
-    again: list[str] = []
-    now, waiting = ledger.now(), 0
-    for row in absent:
-        number, claim_id = row["fr_number"], str(row["claim_id"])
-        if None in listed or number in numbers:
-            ledger.record_absent(claim_id, [number], absent=False)
-            waiting += 1
-        elif row["absent_since"] is None or row["absent_since"] > now - BETWEEN_LISTS:
-            ledger.record_absent(claim_id, [number], absent=True)
-            waiting += 1
-        else:
-            given_up = STUCK if row["attempts"] + 1 >= MAX_ATTEMPTS else None
-            if ledger.record_not_arrived(claim_id, number, row["absent_since"], given_up):
-                (outcome.stuck if given_up else again).append(number)
-    if again:
-        orders.close_taken_over()
-        found["pending"] += len(again)
-        requests = counted(len(again), "request never reached Amazon and is", "requests never reached Amazon and are")
-        outcome.sentences.append(f"{requests} pending again: {listed_numbers(again)}.")
-    if waiting:
-        outcome.waiting.append(
-            f"{counted(waiting, 'request is', 'requests are')} unknown; Amazon is asked again after "
-            f"{BETWEEN_LISTS.seconds // 60} minutes."
-        )
-
-
-def _is_over(status: str | None) -> bool:
-    return documented(status) == "Cancelled"
-
-
-# Orders that Amazon holds
-
-
-def release_held(
-    hook: SellingPartnerHook, orders: OrderLedger, settings: Fulfillment, selection: Selection, outcome: Outcome
-) -> None:
-    """Let Amazon ship the orders that it holds and that are due. Under the store's lock.
-
-    :param outcome: collects what was recorded
-    """
-    held = [
-        row
-        for row in orders.open_orders()
-        if row["held"] and row["carried"] and row["status"] == "submitted" and not row["cancel_requested_at"]
-    ]
-    if not held:
-        return
-    contents = orders.contents([row["fr_number"] for row in held])
-    now = orders.ledger.now()
-    released: Counter[str] = Counter()
-    try:
-        for row in held:
-            wait = due(
-                contents[row["fr_number"]],
-                settings,
-                now,
-                manual=selection.manual,
-                ignore_hold=selection.ignore_hold,
-                ignore_business_hours=selection.ignore_business_hours,
-            )
-            chosen = not selection.numbers or row["fr_number"] in selection.numbers
-            lapsed = now - row["answered_at"] > LAPSES_AFTER
-            if (chosen and wait is None) or lapsed:
-                released.update(_release_one(hook, orders, row, may_release=chosen and wait is None))
-    finally:
-        outcome.moved.update(released)
-        if released:
-            outcome.sentences.append(f"Held by Amazon until now: {counts_by_status(released)}.")
-
-
-def _release_one(hook: SellingPartnerHook, orders: OrderLedger, row: dict[str, Any], *, may_release: bool) -> list[str]:
-    number, claim_id = row["fr_number"], str(row["claim_id"])
-    orders.ledger.check_lock()
-    refusal = "it is not due"
-    try:
-        if may_release:
-            hook.release_fulfillment_order(number)
-            return [each.status for each in orders.record_end(claim_id, Move(number, "accepted"), ("submitted",))]
-    except RequestRefusedError as error:
-        refusal = error.detail or error.message
-    try:
-        order = hook.find_fulfillment_order(number)
-    except RequestRefusedError:
-        return []
-    if order is None:
-        return []
-    header = order.fulfillment_order
-    status = documented(header.fulfillment_order_status)
-    if status == "Cancelled":
-        move = Move(number, "pending", "Amazon let its hold lapse; it is sent again", status)
-        moved = orders.record_end(claim_id, move, ("submitted",), lapsed=True)
-    elif (header.fulfillment_action or "").casefold() == "ship":
-        moved = orders.record_end(claim_id, Move(number, "accepted", None, status), ("submitted",))
-    else:
-        if may_release:
-            orders.ledger.record_not_cancelled(number, f"not released: {refusal}")
-        moved = []
-    return [each.status for each in moved]

@@ -22,12 +22,13 @@ from fba_operators.errors import DecisionNeededError, ThrottledError
 from fba_operators.fulfillment.ask_first import ask_features, ask_quotes
 from fba_operators.fulfillment.cancel import cancel_orders
 from fba_operators.fulfillment.claim import Claim, Selection, claim_requests, survey, until_next_feed
+from fba_operators.fulfillment.held import release_held
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.memory import Doubt, adopt_orders, examine, look_up
 from fba_operators.fulfillment.order_ledger import OrderLedger
-from fba_operators.fulfillment.outbound import release_held, settle_orders
 from fba_operators.fulfillment.request import counts_by_status, listed_numbers
 from fba_operators.fulfillment.settle import Outcome, settle_feed
+from fba_operators.fulfillment.settle_orders import settle_orders
 from fba_operators.operators.base import SellingPartnerOperator, run_type_of
 from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
 from fba_operators.operators.switch import is_on
