@@ -231,12 +231,12 @@ def main(sizes: tuple[int, ...]) -> None:
                 bench.insert_ledger_entry(AFN, f"A{number}", "afn")
                 load = bench.run_worker(f"L{number}", f"A{number}")
                 rows.append((name, aim, load))
+                if number == 0:
+                    raw_mb = bench.size_mb("report_document")
                 print(f"{n:,} {name}: {load}", file=sys.stderr, flush=True)
             written = [load["counts"]["changed"] for *_, load in rows]
             if written != [n, 0, 0, n // 100, 1, 0]:
                 raise RuntimeError(f"another number of SKUs has changed than should have: {written}")
-                if number == 0:
-                    raw_mb = bench.size_mb("report_document")
             bound = bench.lower_bound(("listings", "afn"), TABLES)
             print_bound(n, bound)
             for name, aim, load in rows:
