@@ -43,7 +43,7 @@ format: $(INSTALLED) ## format the code with ruff
 wheel: $(INSTALLED) ## build dist/*.whl, for an Airflow without a clone of this repository
 	@$(UV) build --wheel --quiet --python $(PY) --no-build-isolation && ls dist/*.whl
 
-bench: $(INSTALLED) ## run all benchmarks (under twenty minutes) and write benchmarks/RESULTS.md
+bench: $(INSTALLED) ## run all benchmarks (under half an hour) and write benchmarks/RESULTS.md
 	$(PY) -m benchmarks
 
 env: ## write .env with new secrets for docker compose; an existing .env is not changed

@@ -30,7 +30,7 @@ class Part:
     arguments: tuple[str, ...] = ()
 
 
-# Together under twenty minutes on two cores; larger sizes can be run one by one.
+# Together under half an hour on two cores; larger sizes can be run one by one.
 PARTS = (
     Part("Inventory: from two documents to the committed pool", "benchmarks.inventory", ("100000", "1000000")),
     Part("Shipments: from one document to the committed rows", "benchmarks.shipments", ("100000", "1000000")),

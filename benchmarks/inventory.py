@@ -15,11 +15,13 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common.loads import (
+    LoadBench,
     load_bench,
     measure,
     print_bound,
@@ -28,9 +30,11 @@ from benchmarks.common.loads import (
     print_summary,
     read_documents_from,
 )
+from benchmarks.common.summary import print_summary_row
 from sandbox.merchant.merchant import AFN, LISTINGS
 
 SIZES = (100_000, 1_000_000, 2_000_000)
+RERUNS, RERUN_LISTINGS = 30, 50_000
 TABLES = ("amazon_all_listings_report", "amazon_afn_inventory_report", "global_inventory_pool")
 HEADER = [
     "item-name",
@@ -196,6 +200,11 @@ def changed(part: int) -> Callable[[int], int]:
     return lambda i: int(i % 100 == part)
 
 
+def changed_up_to(number: int, i: int) -> int:
+    """Another version of one more listing in a hundred with each number."""
+    return int(i % 100 < number)
+
+
 # What each report is compared with the one before it: name, aim of the CPU ratio, order of its lines, versions, end.
 LOADS: tuple[tuple[str, float, Callable[[int], Iterable[int]], Callable[[int], int], str], ...] = (
     ("first load", 1.4, range, lambda i: 0, ""),
@@ -209,6 +218,7 @@ LOADS: tuple[tuple[str, float, Callable[[int], Iterable[int]], Callable[[int], i
 
 def main(sizes: tuple[int, ...]) -> None:
     """Measure loads of reports, each compared with the one before; print one Markdown table."""
+    raw_mb = 0.0
     with load_bench("benchmarks.inventory") as bench:
         print_head("listings")
         for n in sizes:
@@ -221,6 +231,8 @@ def main(sizes: tuple[int, ...]) -> None:
                 bench.insert_ledger_entry(AFN, f"A{number}", "afn")
                 load = bench.run_worker(f"L{number}", f"A{number}")
                 rows.append((name, aim, load))
+                if number == 0:
+                    raw_mb = bench.size_mb("report_document")
                 print(f"{n:,} {name}: {load}", file=sys.stderr, flush=True)
             written = [load["counts"]["changed"] for *_, load in rows]
             if written != [n, 0, 0, n // 100, 1, 0]:
@@ -231,6 +243,30 @@ def main(sizes: tuple[int, ...]) -> None:
                 print_row(n, name, bound, load, aim)
         for name, _, load in rows:
             print_summary(f"{n:,} listings to the pool, {name}", bound, load)
+        kept = raw_mb * 24 * 30 / 2 / 1000
+        print_summary_row(
+            f"raw copies of 30 days, {n:,} listings, hourly, half of them equal",
+            f"{kept:.1f} GB",
+            f"{raw_mb:.0f} MB a pair, every one stored",
+            kept / (raw_mb * 24 * 30 / 1000),
+        )
+        print_size_after_reruns(bench)
+
+
+def print_size_after_reruns(bench: LoadBench) -> None:
+    """Measure how the copies and the pool grow over a day and more of hourly reports of which 1 % has changed."""
+    bench.create_warehouse()
+    sizes = []
+    for number in range(RERUNS + 1):
+        versions = partial(changed_up_to, number)
+        bench.write_document("listings", listings(range(RERUN_LISTINGS), versions))
+        bench.write_document("afn", afn(range(RERUN_LISTINGS), versions))
+        bench.insert_ledger_entry(LISTINGS, f"L{number}", "listings")
+        bench.insert_ledger_entry(AFN, f"A{number}", "afn")
+        bench.run_worker(f"L{number}", f"A{number}")
+        sizes.append(bench.size_mb(*TABLES))
+    what = f"size of copies and pool after {RERUNS} reruns of 1 %, {RERUN_LISTINGS:,} listings"
+    print_summary_row(what, f"{sizes[-1]:.0f} MB", f"{sizes[0]:.0f} MB after the first load", sizes[-1] / sizes[0])
 
 
 if __name__ == "__main__":

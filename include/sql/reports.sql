@@ -94,16 +94,19 @@ DELETE FROM fba.report_document WHERE store = %(store)s AND report_id = %(report
 INSERT INTO fba.report_document (store, report_id, chunk, content, charset)
 VALUES (%(store)s, %(report_id)s, %(chunk)s, %(content)s, %(charset)s)
 
+-- name: equal_document
+-- The raw copy of an equal document, by its first chunk. After a week one is stored anew: its key may be on its way out.
+SELECT d.report_id, d.content FROM fba.report AS r JOIN fba.report_document AS d USING (store, report_id)
+WHERE r.store = %(store)s AND r.report_type = %(report_type)s AND r.content_digest = %(digest)s AND r.report_id <> %(report_id)s
+  AND r.requested_at > clock_timestamp() - interval '7 days' AND d.chunk = 0
+ORDER BY r.requested_at DESC LIMIT 1
+
 -- name: share_document
--- Where an equal document is stored already, its raw copy becomes this report's too, and is kept as long as a new one.
-WITH equal AS (
-    SELECT DISTINCT coalesce(document_report_id, report_id) AS report_id FROM fba.report
-    WHERE store = %(store)s AND report_type = %(report_type)s AND content_digest = %(digest)s AND report_id <> %(report_id)s
-), kept AS (
-    UPDATE fba.report_document AS d SET stored_at = clock_timestamp() FROM equal
-    WHERE d.store = %(store)s AND d.report_id = equal.report_id RETURNING d.report_id
+-- The raw copy of an equal document becomes this report's too, and is kept as long as a new one.
+WITH kept AS (
+    UPDATE fba.report_document SET stored_at = clock_timestamp() WHERE store = %(store)s AND report_id = %(equal)s RETURNING report_id
 )
-UPDATE fba.report SET content_digest = %(digest)s, document_report_id = (SELECT max(report_id) FROM kept)
+UPDATE fba.report SET content_digest = %(digest)s, document_report_id = %(equal)s
 WHERE store = %(store)s AND report_id = %(report_id)s AND EXISTS (SELECT FROM kept)
 RETURNING document_report_id
 

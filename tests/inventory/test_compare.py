@@ -7,13 +7,19 @@ import random
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.transport import Download
 from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
-from fba_operators.inventory import applied
+from fba_operators.inventory import applied, update_pool
 from fba_operators.reports.document import Document
 from fba_operators.reports.ledger import RawReport
+from fba_operators.runs.retention import remove_all_expired
+from fba_operators.settings.models import Retention
+from fba_operators.warehouse.encryption import decrypt
 from tests.helpers import as_product
 from tests.inventory.documents import AFN_HEADER, COPIES, HEADER, Pairs, listing, stock
 from tests.stores import AFN, LISTINGS
@@ -367,51 +373,89 @@ def test_a_document_in_another_charset_than_it_began_in_is_read_again(pairs, sql
 # --- raw copies ------------------------------------------------------------------------------------------------------
 
 
-def download(pairs, sql, ids):
-    """As if these reports were downloaded only now: their raw copies are taken away, and what they hold is returned."""
-    rows = sql(
-        "DELETE FROM fba.report_document WHERE report_id = ANY(%s) RETURNING report_id, content", list(ids.values())
-    ).fetchall()
-    assert len(rows) == 2
-    return dict(rows)
+@pytest.fixture
+def downloads(pairs, sql, monkeypatch):
+    """Make a pair as if its reports were downloaded only now."""
+
+    def serve(hook, document_id):
+        return Download("UTF-8", iter([bytes.fromhex(document_id)]))
+
+    monkeypatch.setattr(SellingPartnerHook, "download_report", serve)
+
+    def add(*texts):
+        ids = pairs.add(*texts)
+        for report_id in ids.values():
+            (content,) = sql(
+                "DELETE FROM fba.report_document WHERE report_id = %s RETURNING content", report_id
+            ).fetchone()
+            sql(
+                "UPDATE fba.report SET document_id = %s, requested_at = now() WHERE report_id = %s",
+                decrypt(content).hex(),
+                report_id,
+            )
+        return ids
+
+    return add
 
 
-def test_equal_documents_are_stored_once_and_each_can_be_replayed(pairs, sql, amazon, monkeypatch):
-    from fba_operators.amazon.hook import SellingPartnerHook
-    from fba_operators.amazon.transport import Download
-    from fba_operators.warehouse.encryption import decrypt
+def stored(sql):
+    return [report_id for (report_id,) in sql("SELECT DISTINCT report_id FROM fba.report_document ORDER BY 1")]
 
-    first = pairs.add(*BOTH)
+
+def test_equal_documents_are_stored_once_and_each_can_be_replayed(pairs, downloads, sql):
+    first = downloads(*BOTH)
     pairs.merge(first)
-    second = pairs.add(*BOTH)
-    for report_id, content in download(pairs, sql, second).items():
-        sql("UPDATE fba.report SET document_id = %s WHERE report_id = %s", bytes(decrypt(content)).hex(), report_id)
-    monkeypatch.setattr(
-        SellingPartnerHook,
-        "download_report",
-        lambda self, document_id: Download("UTF-8", iter([bytes.fromhex(document_id)])),
-    )
     sql("UPDATE fba.report_document SET stored_at = now() - interval '29 days'")
+    second = downloads(*BOTH)
     pairs.merge(second)
-    stored = sql(
-        "SELECT report_id, stored_at > now() - interval '1 day' FROM fba.report_document ORDER BY 1"
-    ).fetchall()
-    assert stored == [(first[LISTINGS], True), (first[AFN], True)]
+    assert stored(sql) == list(first.values())
+    assert sql("SELECT min(stored_at) > now() - interval '1 day' FROM fba.report_document").fetchone() == (True,)
     assert pairs.merge(second, replay=True)["changed"] == 0
     # The older report goes with its age, the raw copy stays for the younger one.
     sql("UPDATE fba.report SET requested_at = '2024-01-01' WHERE report_id = ANY(%s)", list(first.values()))
-    from fba_operators.runs.retention import remove_all_expired
-    from fba_operators.settings.models import Retention
-
     remove_all_expired(pairs.warehouse, Retention())
     assert sql("SELECT count(*) FROM fba.report").fetchone() == (2,)
     assert pairs.merge(second, replay=True)["changed"] == 0
     sql("DELETE FROM fba.report_document")
     pairs.merge(second, replay=True)
-    assert sql("SELECT report_id FROM fba.report_document ORDER BY 1").fetchall() == [
-        (second[LISTINGS],),
-        (second[AFN],),
-    ]
+    assert stored(sql) == list(second.values())
+
+
+@pytest.mark.parametrize("why", ["another text", "another charset", "a week old", "a lost key", "no copy"])
+def test_a_raw_copy_that_is_not_equal_or_may_be_lost_is_not_shared(pairs, downloads, sql, monkeypatch, why):
+    first = downloads(*BOTH)
+    pairs.merge(first)
+    if why == "a week old":
+        sql("UPDATE fba.report SET requested_at = now() - interval '8 days'")
+    elif why == "a lost key":
+        sql("UPDATE fba.report_document SET content = %s", Fernet(Fernet.generate_key()).encrypt(b"x"))
+    elif why == "no copy":
+        sql("DELETE FROM fba.report_document")
+    elif why == "another charset":
+        serve = SellingPartnerHook.download_report
+        monkeypatch.setattr(
+            SellingPartnerHook, "download_report", lambda *which: Download("ascii", serve(*which).chunks)
+        )
+    second = downloads(*(BOTH if why != "another text" else (BOTH[0] + "\n", BOTH[1] + "\n")))
+    pairs.merge(second)
+    assert set(second.values()) <= set(stored(sql))
+    assert pairs.merge(second, replay=True)["changed"] == 0
+
+
+def test_readers_see_the_report_before_until_the_one_after_is_whole(pairs, sql, monkeypatch):
+    pairs.apply(*BOTH)
+    before = pairs.copies(), pairs.pool()
+    seen = []
+    write = update_pool.write_unconfirmed
+
+    def look(*arguments):
+        seen.append((pairs.copies(), pairs.pool()))
+        write(*arguments)
+
+    monkeypatch.setattr(update_pool, "write_unconfirmed", look)
+    pairs.apply(text(HEADER, [*LISTED[1:], listing("SKU-NEW")]), text(AFN_HEADER, [stock("SKU-0", 5), *STOCKED[1:]]))
+    assert seen == [before]
+    assert (pairs.copies(), pairs.pool()) != before
 
 
 # --- any sequence ----------------------------------------------------------------------------------------------------

@@ -640,3 +640,76 @@ def test_the_sandboxs_shipments_are_attached_as_in_its_truth(amazon, warehouse, 
         assert tracking == sorted(expected_line["tracking_numbers"] if expected_line else [])
         assert carriers == sorted(expected_line["carriers"] if expected_line else [])
     assert {number for number, _ in progress(sql)} == set(numbers)
+
+
+# --- rows that are known as they are ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def staged(monkeypatch):
+    """How many rows each load compares."""
+    from fba_operators.shipments import load_rows
+
+    numbers = []
+    apply_rows = load_rows.apply_rows
+
+    def counted(db, store, report):
+        numbers.append(db.execute("SELECT count(*) FROM staged").fetchone()[0])
+        return apply_rows(db, store, report)
+
+    monkeypatch.setattr(load_rows, "apply_rows", counted)
+    return numbers
+
+
+def item(number, **changes):
+    return row(shipment_item_id=f"D{number}", amazon_order_id=f"111-{number}", tracking_number=f"T{number}", **changes)
+
+
+def without_id(number, **changes):
+    return item(number, **changes) | {"shipment-item-id": ""}
+
+
+def test_only_new_and_changed_rows_are_compared(reports, sql, staged):
+    add_request(sql, "FR-1", ("WIDGET", 1))
+    mine = item(3, merchant_order_id="FR-1") | {"amazon-order-id": "S01-3"}
+    stray = item(4, merchant_order_id="FR-9") | {"amazon-order-id": "S01-4"}
+    rows = [item(1), item(2), mine, stray, without_id(5)]
+    first = reports.load(reports.add(document(*rows)))
+    versions = row_versions(sql)
+    again = reports.load(reports.add(document(*rows)))
+    assert row_versions(sql) == versions
+    assert {**again, "new": 5, "repeated": 0} == {**first, "new": 5, "repeated": 0}
+    assert (again["new"], again["repeated"]) == (0, 5)
+    changed = reports.load(reports.add(document(rows[0], item(2, carrier="UPS"), *rows[2:], item(6))))
+    assert (changed["new"], changed["updated"], changed["repeated"], changed["of_requests"]) == (1, 1, 4, 1)
+    assert (changed["without_request"], changed["without_id"], changed["unknown_sku"], changed["rows"]) == (1, 1, 6, 6)
+    assert staged == [5, 0, 2]
+
+
+def test_a_new_row_without_id_makes_all_of_them_compared(reports, sql, staged):
+    reports.load(reports.add(document(item(1), without_id(2), without_id(3))))
+    reports.load(reports.add(document(item(1), without_id(2), without_id(3), without_id(3))))
+    assert staged == [3, 3]
+    assert sql(f"SELECT count(*) FROM {COPY} WHERE amazon_order_id = '111-3'").fetchone() == (2,)
+
+
+def test_of_a_new_and_a_known_row_of_one_id_the_last_counts(reports, sql):
+    reports.load(reports.add(document(item(1, carrier="UPS"))))
+    reports.load(reports.add(document(item(1, carrier="USPS"), item(1, carrier="UPS"))))
+    assert sql("SELECT carrier FROM fba.shipment_item").fetchall() == [("UPS",)]
+    reports.load(reports.add(document(item(1, carrier="UPS"), item(1, carrier="USPS"))))
+    assert sql("SELECT carrier FROM fba.shipment_item").fetchall() == [("USPS",)]
+
+
+@pytest.mark.parametrize("mode", ["origin", "replica"])
+def test_a_row_edited_by_hand_is_put_right(reports, sql, mode):
+    reports.load(reports.add(document(item(1), item(2))))
+    right = sql(f"SELECT item_key, carrier, quantity_shipped FROM {COPY} ORDER BY 1").fetchall()
+    sql(f"SET session_replication_role = {mode}")
+    sql(f"UPDATE {COPY} SET carrier = 'by hand', quantity_shipped = 7 WHERE item_key = 'D1'")
+    sql(f"DELETE FROM {COPY} WHERE item_key = 'D2'")
+    sql("DELETE FROM fba.shipment_item WHERE item_key = 'D2'")
+    sql("RESET session_replication_role")
+    reports.load(reports.add(document(item(1), item(2))))
+    assert sql(f"SELECT item_key, carrier, quantity_shipped FROM {COPY} ORDER BY 1").fetchall() == right
+    assert items(sql, "item_key") == [("D1",), ("D2",)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, TypeVar, overload
@@ -12,14 +13,14 @@ from psycopg import sql
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.transport import CHUNK
-from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
+from fba_operators.errors import ConfigurationError, DecisionNeededError, UnreadableDocumentError
 from fba_operators.reports.document import Block, Document, ReadAgainError
 from fba_operators.reports.ledger import RawReport, ReportLedger
 from fba_operators.reports.lines import zipped
 from fba_operators.reports.report_types import ReportType
 from fba_operators.reports.rows import Rejected
 from fba_operators.warehouse.copy import copy_escaped
-from fba_operators.warehouse.encryption import encrypt
+from fba_operators.warehouse.encryption import decrypt, encrypt
 from fba_operators.warehouse.statements import compose, execute, statement
 
 T = TypeVar("T")
@@ -232,8 +233,12 @@ def store_raw(db: psycopg.Connection[Any], store: str, opened: OpenedReport) -> 
         execute(db, "reports.record_digest", **key, **values, shared=True)
         return
     execute(db, "reports.delete_document", **key)
-    if execute(db, "reports.share_document", **key, **values).fetchone():
-        return
+    equal = execute(db, "reports.equal_document", **key, **values).fetchone()
+    with suppress(ConfigurationError):  # stored with a key that is lost
+        if equal and decrypt(equal["content"]):
+            shared = execute(db, "reports.share_document", **key, **values, equal=equal["report_id"])
+            if shared.fetchone():
+                return
     execute(db, "reports.record_digest", **key, **values, shared=False)
     for number, chunk in enumerate(opened.raw.chunks):
         execute(db, "reports.insert_chunk", **key, chunk=number, content=encrypt(chunk), charset=opened.raw.charset)

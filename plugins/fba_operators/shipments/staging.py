@@ -7,18 +7,21 @@ counted. Rows without an id are told apart by their number among equal ones, so 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
 from fba_operators.reports.document import Block, Document
 from fba_operators.reports.parsed_copy import KnownLines
 from fba_operators.warehouse.statements import compose, execute
+
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -40,6 +43,9 @@ class Known:
         merchant, orders = block.column("merchant_order_id"), block.column("amazon_order_id")
         pairs = [(merchant[k] or "", (orders[k] or "").startswith("S0")) for k in places]
         self.orders.update([pair for pair in pairs if pair[0] or pair[1]])
+
+    def __add__(self, other: Known) -> Known:
+        return Known(self.rows + other.rows, self.orders + other.orders, self.skus + other.skus)
 
     def counts(self, db: psycopg.Connection[Any], store: str) -> Counter[str]:
         """Rows, of_requests, without_request, unknown_sku, as of the rows that are staged."""
@@ -78,45 +84,46 @@ class Staging:
     def fill(self, blocks: Iterable[Block]) -> None:
         """Stage the rows of a document, which may be read again."""
         with_id, without_id = Known(), Known()
-        documents: list[Document] = []
+        document: Document | None = None
         staged, passed = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         all_without_id_known = True
         with _Copy(self._db) as copy:
             for block in blocks:
-                documents[:] = [block.document]
+                document = block.document
                 if not len(self._lines):
                     copy.write(block, range(len(block)))
                     continue
                 known = self._lines.take(block.digests) >= 0
-                ids = block.column("shipment_item_id")
-                has_id = np.array(list(map(bool, ids)), bool)
-                hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+                has_id = _has_id(block)
+                hashes = np.fromiter(map(hash, block.column("shipment_item_id")), np.int64, len(block))
                 staged.append(hashes[has_id & ~known])
                 passed.append(hashes[has_id & known])
                 copy.write(block, np.flatnonzero(has_id & ~known).tolist())
                 with_id.add(block, np.flatnonzero(has_id & known).tolist())
                 without_id.add(block, np.flatnonzero(~has_id & known).tolist())
                 all_without_id_known &= bool((has_id | known).all())
-        twice = np.isin(np.concatenate(staged), np.concatenate(passed)).any()
-        if twice:  # an id that is both new and known: which row is the last one, all of them decide
+        if document is None:
+            return
+        if np.isin(np.concatenate(staged), np.concatenate(passed)).any():
+            # One id is in a new row and in a known one: which of them is the last decides, so all are compared.
             execute(self._db, "shipments.clear_staging")
-            self._stage_again(documents, lambda block: np.ones(len(block), bool))
+            self._stage(document, lambda block: np.ones(len(block), bool))
         elif all_without_id_known:
             self.known_without_id = without_id.rows
-            self.known = Known(
-                with_id.rows + without_id.rows, with_id.orders + without_id.orders, with_id.skus + without_id.skus
-            )
+            self.known = with_id + without_id
         else:
             self.known = with_id
-            self._stage_again(
-                documents, lambda block: np.array([not each for each in block.column("shipment_item_id")], bool)
-            )
+            self._stage(document, lambda block: ~_has_id(block))
 
-    def _stage_again(self, documents: list[Document], which: Any) -> None:
+    def _stage(self, document: Document, which: Callable[[Block], Bools]) -> None:
+        """Read a document again and stage some of its rows."""
         with _Copy(self._db) as copy:
-            for document in documents:
-                for block in document.blocks():
-                    copy.write(block, np.flatnonzero(which(block)).tolist())
+            for block in document.blocks():
+                copy.write(block, np.flatnonzero(which(block)).tolist())
+
+
+def _has_id(block: Block) -> Bools:
+    return np.array([bool(each) for each in block.column("shipment_item_id")], bool)
 
 
 class _Copy:
@@ -131,6 +138,7 @@ class _Copy:
         return self
 
     def write(self, block: Block, places: Iterable[int]) -> None:
+        """Stage rows of a block."""
         if self._copy is None:
             columns = sql.SQL(", ").join(map(sql.Identifier, (*block.document.copy_columns, "line_digest")))
             self._context = self._cursor.copy(compose("shipments.fill_staging", columns=columns))
