@@ -52,6 +52,11 @@ BODIES = {
     "listAllFulfillmentOrders": {"payload": {"fulfillmentOrders": []}},
     "getFulfillmentOrder": {"payload": {"fulfillmentOrder": {"sellerFulfillmentOrderId": "1"}}},
     "cancelFulfillmentOrder": {},
+    "createFulfillmentOrder": {},
+    "updateFulfillmentOrder": {},
+    "getFulfillmentPreview": {"payload": {"fulfillmentPreviews": []}},
+    "getFeatures": {"payload": {"features": []}},
+    "getFeatureSKU": {"payload": {"isEligible": True}},
 }
 TOKEN_BODY = {"access_token": TOKEN, "expires_in": 3600}
 CALLS = [*OPERATIONS, "token", "upload", "download"]
@@ -65,7 +70,7 @@ def test_every_operation_is_tried():
 def place_of(call):
     """Where its request goes."""
     if call in OPERATIONS:
-        return OPERATIONS[call].path.format("1")
+        return OPERATIONS[call].path.replace("{}", "1")
     return "/auth/o2/token" if call == "token" else STORAGE
 
 
