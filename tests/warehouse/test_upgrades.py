@@ -49,6 +49,12 @@ DATA = {
     7: "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = '2026-01-03' WHERE sku = 'OLD-SKU'",
     8: "INSERT INTO fba.order_at_amazon (store, fr_number) VALUES ('amazon_us', 'FR-9')",
     9: "INSERT INTO fba.lwa_token (credential, fetching_until) VALUES ('hash', '2026-01-06')",
+    10: """
+        INSERT INTO fba.package (store, fr_number, package_key, status, ship_date) VALUES ('amazon_us', 'FR-1', 'TBA1', 'IN_TRANSIT', '2026-01-05');
+        INSERT INTO fba.package_item (store, fr_number, package_key, sku, quantity) VALUES ('amazon_us', 'FR-1', 'TBA1', 'OLD-SKU', 1);
+        INSERT INTO fba.tracked_order (store, fr_number, read_at, changed_at) VALUES ('amazon_us', 'FR-1', '2026-01-06', '2026-01-06');
+        INSERT INTO fba.order_cursor (store, read_until) VALUES ('amazon_us', '2026-01-06');
+    """,
 }
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from fba_operators.operators.switch import AS_CONFIGURED
     from fba_operators.operators.token import RefreshTokenOperator
+    from fba_operators.operators.tracking import TrackOrdersOperator
 
 _FILES = {
     "AS_CONFIGURED": "switch",
@@ -55,6 +56,7 @@ _FILES = {
     "SummariseRequestsOperator": "fulfillment",
     "SummariseRunOperator": "run",
     "SummariseShipmentsOperator": "shipments",
+    "TrackOrdersOperator": "tracking",
     "UploadFeedOperator": "fulfillment",
     "WaitForFeedOperator": "fulfillment",
     "WaitForReportOperator": "reports",
@@ -82,6 +84,7 @@ __all__ = [
     "SummariseRequestsOperator",
     "SummariseRunOperator",
     "SummariseShipmentsOperator",
+    "TrackOrdersOperator",
     "UploadFeedOperator",
     "WaitForFeedOperator",
     "WaitForReportOperator",

@@ -78,6 +78,24 @@ ATTENTION = {
         "request is in a feed that Amazon has not finished",
         "requests are in a feed that Amazon has not finished",
     ),
+    "unreadable_orders": ("order at Amazon could not be read", "orders at Amazon could not be read"),
+    "late": (
+        "request was not delivered when Amazon promised",
+        "requests were not delivered when Amazon promised",
+    ),
+    "undeliverable": ("request has an undeliverable parcel", "requests have an undeliverable parcel"),
+    "no_movement": (
+        "request has a parcel that has not moved for three days",
+        "requests have a parcel that has not moved for three days",
+    ),
+    "claim_due": (
+        "request was not delivered a week after the promise: a claim is due",
+        "requests were not delivered a week after the promise: claims are due",
+    ),
+    "witnesses_differ": (
+        "request of which report and order have told different parcels for a week",
+        "requests of which report and order have told different parcels for a week",
+    ),
     "unknown_at_amazon": (
         "accepted request of which Amazon reports nothing",
         "accepted requests of which Amazon reports nothing",
@@ -103,6 +121,11 @@ STANDING = frozenset(
         "not_cancelled",
         "without_request",
         "overdue",
+        "late",
+        "undeliverable",
+        "no_movement",
+        "claim_due",
+        "witnesses_differ",
     )
 )
 
