@@ -37,9 +37,20 @@ NOT_IMITATED = (
     "Statuses of fulfillment orders are written as in Amazon's model (Complete), or, if set so, as in its examples "
     "(COMPLETE).",
     "A feed hangs only if it is scripted to, and then until it is released.",
-    "updateFulfillmentOrder, previews, returns and tracking; deliveryWindow, COD, feature constraints, declared values "
-    "and payment of an order (unknown fields are rejected). Orders require a postal code and a shipping speed; an order "
-    "with the action Hold stays in Planning until it is cancelled.",
-    "FillAll is treated as FillAllAvailable: units that are not in stock when the order arrives are unfulfillable.",
-    "When orders ship and in how many shipments is invented; MCF rows of the shipments report have no prices.",
+    "Returns, delivery offers, Amazon's sandbox-only operations, deliveryWindow, COD and payment of an order (unknown "
+    "fields are rejected). Declared values, delivery preferences and shipFromCountryCode are checked and then ignored. "
+    "Orders require a postal code and a shipping speed. An order with the action Hold stays in Planning until it is "
+    "released, cancelled, or lapses after 14 days. Only an order on hold can be updated, and to release it twice is "
+    "refused, or, if set so, has no effect (Amazon documents neither).",
+    "An order for which stock is missing is refused, or, if set so, made and then Unfulfillable. FillAll looks for the "
+    "missing units for 24 hours, but stock that arrives meanwhile does not fill it.",
+    "Fees, days and surcharges of previews are invented, as are all reasons but DeliverySLAUnavailable and "
+    "InvalidDestinationAddress. A speed is fulfillable if the whole order can ship with it.",
+    "Which seller is enrolled for a feature, and which SKU lacks one: none, unless set so.",
+    "A feed's DeliverySLA can be Priority everywhere; the other operations know it in Canada, India and Mexico only.",
+    "When orders ship, in how many shipments and parcels, and how parcels travel is invented; a late, lost or "
+    "undeliverable parcel is scripted. MCF rows of the shipments report have no prices.",
+    "A promised arrival is days away in wall time, whatever the clock's speed, but never after the simulated second at "
+    "which those days are over. Estimates are not revised, and all events of a parcel are at its destination.",
+    "The numbers and addresses of carriers are invented; the Tracking API 2026-01-30 is not there.",
 )

@@ -68,6 +68,11 @@ def iso(moment: float) -> str:
     return datetime.fromtimestamp(int(moment), UTC).isoformat()
 
 
+def iso_z(moment: float) -> str:
+    """Format a wall time as most of Amazon's JSON answers do: `2026-11-23T19:30:00Z`."""
+    return iso(moment).replace("+00:00", "Z")
+
+
 def iso_for_country(moment: float, country: str) -> str:
     """Format a wall time as the shipments report does: with `+09:00` in Japan, with `+00:00` elsewhere."""
     if country != "JP":

@@ -5,7 +5,7 @@ from typing import Any
 from sandbox.api import pages
 from sandbox.api.answers import Answer, invalid_input, json_answer
 from sandbox.api.calls import Call, Operation
-from sandbox.clock import iso
+from sandbox.clock import iso_z
 from sandbox.merchant.merchant import Catalogue, Item
 from sandbox.world.grants import INVENTORY_PAGE_TOKEN_SECONDS
 
@@ -19,7 +19,7 @@ def _summary(item: Item, fulfillable: int, details: bool) -> dict[str, Any]:
         "fnSku": item.fnsku,
         "sellerSku": item.sku,
         "condition": "NewItem",
-        "lastUpdatedTime": iso(item.changed).replace("+00:00", "Z"),
+        "lastUpdatedTime": iso_z(item.changed),
         "productName": item.title,
         "totalQuantity": fulfillable + unsellable + 1,
         "stores": [],

@@ -5,7 +5,8 @@ import random
 from sandbox.clock import iso_for_country
 from sandbox.marketplaces import MARKETPLACES
 from sandbox.merchant.merchant import Catalogue
-from sandbox.merchant.shipping import DAY, HOUR, Row
+from sandbox.merchant.parcels import DAY, HOUR
+from sandbox.merchant.shipping import Row
 
 _CITIES = (("SEATTLE", "WA", "98101"), ("AUSTIN", "TX", "73301"), ("Łódź", "", "90-001"), ("MÜNCHEN", "", "80331"))
 

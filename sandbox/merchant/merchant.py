@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sandbox.merchant.features import FeatureRules
 from sandbox.merchant.rendering import Rendering
 
 LISTINGS = "GET_MERCHANT_LISTINGS_ALL_DATA"
@@ -53,7 +54,7 @@ class Catalogue:
 
     `channel` is the marketplace's FBA channel. By report type: `modes` and `hidden_skus` distort a report (see
     `World.shape_report`), `renderings` are how it is written. `refused_skus` get 400 from the FBA Inventory API.
-    `has_points_column`: shipments reports have Japan's points column.
+    `has_points_column`: shipments reports have Japan's points column. `features`: what fulfillment orders cannot have.
     """
 
     channel: str
@@ -64,6 +65,7 @@ class Catalogue:
     renderings: dict[str, Rendering] = field(default_factory=dict)
     refused_skus: set[str] = field(default_factory=set)
     has_points_column: bool = False
+    features: FeatureRules = field(default_factory=FeatureRules)
 
     def rendering(self, report_type: str) -> Rendering:
         """Return how reports of a type are written."""
@@ -122,7 +124,8 @@ def _zeroed(item: Item) -> Item:
 class Merchant:
     """A seller: its credentials for one application, its region, and a catalogue per marketplace.
 
-    `make_catalogue` creates the catalogue of a marketplace id when it is first needed.
+    `make_catalogue` creates the catalogue of a marketplace id when it is first needed. `has_outbound_2026`: the account
+    can use Fulfillment Outbound 2026-07-04.
     """
 
     seller_id: str
@@ -135,6 +138,7 @@ class Merchant:
     catalogues: dict[str, Catalogue] = field(default_factory=dict)
     revoked: bool = False
     report_count: int = 0
+    has_outbound_2026: bool = True
 
     def catalogue(self, marketplace_id: str) -> Catalogue:
         """Return the catalogue of a marketplace; ValueError if the seller does not sell there."""

@@ -4,11 +4,15 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-READERS = ("getFulfillmentOrder", "listAllFulfillmentOrders")
+READERS = ("getFulfillmentOrder", "listAllFulfillmentOrders", "getOrder", "listOrders")
 CHOICES = {
     "repeated_id": ("refuse", "second_order"),
     "second_cancel": ("accept", "refuse"),
+    "second_release": ("refuse", "accept"),
     "unknown_number": ("not_found", "invalid_input"),
+    "short_stock": ("refuse", "unfulfillable"),
+    "create_answer": ("order", "accepted"),
+    "preview_fees": ("given", "null", "missing"),
 }
 QUANTITIES = frozenset({"quantity", "cancelledQuantity", "unfulfillableQuantity"})
 OMITTABLE = (
@@ -49,6 +53,42 @@ OMITTABLE = (
     "packageNumber",
     "carrierCode",
     "trackingNumber",
+    "amazonFulfillmentTrackingNumber",
+    "estimatedArrivalDate",
+    "deliveryInformation",
+    "orders",
+    "pagination",
+    "order",
+    "orderId",
+    "channel",
+    "receiveTime",
+    "status",
+    "statusUpdateTime",
+    "fulfillmentConfiguration",
+    "origin",
+    "destination",
+    "lineItems",
+    "lineItemId",
+    "product",
+    "productIdentifier",
+    "amazonSku",
+    "amount",
+    "cancelledAmount",
+    "unfulfillableAmount",
+    "shipments",
+    "amazonFacility",
+    "shipTime",
+    "deliveryTime",
+    "items",
+    "shipmentItemId",
+    "packages",
+    "packageId",
+    "shipmentItemIds",
+    "tracking",
+    "carrier",
+    "amazon",
+    "trackingUrl",
+    "proofOfDelivery",
 )
 
 
@@ -58,6 +98,12 @@ class OrderAnswers:
 
     - `repeated_id`: an order id that exists already is refused (refuse), or a second order is made (second_order).
     - `second_cancel`: to cancel a cancelled order again succeeds without effect (accept), or is refused (refuse).
+    - `second_release`: to release an order from hold again is refused (refuse), or succeeds without effect (accept).
+    - `short_stock`: an order for which stock is missing is refused (refuse), or made, and then Unfulfillable if its
+      policy is FillOrKill or nothing is in stock (unfulfillable).
+    - `create_answer`: createOrder answers 200 with the order (order), or 202 with its id and status (accepted).
+    - `preview_fees`: previews name the fees (given), or, as seen at Amazon, null in their place (null); or the field
+      is not there (missing).
     - `unknown_number`: getFulfillmentOrder of an order that does not exist answers 404 NotFound (not_found), or 400
       InvalidInput with the text seen at Amazon (invalid_input).
     - `capitals`: statuses read as in Amazon's examples, e.g. COMPLETE_PARTIALLED.
@@ -67,7 +113,11 @@ class OrderAnswers:
 
     repeated_id: str = "refuse"
     second_cancel: str = "accept"
+    second_release: str = "refuse"
     unknown_number: str = "not_found"
+    short_stock: str = "refuse"
+    create_answer: str = "order"
+    preview_fees: str = "given"
     capitals: bool = False
     leave_out: tuple[str, ...] = ()
     leave_out_of: tuple[str, ...] = READERS

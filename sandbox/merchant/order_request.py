@@ -96,7 +96,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A requested order; `address` has the Fulfillment Outbound API's field names, `displayable_date` is wall time."""
+    """A requested order; `address` has the Fulfillment Outbound API's field names, `displayable_date` is wall time.
+
+    `features` is {name: Required or NotRequired}; `channel` is the sales channel that API 2026-07-04 can name.
+    """
 
     order_id: str
     marketplace_id: str
@@ -109,6 +112,8 @@ class OrderRequest:
     emails: tuple[str, ...] = ()
     address: dict[str, str] = field(default_factory=dict)
     lines: tuple[Line, ...] = ()
+    features: dict[str, str] = field(default_factory=dict)
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +128,20 @@ class Refusal:
 def validate(request: OrderRequest) -> list[Refusal]:
     """Return every error of a request that does not depend on the seller's stock and orders."""
     errors = [Refusal("13010", text) for text in _header_errors(request)]
-    errors += [Refusal("13020", text) for text in _address_errors(request)]
-    for line in request.lines:
+    errors += [Refusal("13020", text) for text in address_errors(request.address, request.marketplace_id)]
+    return errors + line_errors(request.lines)
+
+
+def line_errors(lines: tuple[Line, ...]) -> list[Refusal]:
+    """Return every error of the lines of an order that does not depend on the seller's stock."""
+    errors = []
+    if not 1 <= len(lines) <= MAX_LINES:
+        errors.append(Refusal("13010", f"An order must have 1 to {MAX_LINES} items."))
+    if sum(line.quantity for line in lines) > MAX_UNITS:
+        errors.append(Refusal("13010", f"An order must have at most {MAX_UNITS} units."))
+    if len({line.item_id for line in lines}) != len(lines):
+        errors.append(Refusal("13010", "The order item ids must be unique within the order."))
+    for line in lines:
         if line.quantity < 1:
             errors.append(Refusal("13030", f"The quantity of Item Id: {line.item_id} must be at least 1.", line.sku))
         if not line.sku:
@@ -146,17 +163,11 @@ def _header_errors(request: OrderRequest) -> list[str]:
         errors.append("The displayable order id must have at most 40 characters of ISO 8859-1.")
     if len(request.comment) > 750:
         errors.append("The displayable order comment must have at most 750 characters.")
-    if not 1 <= len(request.lines) <= MAX_LINES:
-        errors.append(f"An order must have 1 to {MAX_LINES} items.")
-    if sum(line.quantity for line in request.lines) > MAX_UNITS:
-        errors.append(f"An order must have at most {MAX_UNITS} units.")
-    if len({line.item_id for line in request.lines}) != len(request.lines):
-        errors.append("The order item ids must be unique within the order.")
     return errors
 
 
-def _address_errors(request: OrderRequest) -> list[str]:
-    address = request.address
+def address_errors(address: dict[str, str], marketplace_id: str) -> list[str]:
+    """Return what is wrong with an address for orders of a marketplace."""
     errors = [
         f"The destination address has no {name}."
         for name in ("name", "addressLine1", "postalCode", "countryCode")
@@ -169,7 +180,7 @@ def _address_errors(request: OrderRequest) -> list[str]:
         errors.append("The destination address has no city.")
     if country in _STATES and address.get("stateOrRegion", "") not in _STATES[country]:
         errors.append(f"The state or region of the destination address is missing or not valid for {country}.")
-    marketplace = MARKETPLACES[request.marketplace_id]
+    marketplace = MARKETPLACES[marketplace_id]
     if marketplace.region == "EU" and (marketplace.country == "GB") != (country in _BRITISH):
         errors.append("Orders between the United Kingdom and other countries cannot be fulfilled.")
     return errors

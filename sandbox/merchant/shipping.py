@@ -1,14 +1,15 @@
 """How an order ships: its shipments and packages, when they leave, and their rows in the shipments report."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sandbox.clock import iso_for_country
 from sandbox.marketplaces import MARKETPLACES
+from sandbox.merchant.features import required
 from sandbox.merchant.order_request import OrderRequest
+from sandbox.merchant.parcels import AMAZON_LOGISTICS, CARRIERS, DAY, FATES, HOUR, Parcel, make_parcel
 
-HOUR, DAY = 3600.0, 86400.0
 Row = dict[str, str]
 
 
@@ -17,7 +18,10 @@ class ShippingScript:
     """The scripted part of how an order ships; None leaves an option to the seed.
 
     `parts`: the number of shipments (at most its number of units). `never`: it stays in Processing. `late`: it is
-    reported days after it ships. `shipment_id`, `shipment_item_id`: whether its report rows have these ids.
+    reported days after it ships. `shipment_id`, `shipment_item_id`: whether its report rows have these ids. `packages`:
+    the number of parcels of each shipment (at most its units). `shared_item_id`: the parts of one line in the parcels
+    of a shipment have one shipment item id. `amazon_logistics`: whether it goes out by Amazon Logistics, be it blocked
+    or not. `fates`: of its parcels in turn, each one of `FATES`; the others arrive on time.
     """
 
     parts: int | None = None
@@ -25,10 +29,19 @@ class ShippingScript:
     late: bool | None = None
     shipment_id: bool | None = None
     shipment_item_id: bool | None = None
+    packages: int | None = None
+    shared_item_id: bool = False
+    amazon_logistics: bool | None = None
+    fates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.parts is not None and self.parts < 1:
-            raise ValueError(f"parts must be at least 1, not {self.parts}")
+        for name in ("parts", "packages"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        unknown = set(self.fates) - set(FATES)
+        if unknown:
+            raise ValueError(f"fate {min(unknown)!r} is not one of {', '.join(FATES)}")
 
 
 @dataclass(slots=True)
@@ -48,7 +61,7 @@ class Shipment:
 
     It leaves `ships_after` simulated seconds after the order is Processing, and is reported `reported_after` simulated
     seconds later; `shipped_at` and `reported_at` are the wall times at which it did. `center` is the id of its
-    fulfillment center, `packages` are (carrier, tracking number), numbered from 1.
+    fulfillment center; its lines name its `packages` by their place, from 1.
     """
 
     shipment_id: str
@@ -56,7 +69,7 @@ class Shipment:
     ships_after: float
     reported_after: float
     lines: list[ShipmentLine] = field(default_factory=list)
-    packages: list[tuple[str, str]] = field(default_factory=list)
+    packages: list[Parcel] = field(default_factory=list)
     shipped_at: float | None = None
     reported_at: float | None = None
 
@@ -81,7 +94,14 @@ def plan_shipments(seed: str, request: OrderRequest, reserved: dict[str, int], s
     is_abroad = request.address.get("countryCode") != MARKETPLACES[request.marketplace_id].country
     rolls = [rng.random() for _ in range(5)]
     units = [line for line in request.lines for _ in range(reserved[line.item_id])]
-    parts = 1 + (rolls[0] > 0.6) + (rolls[0] > 0.85) if script.parts is None else script.parts
+    together = "DELIVER_TOGETHER" in required(request.features)
+    usual_parts = 1 if together else 1 + (rolls[0] > 0.6) + (rolls[0] > 0.85)
+    parts = usual_parts if script.parts is None else script.parts
+    if script.packages is None and together:
+        script = replace(script, packages=1)
+    if script.amazon_logistics is None and "BLOCK_AMZL" in required(request.features):
+        script = replace(script, amazon_logistics=False)
+    parcel_rng, fates = random.Random(f"{seed}/parcels"), iter(script.fates)
     late = rolls[1] < 0.15 if script.late is None else script.late
     plan = Plan(
         shipments=[],
@@ -99,7 +119,8 @@ def plan_shipments(seed: str, request: OrderRequest, reserved: dict[str, int], s
         shipment = Shipment(
             f"D{_code(rng, 8)}", rng.choice(("BFI4", "HND3", "LEJ1", "YYZ4")), ships_after, reported_after
         )
-        _pack(shipment, shipment_units, rng)
+        for carrier, digits in _pack(shipment, shipment_units, rng, script):
+            shipment.packages.append(make_parcel(carrier, digits, next(fates, "on_time"), parcel_rng))
         plan.shipments.append(shipment)
     return plan
 
@@ -108,21 +129,37 @@ def _code(rng: random.Random, length: int) -> str:
     return "".join(rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZbcdfghjkmnpqrstvwxyz0123456789", k=length))
 
 
-def _pack(shipment: Shipment, shipment_units: list[Any], rng: random.Random) -> None:
-    """Put the units of a shipment into one or two packages; sometimes a package has two equal entries for one line."""
+def _pack(
+    shipment: Shipment, shipment_units: list[Any], rng: random.Random, script: ShippingScript
+) -> list[tuple[str, int]]:
+    """Put the units of a shipment into packages; returns the carrier and digits of each.
+
+    There are one or two, unless scripted; sometimes a package has two equal entries for one line.
+    """
     packages = 2 if len(shipment_units) > 1 and rng.random() < 0.3 else 1
-    for _ in range(packages):
-        carrier = rng.choice(("AMZN_US", "UPS", "FEDEX"))
-        shipment.packages.append((carrier, f"TBA{rng.randrange(10**12):012d}"))
+    if script.packages is not None:
+        packages = min(script.packages, len(shipment_units))
+    drawn = [(rng.choice(CARRIERS), rng.randrange(10**12)) for _ in range(packages)]
+    item_ids: dict[str, str] = {}
     for package in range(1, packages + 1):
         package_units = shipment_units[package - 1 :: packages]
         for line in dict.fromkeys(package_units):
             quantity = package_units.count(line)
-            split = quantity % 2 == 0 and rng.random() < 0.1
+            split = quantity % 2 == 0 and rng.random() < 0.1 and not script.shared_item_id
             for entry_quantity in (quantity // 2, quantity // 2) if split else (quantity,):
-                shipment.lines.append(
-                    ShipmentLine(line.item_id, line.sku, entry_quantity, package, f"D{_code(rng, 9)}")
-                )
+                item_id = f"D{_code(rng, 9)}"
+                if script.shared_item_id:
+                    item_id = item_ids.setdefault(line.item_id, item_id)
+                shipment.lines.append(ShipmentLine(line.item_id, line.sku, entry_quantity, package, item_id))
+    return [(_carrier(carrier, script.amazon_logistics), digits) for carrier, digits in drawn]
+
+
+def _carrier(drawn: str, amazon_logistics: bool | None) -> str:
+    if amazon_logistics is None:
+        return drawn
+    if amazon_logistics:
+        return AMAZON_LOGISTICS
+    return "UPS" if drawn == AMAZON_LOGISTICS else drawn
 
 
 def report_rows(
@@ -151,7 +188,6 @@ def report_rows(
         "ship-country": address.get("countryCode", ""),
         "ship-phone-number": address.get("phone", ""),
         "buyer-email": request.emails[0] if request.emails else "",
-        "estimated-arrival-date": iso_for_country(shipped + 2 * DAY, marketplace.country),
         "fulfillment-center-id": shipment.center,
         "fulfillment-channel": "AFN",
         "sales-channel": "Non-Amazon",
@@ -160,7 +196,7 @@ def report_rows(
     }
     rows = []
     for line in shipment.lines:
-        carrier, tracking = shipment.packages[line.package - 1]
+        parcel = shipment.packages[line.package - 1]
         rows.append(
             common
             | {
@@ -170,8 +206,9 @@ def report_rows(
                 "sku": line.sku,
                 "product-name": f"Article {line.sku}",
                 "quantity-shipped": str(line.quantity),
-                "carrier": carrier,
-                "tracking-number": tracking,
+                "carrier": parcel.carrier,
+                "tracking-number": parcel.tracking_number,
+                "estimated-arrival-date": iso_for_country(parcel.promised or shipped, marketplace.country),
             }
         )
     return rows

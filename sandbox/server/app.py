@@ -10,7 +10,18 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from sandbox.api import feeds, inventory, lwa, outbound, reports, sellers, storage
+from sandbox.api import (
+    feeds,
+    inventory,
+    lwa,
+    outbound,
+    outbound_2026,
+    outbound_preview,
+    reports,
+    sellers,
+    storage,
+    tracking,
+)
 from sandbox.api.answers import ConnectionDroppedError
 from sandbox.api.calls import IncomingRequest, Operation
 from sandbox.server import control, gate
@@ -24,6 +35,9 @@ OPERATIONS = (
     *inventory.OPERATIONS,
     *sellers.OPERATIONS,
     *outbound.OPERATIONS,
+    *outbound_preview.OPERATIONS,
+    *tracking.OPERATIONS,
+    *outbound_2026.OPERATIONS,
 )
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -21,9 +21,21 @@ OPERATIONS = (
     "getInventorySummaries",
     "getMarketplaceParticipations",
     "createFulfillmentOrder",
+    "updateFulfillmentOrder",
     "getFulfillmentOrder",
     "listAllFulfillmentOrders",
     "cancelFulfillmentOrder",
+    "getFulfillmentPreview",
+    "getFeatures",
+    "getFeatureInventory",
+    "getFeatureSKU",
+    "getPackageTrackingDetails",
+    "createOrder",
+    "listOrders",
+    "getOrder",
+    "updateOrder",
+    "cancelOrder",
+    "getOrderPreview",
 )
 REPORT_FATES = ("fatal", "fatal_with_document", "cancelled")
 FEED_FATES = (

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sandbox.clock import iso
 from sandbox.merchant.consumer_orders import consumer_rows
-from sandbox.merchant.orders import OPEN_STATUSES, STATUSES, Order
-from sandbox.merchant.shipping import DAY, HOUR, ShippingScript
-from sandbox.world.world_part import WorldPart
+from sandbox.merchant.order import OPEN_STATUSES, STATUSES, Order
+from sandbox.merchant.parcels import DAY, HOUR
+from sandbox.merchant.shipping import ShippingScript
+from sandbox.world.world_part import WorldPart, timestamp
 
 _IDENTITY_COLUMNS = (
     "amazon-order-id",
@@ -65,10 +66,13 @@ class Fulfillment(WorldPart):
             order.status_is_scripted = True
             self.order_desk.set_status(self.merchant(seller_id), order, status)
 
-    def set_order_listing(self, page_size: int | None = None, delay: float | None = None) -> None:
-        """Set the page size of listAllFulfillmentOrders, and the simulated seconds until it lists a new order.
+    def set_order_listing(
+        self, page_size: int | None = None, delay: float | None = None, lost: Iterable[str] | None = None
+    ) -> None:
+        """Set the page size of listAllFulfillmentOrders and listOrders, and what they do not list.
 
-        None leaves a setting unchanged.
+        `delay` is the simulated seconds until they list a new order, `lost` the ids that no page ever names. None leaves
+        a setting unchanged.
         """
         if page_size is not None and page_size < 1:
             raise ValueError(f"page_size must be at least 1, not {page_size}")
@@ -78,13 +82,18 @@ class Fulfillment(WorldPart):
             self.settle()
             self.order_desk.page_size = page_size or self.order_desk.page_size
             self.order_desk.list_delay = self.order_desk.list_delay if delay is None else float(delay)
+            self.order_desk.lost_ids = self.order_desk.lost_ids if lost is None else frozenset(lost)
 
     def set_order_answers(
         self,
         *,
         repeated_id: str | None = None,
         second_cancel: str | None = None,
+        second_release: str | None = None,
         unknown_number: str | None = None,
+        short_stock: str | None = None,
+        create_answer: str | None = None,
+        preview_fees: str | None = None,
         capitals: bool | None = None,
         leave_out: Iterable[str] | None = None,
         leave_out_of: Iterable[str] | None = None,
@@ -94,17 +103,24 @@ class Fulfillment(WorldPart):
 
         `repeated_id` is refuse (default) or second_order: an order id that exists already makes a second order. Both
         reserve stock and ship; get, list and cancel then find the newest only. `second_cancel` is accept (default) or
-        refuse: to cancel a cancelled order is an error. `unknown_number` is not_found (default) or invalid_input:
+        refuse: to cancel a cancelled order is an error. `second_release` is refuse (default) or accept: to release an
+        order from hold again is an error. `short_stock` is refuse (default) or unfulfillable: an order for which stock is
+        missing is made and then cannot be fulfilled. `preview_fees` is given (default), null or missing. `unknown_number` is not_found (default) or invalid_input:
         getFulfillmentOrder of an unknown order answers 400. `capitals`: statuses read as in Amazon's examples, e.g.
-        COMPLETE_PARTIALLED. `leave_out`: fields that are missing in the answers of `leave_out_of` (default:
-        getFulfillmentOrder and listAllFulfillmentOrders). `quantities_as_text`: quantities are JSON strings.
+        COMPLETE_PARTIALLED. `create_answer` is order (default) or accepted: createOrder answers 202. `leave_out`: fields
+        that are missing in the answers of `leave_out_of` (default: getFulfillmentOrder, listAllFulfillmentOrders,
+        getOrder and listOrders). `quantities_as_text`: quantities are JSON strings.
         """
         with self.lock:
             self.settle()
             self.order_desk.answers = self.order_desk.answers.with_options(
                 repeated_id=repeated_id,
                 second_cancel=second_cancel,
+                second_release=second_release,
                 unknown_number=unknown_number,
+                short_stock=short_stock,
+                create_answer=create_answer,
+                preview_fees=preview_fees,
                 capitals=capitals,
                 leave_out=leave_out,
                 leave_out_of=leave_out_of,
@@ -142,14 +158,31 @@ class Fulfillment(WorldPart):
         late: bool | None = None,
         shipment_id: bool | None = None,
         shipment_item_id: bool | None = None,
+        packages: int | None = None,
+        shared_item_id: bool = False,
+        amazon_logistics: bool | None = None,
+        fates: Iterable[str] = (),
     ) -> None:
         """Script how an order ships; the order need not exist yet.
 
-        `parts` is the number of shipments. `never`: it stays in Processing. `late`: it is reported days after it ships.
-        `shipment_id`, `shipment_item_id`: whether its report rows have these ids. None leaves an option to the seed.
-        ValueError if the shipments of the order are planned already.
+        `parts` is the number of shipments, `packages` that of the parcels of each. `never`: it stays in Processing.
+        `late`: it is reported days after it ships. `shipment_id`, `shipment_item_id`: whether its report rows have these
+        ids; `shared_item_id`: the parcels of a shipment share the shipment item id of a line. `amazon_logistics`:
+        whether it goes out by Amazon Logistics, True although the order blocks it. `fates` of its parcels in turn:
+        on_time (those that are not named), late, lost or undeliverable. None leaves an option to the seed. ValueError if
+        the shipments of the order are planned already.
         """
-        script = ShippingScript(parts, never, late, shipment_id, shipment_item_id)
+        script = ShippingScript(
+            parts,
+            never,
+            late,
+            shipment_id,
+            shipment_item_id,
+            packages=packages,
+            shared_item_id=shared_item_id,
+            amazon_logistics=amazon_logistics,
+            fates=tuple(fates),
+        )
         with self.lock:
             self.merchant(seller_id)
             self.settle()
@@ -194,7 +227,7 @@ class Fulfillment(WorldPart):
             for shipment in desk.plan_for(order).shipments:
                 if shipment.shipped_at is None and shipments_left != 0:
                     late = 5 * DAY if desk.plan_for(order).late else 0.0
-                    desk.ship(order, shipment, reported - late - HOUR)
+                    desk.ship(order, shipment, reported - late - HOUR, self.clock.waited())
                     shipments_left = None if shipments_left is None else shipments_left - 1
             order.updated = self.clock.wall()
         for shipment in order.departed_shipments():
@@ -210,7 +243,7 @@ class Fulfillment(WorldPart):
         Times without an offset are in UTC. All rows differ. Some lack the shipment id (cross-border) or the shipment
         item id, some shipped days before.
         """
-        first_moment, last_moment = (_timestamp(moment) for moment in (start, end))
+        first_moment, last_moment = (timestamp(moment) for moment in (start, end))
         if n < 0 or last_moment < first_moment:
             raise ValueError("n must not be negative, and start must not be after end")
         with self.lock:
@@ -242,8 +275,8 @@ class Fulfillment(WorldPart):
         """
         with self.lock:
             catalogue = self._catalogue(seller_id, marketplace_id)
-            first_moment = 0.0 if start is None else _timestamp(start)
-            rows = catalogue.shipment_rows_between(first_moment, self.clock.wall() if end is None else _timestamp(end))
+            first_moment = 0.0 if start is None else timestamp(start)
+            rows = catalogue.shipment_rows_between(first_moment, self.clock.wall() if end is None else timestamp(end))
         orders: dict[str, dict[str, dict[str, Any]]] = {}
         for row in rows:
             if not row.get("merchant-order-id"):
@@ -283,14 +316,11 @@ def _order_summary(order: Order | None) -> dict[str, Any]:
         "speed": order.request.speed,
         "policy": order.request.policy,
         "action": order.request.action,
+        "features": dict(order.request.features),
+        "channel": order.request.channel,
         "comment": order.request.comment,
         "emails": list(order.request.emails),
         "address": dict(order.request.address),
         "received": iso(order.received),
         "updated": iso(order.updated),
     }
-
-
-def _timestamp(value: str | datetime) -> float:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

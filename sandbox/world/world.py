@@ -24,6 +24,8 @@ from sandbox.world.feed_controls import FeedControls
 from sandbox.world.feed_desk import FeedDesk
 from sandbox.world.fulfillment import Fulfillment
 from sandbox.world.grants import AccessToken, PageToken, SignedUrl
+from sandbox.world.outbound_controls import OutboundControls
+from sandbox.world.parcel_controls import ParcelControls
 from sandbox.world.report_desk import Override, ReportDesk
 
 
@@ -47,7 +49,7 @@ DEFAULT_MERCHANT = Credentials(
 )
 
 
-class World(Fulfillment, FeedControls):
+class World(Fulfillment, ParcelControls, OutboundControls, FeedControls):
     """The complete state of one simulated Amazon. Every method is thread-safe.
 
     `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and

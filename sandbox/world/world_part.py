@@ -1,6 +1,7 @@
 """What the parts of `World` share: its lock, its clock and its desks."""
 
 import threading
+from datetime import UTC, datetime
 
 from sandbox.clock import Clock, EventQueue
 from sandbox.merchant.merchant import Catalogue, Merchant
@@ -27,3 +28,9 @@ class WorldPart:
 
     def _catalogue(self, seller_id: str, marketplace_id: str) -> Catalogue:
         raise NotImplementedError
+
+
+def timestamp(value: str | datetime) -> float:
+    """Return an ISO 8601 text or a datetime in seconds since 1970; without an offset it is in UTC."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -65,6 +65,15 @@ REQUIRED = {
     ),
     "FulfillmentShipmentItem": ("seller_sku", "seller_fulfillment_order_item_id", "quantity"),
     "FulfillmentShipmentPackage": ("carrier_code", "package_number"),
+    "FulfillmentPreview": ("is_cod_capable", "is_fulfillable", "marketplace_id", "shipping_speed_category"),
+    "FulfillmentPreviewShipment": ("fulfillment_preview_items",),
+    "PackageTrackingDetails": ("package_number",),
+    "TrackingEvent": ("event_date", "event_address", "event_code", "event_description"),
+    "TrackingAddress": ("city", "country", "state"),
+    "Fee": ("amount", "name"),
+    "Feature": ("feature_description", "feature_name"),
+    "GetFeatureInventoryResult": ("feature_name", "marketplace_id"),
+    "GetFeatureSkuResult": ("feature_name", "is_eligible", "marketplace_id"),
     "Granularity": ("granularity_type", "granularity_id"),
 }
 
@@ -221,6 +230,14 @@ def test_fulfillment_orders(amazon: Sandbox, api_client: Any) -> None:
         for order in (*first.fulfillment_orders, *second.fulfillment_orders)
     ]
     assert (listed, second.next_token) == (["FR-1", "FR-2"], None)
+    _, status, _ = outbound.create_fulfillment_order_with_http_info(
+        order_body("FR-3", fulfillmentAction="Hold", featureConstraints=[{"featureName": "BLANK_BOX"}])
+    )
+    assert status == 200
+    outbound.update_fulfillment_order("FR-3", {"fulfillmentAction": "Ship", "displayableOrderComment": "Changed."})
+    updated = check_required(outbound.get_fulfillment_order("FR-3").payload.fulfillment_order)
+    assert (updated.fulfillment_action, updated.displayable_order_comment) == ("Ship", "Changed.")
+    assert [one.feature_name for one in updated.feature_constraints] == ["BLANK_BOX"]
     outbound.cancel_fulfillment_order("FR-2")
     assert outbound.get_fulfillment_order("FR-2").payload.fulfillment_order.fulfillment_order_status == "Cancelled"
     amazon.world.plan_order(DEFAULT_MERCHANT.seller_id, "FR-1", never=False)
@@ -232,6 +249,37 @@ def test_fulfillment_orders(amazon: Sandbox, api_client: Any) -> None:
     assert check_required(shipment).fulfillment_shipment_status == "SHIPPED"
     assert [check_required(item).seller_sku for item in shipment.fulfillment_shipment_item] == ["AFN-PLAIN"]
     assert [check_required(package).tracking_number for package in shipment.fulfillment_shipment_package]
+    package = shipment.fulfillment_shipment_package[0]
+    assert package.estimated_arrival_date.tzinfo is not None
+    amazon.world.set_parcel(DEFAULT_MERCHANT.seller_id, "FR-1", status="OUT_FOR_DELIVERY")
+    details = check_required(outbound.get_package_tracking_details(package.package_number).payload)
+    assert (details.current_status, details.tracking_number) == ("OUT_FOR_DELIVERY", package.tracking_number)
+    assert details.delivery_window.latest.tzinfo is not None
+    check_required(details.ship_to_address)
+    assert [check_required(event).event_code for event in details.tracking_events] == ["EVENT_302", "EVENT_202"]
+
+
+def test_previews_and_features(amazon: Sandbox, api_client: Any) -> None:
+    outbound = FbaOutboundApi(api_client)
+    body = order_body()
+    asked = {"address": body["destinationAddress"], "items": body["items"], "marketplaceId": US}
+    standard, _, priority = (
+        check_required(one) for one in outbound.get_fulfillment_preview(asked).payload.fulfillment_previews
+    )
+    assert (standard.is_fulfillable, priority.is_fulfillable) == (True, False)
+    assert priority.order_unfulfillable_reasons == ["DeliverySLAUnavailable"]
+    assert [check_required(fee).amount.currency_code for fee in standard.estimated_fees] == ["USD"] * 3
+    (shipment,) = map(check_required, standard.fulfillment_preview_shipments)
+    assert shipment.latest_arrival_date > shipment.earliest_ship_date
+    amazon.world.set_order_answers(preview_fees="null")
+    assert outbound.get_fulfillment_preview(asked).payload.fulfillment_previews[0].estimated_fees is None
+    features = outbound.get_features(US).payload.features
+    assert "BLANK_BOX" in [check_required(one).feature_name for one in features]
+    inventory = check_required(outbound.get_feature_inventory(US, "BLANK_BOX").payload)
+    assert inventory.next_token
+    assert {one.seller_sku: one.sku_count for one in inventory.feature_skus}["AFN-PLAIN"] == 17
+    sku = check_required(outbound.get_feature_sku(US, "BLANK_BOX", "AFN-PLAIN").payload)
+    assert (sku.is_eligible, sku.sku_count) == (True, 17)
 
 
 def test_error_answers_raise_api_exceptions(amazon: Sandbox, api_client: Any) -> None:

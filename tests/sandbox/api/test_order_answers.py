@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from sandbox.merchant.order import STATUSES
 from sandbox.merchant.order_answers import OMITTABLE
-from sandbox.merchant.orders import STATUSES
 from sandbox.server.server import Sandbox
+from tests.sandbox.api.test_outbound_2026 import body as order_2026
 from tests.sandbox.client import CANCELLATIONS, OUTBOUND, US, Client, cancel_xml, envelope, error, order_xml
 
 SELLER = "A1SANDBOXSELLER"
@@ -153,9 +154,12 @@ def test_any_text_can_be_shown_as_the_status_of_one_order(amazon: Sandbox, clien
 
 def test_every_field_of_an_order_can_be_left_out(amazon: Sandbox, client: Client) -> None:
     amazon.world.plan_order(SELLER, "FR-1", parts=1, never=False)
-    client.create_order("FR-1")
+    new = "/fulfillment/outbound/2026-07-04/orders"
+    assert client.call("POST", new, json=order_2026("FR-1", channel="SHOP")).status_code == 200
     amazon.world.ship_now(SELLER)
-    answers = {path: names(client.call("GET", path).json()) for path in (f"{OUTBOUND}/FR-1", OUTBOUND)}
+    amazon.world.set_parcel(SELLER, "FR-1", status="DELIVERED")
+    paths = (f"{OUTBOUND}/FR-1", OUTBOUND, f"{new}/FR-1", new)
+    answers = {path: names(client.call("GET", path).json()) for path in paths}
     assert set(OMITTABLE) <= set().union(*answers.values())
     for field in OMITTABLE:
         amazon.world.buckets.clear()
