@@ -381,3 +381,87 @@ def load_report(amazon, warehouse):
         return reports.load(reports.add(content))
 
     return load
+
+
+def differing(sql):
+    return sql("SELECT fr_number FROM fba.tracked_order WHERE differs_since IS NOT NULL").fetchall()
+
+
+def test_witnesses_that_know_different_parcels_add_up_and_are_noted(amazon, sql, request_at_amazon, load_report):
+    request_at_amazon(parts=1)
+    amazon.world.ship_now(SELLER)
+    load_report()
+    track()
+    assert differing(sql) == []
+    sql("UPDATE fba.shipment_item SET tracking_number = 'ANOTHER'")
+    track()
+    assert differing(sql) == [("FR-1",)]
+    assert progress(sql) == [("AFN-PLAIN", 4, 8, 0, 0, "complete", "both")]
+    since = sql("SELECT differs_since FROM fba.tracked_order").fetchone()
+    sql("UPDATE fba.shipment_item SET quantity = 3")
+    track()
+    assert sql("SELECT differs_since FROM fba.tracked_order").fetchone() == since, "since then, and still so"
+    sql("UPDATE fba.shipment_item SET quantity = 4, tracking_number = (SELECT lower(tracking_number) FROM fba.package)")
+    track()
+    assert differing(sql) == []
+    assert progress(sql) == [("AFN-PLAIN", 4, 4, 0, 0, "complete", "both")]
+
+
+@pytest.mark.parametrize(
+    ("reported", "told", "shipped"),
+    [
+        ([("T1", 2)], [("T1", 2)], 2),
+        ([("T1", 2)], [("T1", 1)], 2),
+        ([("T1", 2)], [("T2", 1)], 3),
+        ([("", 2)], [("T1", 2)], 2),  # a parcel without a number may be the other's
+        ([("", 3)], [("T1", 2)], 3),
+        ([("T1", 1), ("", 1)], [("T1", 1), ("T2", 1)], 2),
+        ([("T1", 1), ("T3", 1)], [("", 1), ("T1", 1)], 2),
+        ([("", 1)], [("", 2)], 2),
+        ([], [("T1", 2)], 2),
+        ([("T1", 2), ("T2", 1)], [], 3),
+    ],
+)
+def test_shipped_is_the_union_of_the_parcels(warehouse, sql, reported, told, shipped):
+    add_request(sql, "FR-1", ("SKU", 9))
+    for n, (number, units) in enumerate(reported):
+        sql(
+            "INSERT INTO fba.shipment_item (store, item_key, order_id, fr_number, sku, quantity, tracking_number)"
+            " VALUES ('amazon_us', %s, 'S0', 'FR-1', 'SKU', %s, nullif(%s, ''))",
+            *(str(n), units, number),
+        )
+    for n, (number, units) in enumerate(told):
+        sql(
+            "INSERT INTO fba.package (store, fr_number, package_key, tracking_number, status)"
+            " VALUES ('amazon_us', 'FR-1', %s, nullif(%s, ''), 'IN_TRANSIT')",
+            *(str(n), number),
+        )
+        sql("INSERT INTO fba.package_item VALUES ('amazon_us', 'FR-1', %s, 'SKU', %s)", str(n), units)
+    ((_, _, units, _, _, _, witnesses),) = progress(sql)
+    assert units == shipped
+    assert witnesses == ("both" if reported and told else "report" if reported else "order")
+
+
+def test_what_has_not_left_amazon_is_not_shipped(warehouse, sql):
+    add_request(sql, "FR-1", ("SKU", 2))
+    sql(
+        "INSERT INTO fba.package (store, fr_number, package_key, status) VALUES ('amazon_us', 'FR-1', 'P', 'PROCESSING')"
+    )
+    sql("INSERT INTO fba.package_item VALUES ('amazon_us', 'FR-1', 'P', 'SKU', 2)")
+    assert progress(sql) == [("SKU", 2, 0, 0, 2, "open", None)]
+
+
+def test_a_carrier_in_two_spellings_is_one(warehouse, sql):
+    add_request(sql, "FR-1", ("SKU", 2))
+    sql(
+        "INSERT INTO fba.package (store, fr_number, package_key, amazon_tracking_number, carrier, status)"
+        " VALUES ('amazon_us', 'FR-1', 'TBA1', 'TBA1', 'AMZL', 'IN_TRANSIT')"
+    )
+    sql("INSERT INTO fba.package_item VALUES ('amazon_us', 'FR-1', 'TBA1', 'SKU', 2)")
+    carriers = "SELECT carriers, tracking_numbers FROM fba.fulfillment_progress"
+    assert sql(carriers).fetchone() == (["AMZL"], ["TBA1"])
+    sql(
+        "INSERT INTO fba.shipment_item (store, item_key, order_id, fr_number, sku, quantity, tracking_number, carrier)"
+        " VALUES ('amazon_us', 'K', 'S0', 'FR-1', 'SKU', 2, 'TBA1', 'AMZN_US')"
+    )
+    assert sql(carriers).fetchone() == (["AMZN_US"], ["TBA1"])
