@@ -28,7 +28,7 @@ NOT_IMITATED = (
     "Codes and most texts of processing reports (Amazon publishes no list), and which XML errors reject the whole "
     "document: in the sandbox, errors in the envelope, a missing XML declaration or another MerchantIdentifier.",
     "Amazon does not document what happens to an order id that already exists: in the sandbox, a feed's message gets "
-    "an Error, createFulfillmentOrder answers 400 InvalidInput, and the first order is unchanged; or, if set so, a "
+    "an Error, createFulfillmentOrder and createOrder answer 400 InvalidInput, and the first order is unchanged; or, if set so, a "
     "second order is made, and get, list and cancel find only the newest.",
     "Amazon does not document a second cancellation of an order: in the sandbox it succeeds, or is refused if set so.",
     "createFeed with a document that has expired or was never uploaded answers 400; a document may be submitted twice.",
@@ -52,5 +52,9 @@ NOT_IMITATED = (
     "undeliverable parcel is scripted. MCF rows of the shipments report have no prices.",
     "A promised arrival is days away in wall time, whatever the clock's speed, but never after the simulated second at "
     "which those days are over. Estimates are not revised, and all events of a parcel are at its destination.",
+    "2026-07-04: offers, payment, additional services and service levels with a delivery interval are rejected, delivery "
+    "notes and drop-off locations ignored; other packaging than its model's cannot be wished for. cancelOrder answers "
+    "202 for an order that can no longer be cancelled as well, and the order goes on. An id that does not exist is "
+    "answered with 404, and without updatedAfter listOrders lists every order (Amazon documents none of the three).",
     "The numbers and addresses of carriers are invented; the Tracking API 2026-01-30 is not there.",
 )

@@ -171,17 +171,19 @@ def list_all_fulfillment_orders(call: Call) -> Answer:
     token = call.query.get("nextToken")
     desk, seller_id = call.world.order_desk, call.merchant.seller_id
     if token:
-        order_ids = pages.read_page_token(call, token)["remaining"]
+        state = pages.read_page_token(call, token)
+        order_ids, start = state["ids"], state["start"]
     else:
         since = now - _DEFAULT_SINCE_SECONDS if since is None else since
         orders = [order for order in desk.listed(seller_id) if order.updated >= int(since)]
         order_ids = [order.request.order_id for order in sorted(orders, key=lambda order: order.updated)]
-    page_ids, remaining = order_ids[: desk.page_size], order_ids[desk.page_size :]
+        start = 0
+    end = start + desk.page_size
     payload: dict[str, Any] = {
-        "fulfillmentOrders": [_order_json(desk, desk.orders[seller_id, order_id]) for order_id in page_ids]
+        "fulfillmentOrders": [_order_json(desk, desk.orders[seller_id, order_id]) for order_id in order_ids[start:end]]
     }
-    if remaining:
-        payload["nextToken"] = pages.issue_page_token(call, {"remaining": remaining})
+    if end < len(order_ids):
+        payload["nextToken"] = pages.issue_page_token(call, {"ids": order_ids, "start": end})
     return _answer(call, payload)
 
 

@@ -69,19 +69,22 @@ def list_orders(call: Call) -> Answer:
     if token is None:
         changed = [order for order in desk.listed(seller_id) if since is None or order.changed >= int(since)]
         order_ids = [order.request.order_id for order in sorted(changed, key=lambda order: order.changed)]
+        start = 0
     else:
         state = pages.read_page_token(call, token)
         if state["parameters"] != (since, shipments):
             raise invalid_input("The parameters differ from those the pageToken was given out for.")
-        order_ids = state["remaining"]
-    page_ids, remaining = order_ids[: desk.page_size], order_ids[desk.page_size :]
+        order_ids, start = state["ids"], state["start"]
+    end = start + desk.page_size
     document: dict[str, Any] = {
-        "orders": [order_json(desk, desk.orders[seller_id, order_id], shipments=shipments) for order_id in page_ids],
+        "orders": [
+            order_json(desk, desk.orders[seller_id, order_id], shipments=shipments) for order_id in order_ids[start:end]
+        ],
         "pagination": {},
     }
-    if remaining:
-        next_token = pages.issue_page_token(call, {"parameters": (since, shipments), "remaining": remaining})
-        document["pagination"] = {"nextToken": next_token}
+    if end < len(order_ids):
+        next_state = {"parameters": (since, shipments), "ids": order_ids, "start": end}
+        document["pagination"] = {"nextToken": pages.issue_page_token(call, next_state)}
     return json_answer(200, desk.answers.written(document, call.operation.name))
 
 

@@ -108,15 +108,18 @@ class OrderDesk:
             listed_from=due + self.list_delay,
             nth=self.tallies[key].times_created,
         )
-        order.waits_for_stock = request.policy == "FillAll" and not order.is_filled
         self.orders[key] = order
         self.events.schedule(due + PLANNING_AFTER, partial(self._plan, merchant, order))
         self.events.schedule(due + HOLD_LAPSES_AFTER, partial(self._lapse_hold, merchant, order))
-        if order.waits_for_stock:
-            self.events.schedule(due + FILL_ALL_ENDS_AFTER, partial(self._stop_looking, merchant, order))
         if request.action == "Ship":
-            self.events.schedule(due + PROCESSING_AFTER, partial(self._start_processing, merchant, order))
+            self._schedule_shipping(merchant, order, due)
         return []
+
+    def _schedule_shipping(self, merchant: Merchant, order: Order, due: float) -> None:
+        self.events.schedule(due + PROCESSING_AFTER, partial(self._start_processing, merchant, order))
+        if order.request.policy == "FillAll" and not order.is_filled:
+            order.waits_for_stock = True
+            self.events.schedule(due + FILL_ALL_ENDS_AFTER, partial(self._stop_looking, merchant, order))
 
     def _reserve(self, merchant: Merchant, request: OrderRequest) -> dict[str, int]:
         """Take the units of a request out of stock, as far as its policy takes them; returns them by item id."""
@@ -178,8 +181,7 @@ class OrderDesk:
         order.reserved = self._reserve(merchant, request)
         order.request, order.updated = request, self.clock.wall()
         if request.action == "Ship":
-            due = self.clock.waited() + PROCESSING_AFTER
-            self.events.schedule(due, partial(self._start_processing, merchant, order))
+            self._schedule_shipping(merchant, order, self.clock.waited())
         return []
 
     def cancel(self, merchant: Merchant, order_id: str) -> str | None:
@@ -226,7 +228,7 @@ class OrderDesk:
     def _stop_looking(self, merchant: Merchant, order: Order, due: float) -> None:
         """End the search for the missing units of a FillAll order."""
         order.waits_for_stock = False
-        if order.request.action == "Hold" or order.status not in OPEN_STATUSES:
+        if order.status not in OPEN_STATUSES:
             return
         if not any(order.reserved.values()):
             self._end(merchant, order, "Unfulfillable")

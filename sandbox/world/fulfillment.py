@@ -36,7 +36,7 @@ class Fulfillment(WorldPart):
         """Return every order id that was submitted, accepted or not, with its state.
 
         `{order id: {times_received, times_created, refusals, status, marketplace_id, items, shipped, address, …}}`.
-        `times_received` counts the feed messages and createFulfillmentOrder calls with this id, `times_created` the
+        `times_received` counts the feed messages and the calls to create an order with this id, `times_created` the
         orders made under it; the rest is of the newest. `items` and `shipped` are {sku: units}. For an id that was
         never accepted, `status` is None and `items` is empty.
         """

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox.server.server import Sandbox
+from sandbox.world.world import DEFAULT_MERCHANT
 from tests.sandbox.client import US, Client
 
 
@@ -40,3 +41,17 @@ def seller(amazon: Sandbox) -> Iterator[Any]:
     yield make
     for one in clients:
         one.session.close()
+
+
+@pytest.fixture
+def api_client(amazon: Sandbox) -> Any:
+    """Amazon's official client, for the default seller."""
+    from spapi import SPAPIClient, SPAPIConfig
+
+    config = SPAPIConfig(
+        client_id=DEFAULT_MERCHANT.client_id,
+        client_secret=DEFAULT_MERCHANT.client_secret,
+        refresh_token=DEFAULT_MERCHANT.refresh_token,
+        region="NA",
+    )
+    return SPAPIClient(config, oauth_endpoint=amazon.token_url, endpoint=amazon.url).api_client

@@ -13,8 +13,6 @@ from spapi import (
     FeedsApi,
     ReportsApi,
     SellersApi,
-    SPAPIClient,
-    SPAPIConfig,
 )
 
 from sandbox.server.server import Sandbox
@@ -83,17 +81,6 @@ def check_required(model: Any) -> Any:
     for name in REQUIRED[type(model).__name__]:
         assert getattr(model, name) is not None, name
     return model
-
-
-@pytest.fixture
-def api_client(amazon: Sandbox) -> Any:
-    config = SPAPIConfig(
-        client_id=DEFAULT_MERCHANT.client_id,
-        client_secret=DEFAULT_MERCHANT.client_secret,
-        refresh_token=DEFAULT_MERCHANT.refresh_token,
-        region="NA",
-    )
-    return SPAPIClient(config, oauth_endpoint=amazon.token_url, endpoint=amazon.url).api_client
 
 
 def test_reports_from_request_to_document(amazon: Sandbox, api_client: Any) -> None:

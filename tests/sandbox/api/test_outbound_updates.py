@@ -237,3 +237,15 @@ def test_fill_all_looks_for_missing_units_for_a_day(amazon: Sandbox, client: Cli
     (item,) = client.order("FR-1").json()["payload"]["fulfillmentOrderItems"]
     assert (shown(client)["fulfillmentOrderStatus"], item["unfulfillableQuantity"]) == ("CompletePartialled", 1)
     assert shown(client, "FR-2")["fulfillmentOrderStatus"] == "Unfulfillable"
+
+
+def test_fill_all_looks_for_missing_units_from_its_release_on(amazon: Sandbox, client: Client) -> None:
+    amazon.world.plan_order(SELLER, "FR-1", parts=1, never=False)
+    client.create_order("FR-1", fulfillmentPolicy="FillAll", fulfillmentAction="Hold", items=[line(18)])
+    amazon.world.advance(3 * DAY)
+    assert update(client, fulfillmentAction="Ship").status_code == 200
+    amazon.world.advance(DAY - 60)
+    amazon.world.ship_now(SELLER)
+    assert shown(client)["fulfillmentOrderStatus"] == "Processing"
+    amazon.world.advance(60)
+    assert shown(client)["fulfillmentOrderStatus"] == "CompletePartialled"

@@ -122,6 +122,25 @@ def test_answers_about_orders_and_hung_and_foreign_feeds(amazon: Sandbox, client
     assert control(amazon, "POST", "/feeds/release") == [ours["feedId"]]
 
 
+def test_parcels_tariffs_features_and_versions(amazon: Sandbox, client: Client) -> None:
+    control(amazon, "POST", "/orders/plan", json={
+        "seller_id": SELLER, "order_id": "FR-1", "parts": 1, "packages": 1, "never": False, "fates": ["late"],
+        "amazon_logistics": True,
+    })  # fmt: skip
+    client.create_order("FR-1")
+    control(amazon, "POST", "/ship", json={"seller_id": SELLER})
+    control(amazon, "POST", "/parcels", json={"seller_id": SELLER, "order_id": "FR-1", "status": "RETURNING"})
+    (parcel,) = control(amazon, "GET", "/parcels", params={"seller_id": SELLER})
+    assert (parcel["carrier"], parcel["status"], parcel["state"]) == ("AMZN_US", "IN_TRANSIT", "RETURNING")
+    control(amazon, "POST", "/tariffs", json={"speed": "Standard", "fees": {"FBATransportationFee": "9.00"}})
+    marketplace = {"seller_id": SELLER, "marketplace_id": US}
+    control(amazon, "POST", "/features", json={**marketplace, "feature": "BLANK_BOX", "enrolled": False})
+    control(amazon, "POST", "/outbound-2026", json={"seller_id": SELLER, "available": False})
+    assert amazon.world.order_desk.tariffs["Standard"].fees == {"FBATransportationFee": "9.00"}
+    assert amazon.world.merchants[SELLER].catalogue(US).features.not_enrolled == {"BLANK_BOX"}
+    assert client.call("GET", "/fulfillment/outbound/2026-07-04/orders").status_code == 403
+
+
 def test_reset_restores_the_initial_state(amazon: Sandbox, client: Client, seller: Any) -> None:
     before = amazon.world.truth(SELLER, US)
     seller()
