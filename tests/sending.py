@@ -168,6 +168,8 @@ class Merchant:
             " waiting_since looked_up_at inserted_at",
             "fba.foreign_feed": "created_at seen_at ended_at cleared_at",
             "fba.feed_check": "checked_until",
+            "fba.order_cursor": "read_until read_at",
+            "fba.tracked_order": "read_at changed_at",
         }.items():
             older = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in columns.split())
             self.sql(f"UPDATE {table} SET {older}")

@@ -17,10 +17,10 @@ from fba_operators.errors import (
 from sandbox.server.server import Sandbox
 from sandbox.world import faults
 from tests import timing
-from tests.faults.campaign import COMPLETE, INVENTORY, SEND, SHIPMENTS, Campaign, reset
+from tests.faults.campaign import COMPLETE, INVENTORY, SEND, SHIPMENTS, TRACK, Campaign, reset
 
 REPORTS = ("token", "createReport", "getReport", "getReportDocument", "downloadDocument")
-# What each DAG calls, by path; checked below. "lost": an answer was lost before; "again": there is stock; "cancel": an order is cancelled.
+# What each DAG calls, by path; checked below. "lost": an answer was lost before, or pages lose orders; "old": the account has only the older API; "again": there is stock; "cancel": an order is cancelled.
 CALLS: dict[tuple[str, str], tuple[str, ...]] = {
     (INVENTORY, "plain"): (*REPORTS, "getInventorySummaries"),
     (INVENTORY, "again"): ("createReport", "getReport", "downloadDocument"),
@@ -40,11 +40,20 @@ CALLS: dict[tuple[str, str], tuple[str, ...]] = {
     (SEND, "cancel"): ("cancelFulfillmentOrder",),
     (SHIPMENTS, "plain"): (*REPORTS, "getFulfillmentOrder"),
     (SHIPMENTS, "lost"): ("getReports",),
+    (TRACK, "plain"): ("token", "listOrders"),
+    (TRACK, "lost"): ("getOrder",),
+    (TRACK, "old"): ("getFulfillmentOrder", "getPackageTrackingDetails"),
 }
 NOT_CALLED = {
     "cancelReport": "we never cancel a report, it may be shared",
     "cancelFeed": "we never cancel a feed",
-    "createFulfillmentOrder": "orders go by feed",
+    **dict.fromkeys(
+        (
+            *("createFulfillmentOrder", "updateFulfillmentOrder", "getFulfillmentPreview", "getFeatures"),
+            *("getFeatureInventory", "getFeatureSKU", "createOrder", "updateOrder", "cancelOrder", "getOrderPreview"),
+        ),
+        "orders go by feed",
+    ),
     "getMarketplaceParticipations": "only the connection test calls it; see tests/amazon/test_hook.py",
 }
 REFUSAL = {"errors": [{"code": "InvalidInput", "message": "Invalid Request Parameters"}]}
@@ -116,6 +125,8 @@ def campaign(servers, monkeypatch):
 
 
 def lose_answer(campaign: Campaign, dag_id: str) -> None:
+    if dag_id == TRACK:  # there the pages lose orders
+        return
     campaign.amazon.world.add_fault("createFeed" if dag_id == SEND else "createReport", "reset_after")
     campaign.amazon.world.set_order_listing(delay=45 * 60)  # so that our order is missing from the first list
 

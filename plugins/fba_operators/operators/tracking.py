@@ -27,6 +27,7 @@ from fba_operators.warehouse.lock import Lock, locked
 from fba_operators.warehouse.statements import execute
 
 MAX_ASKED = 500  # orders asked for one by one in a run, about four minutes at Amazon's 2 a second
+ASKED_AGAIN = timedelta(hours=1)  # after an answer that says nothing
 MOST_NAMED = 500  # request numbers in an asset event
 AT_AMAZON = ("accepted", "submitted", "unknown", "cancelled", "rejected")
 
@@ -125,20 +126,21 @@ class TrackOrdersOperator(SellingPartnerOperator):
         ask = self._order if listed else self._fulfillment_order
         unheard_for = NAMED_WITHIN if listed else timedelta(0)
         for number in tracking.to_ask(self.hook.seller_id, unheard_for, MAX_ASKED):
-            read_at = _now(lock)
+            read_at = next_turn = _now(lock)
+            told = None
             try:
                 told = ask(tracking, number)
             except RequestRefusedError as error:
                 self.log.warning("%s: Amazon does not show the order of request %s: %s", self.conn_id, number, error)
-                told = None
+                next_turn -= max(unheard_for - ASKED_AGAIN, timedelta(0))
             except UnavailableError as error:
                 if error.status != 200:
                     raise
                 reading.unreadable += 1  # an answer that is not as documented stops no other order
-                told = None
+                next_turn -= max(unheard_for - ASKED_AGAIN, timedelta(0))
             reading.asked += 1
             if told is None:
-                tracking.record_not_shown(number, read_at)
+                tracking.record_not_shown(number, next_turn)
                 continue
             with self._keeping(tracking, lock) as db:
                 self._keep(db, tracking, [told], read_at, reading)

@@ -186,7 +186,10 @@ class Tracking:
         return [row["fr_number"] for row in self._rows("shipments.orders_to_ask", **values)]
 
     def record_not_shown(self, number: str, read_at: datetime) -> None:
-        """Record that Amazon was asked for an order and did not show it."""
+        """Record that Amazon was asked for an order and did not show it.
+
+        :param read_at: when it was asked; earlier, to ask again sooner
+        """
         self._rows("shipments.record_not_shown", number=number, read_at=read_at)
 
     def compare_witnesses(self) -> None:
