@@ -207,9 +207,7 @@ def wrong_parcels(warehouse_url: str, amazon: Sandbox) -> str | None:
         return f"{len(wrong)} of {len(kept)} parcels are not where the sandbox has its {len(told)}."
     if not delivered:
         return "No parcel was delivered."
-    console.print(
-        f"[green]✓[/] all {len(kept)} parcels are where the sandbox has them, {delivered} of them delivered"
-    )
+    console.print(f"[green]✓[/] all {len(kept)} parcels are where the sandbox has them, {delivered} of them delivered")
     return None
 
 

@@ -268,7 +268,7 @@ class Campaign(Merchant):
             return wrong + (["green, but shipments are missing"] if green and stored != truth else [])
         if dag_id == TRACK:
             histories = {
-                each["tracking_number"]: {status for status, _ in each["history"]}
+                each["tracking_number"]: {None, *(status for status, _ in each["history"])}
                 for each in self.amazon.world.parcels(SELLER)
             }
             return [f"parcel {key} is {status}" for key, status in self._parcels() if status not in histories[key]]
