@@ -8,8 +8,8 @@ SELECT pg_advisory_xact_lock(hashtext('fba.shipment_item'), hashtext(%(store)s))
 
 -- name: create_staging
 CREATE TEMPORARY TABLE staged (
-    line_number bigint NOT NULL, key_without_id text,
-    item_key text GENERATED ALWAYS AS (coalesce(key_without_id, shipment_item_id)) STORED, amazon_order_id text, merchant_order_id text, shipment_id text,
+    line_number bigint NOT NULL, key_without_id text, further_parcel text,
+    item_key text GENERATED ALWAYS AS (coalesce(key_without_id, shipment_item_id || coalesce(E'\t' || further_parcel, ''))) STORED, amazon_order_id text, merchant_order_id text, shipment_id text,
     shipment_item_id text, amazon_order_item_id text, merchant_order_item_id text, purchase_date text,
     payments_date text, shipment_date text, reporting_date text, sku text, product_name text, quantity_shipped text,
     currency text, item_price text, item_tax text, shipping_price text, shipping_tax text, gift_wrap_price text,
@@ -34,12 +34,33 @@ WITH wrong AS (
 SELECT line_number FROM gone
 
 -- name: drop_repeats
--- The same row twice in one report, recognised by its id: the last one counts.
+-- The same row twice in one report, recognised by its id and its parcel's number: the last one counts. A row without a number is
+-- of any parcel of its item.
 DELETE FROM staged USING (
-    SELECT shipment_item_id, max(line_number) AS last FROM staged WHERE shipment_item_id <> ''
-    GROUP BY shipment_item_id HAVING count(*) > 1
+    SELECT shipment_item_id, max(coalesce(tracking_number, '')) AS a_number,
+           max(line_number) FILTER (WHERE coalesce(tracking_number, '') = '') AS last_without
+    FROM staged WHERE shipment_item_id <> '' GROUP BY shipment_item_id HAVING count(*) > 1
 ) AS again
-WHERE staged.shipment_item_id = again.shipment_item_id AND staged.line_number <> again.last
+WHERE staged.shipment_item_id = again.shipment_item_id AND CASE WHEN coalesce(staged.tracking_number, '') = ''
+    THEN again.a_number <> '' OR staged.line_number <> again.last_without
+    ELSE EXISTS (SELECT FROM staged AS later WHERE later.shipment_item_id = staged.shipment_item_id
+                   AND later.tracking_number = staged.tracking_number AND later.line_number > staged.line_number) END
+
+-- name: name_further_parcels
+-- An item in several parcels has a row for each: the first number has the item's id as key, as a single one has, the others theirs.
+UPDATE staged SET further_parcel = staged.tracking_number
+FROM (
+    SELECT shipment_item_id, min(tracking_number) AS first FROM staged WHERE shipment_item_id <> ''
+    GROUP BY shipment_item_id HAVING count(*) > 1
+) AS several
+WHERE staged.shipment_item_id = several.shipment_item_id AND staged.tracking_number <> several.first
+
+-- name: name_known_parcels
+UPDATE staged SET further_parcel = staged.tracking_number
+FROM fba.amazon_fulfilled_shipments_report AS p
+WHERE p.store = %(store)s AND position(E'\t' IN p.item_key) > 0
+  AND staged.shipment_item_id = p.shipment_item_id AND staged.tracking_number = p.tracking_number AND staged.further_parcel IS NULL
+  AND p.item_key = p.shipment_item_id || E'\t' || p.tracking_number
 
 -- name: name_rows
 -- Rows without an id: a hash of what distinguishes them, and their ordinal among equal ones in this report.

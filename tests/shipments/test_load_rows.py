@@ -557,3 +557,16 @@ def test_the_sandboxs_shipments_are_attached_as_in_its_truth(amazon, warehouse, 
         assert tracking == sorted(expected_line["tracking_numbers"] if expected_line else [])
         assert carriers == sorted(expected_line["carriers"] if expected_line else [])
     assert {number for number, _ in progress(sql)} == set(numbers)
+
+
+def test_an_item_in_two_parcels_has_two_rows(warehouse, sql):
+    reports = Reports(warehouse)
+    first, second = (row(tracking_number=number) for number in ("TBA1", "TBA2"))
+    counts = reports.load(reports.add(document(first, second, second)))
+    assert (counts["new"], counts["repeated"]) == (2, 1)
+    both = [("Dq1I1", "TBA1"), ("Dq1I1\tTBA2", "TBA2")]
+    query = "SELECT item_key, tracking_number FROM fba.shipment_item ORDER BY 1"
+    assert sql(query).fetchall() == both
+    for rows in ([second], [first], [second, first], [row(tracking_number=""), first, second]):
+        reports.load(reports.add(document(*rows)))
+        assert sql(query).fetchall() == both, rows

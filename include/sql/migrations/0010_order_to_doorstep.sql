@@ -117,6 +117,10 @@ BEGIN
     END LOOP;
 END $$;
 
+CREATE INDEX shipments_further_parcels ON fba.amazon_fulfilled_shipments_report (store) WHERE position(E'\t' IN item_key) > 0;
+COMMENT ON COLUMN fba.amazon_fulfilled_shipments_report.item_key IS
+    'shipment-item-id, for a further parcel of the item with its number; where that is blank, a SHA-256 of what else tells the row apart.';
+
 -- A parcel's number, however it is written.
 CREATE FUNCTION fba.parcel_number(number text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT nullif(upper(regexp_replace(number, '\s', '', 'g')), '')

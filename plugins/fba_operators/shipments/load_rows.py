@@ -73,6 +73,8 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any
     execute(db, "reports.record_rows", **key, row_count=rows, rejected_row_count=counts["rejected"], columns=None)
     counts["without_id"] = _count(db, "shipments.count_without_id")
     execute(db, "shipments.drop_repeats")
+    execute(db, "shipments.name_further_parcels")
+    execute(db, "shipments.name_known_parcels", store=store)
     if counts["without_id"]:
         execute(db, "shipments.name_rows")
         execute(db, "shipments.analyze_staging")
