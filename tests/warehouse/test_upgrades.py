@@ -128,7 +128,7 @@ def test_the_past_of_an_upgraded_warehouse_is_in_its_timeline(old_warehouse):
             UPDATE fba.fulfillment_request SET status = 'sending', claim_id = '22222222-2222-4222-8222-222222222222';
             UPDATE fba.fulfillment_request SET status = 'submitted', sent_at = '2026-01-02 01:02';
             UPDATE fba.fulfillment_request SET status = 'accepted';
-            UPDATE fba.shipment_item SET tracking_number = 'TBA1', ship_date = now();
+            UPDATE fba.shipment_item SET tracking_number = 'TBA1', ship_date = clock_timestamp() + interval '1 second';
         """)
     Warehouse().migrate()
     query = "SELECT what, source, package_key FROM fba.request_event WHERE fr_number = 'FR-1' ORDER BY n"
