@@ -34,6 +34,7 @@ class Part:
 PARTS = (
     Part("Inventory: from two documents to the committed pool", "benchmarks.inventory", ("100000", "1000000")),
     Part("Shipments: from one document to the committed rows", "benchmarks.shipments", ("100000", "1000000")),
+    Part("Tracking: a run in which every order has changed", "benchmarks.tracking"),
     Part("Calls to Amazon", "benchmarks.cost"),
     Part("Where the time of a run goes", "benchmarks.latency"),
     Part("Reports that one triggerer waits for", "benchmarks.waiting"),

@@ -120,6 +120,10 @@ def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str, stores
     airflow.run("fba_get_shipments", {"lookback_days": 1})
     demo.show_shipments(warehouse_url)
     _check(demo.wrong_shipments(warehouse_url, amazon))
+    amazon.world.advance(demo.DAYS_UNDER_WAY * 86400)
+    airflow.run("fba_track_orders")
+    demo.show_parcels(warehouse_url)
+    _check(demo.wrong_parcels(warehouse_url, amazon))
     demo.show_runs(warehouse_url)
 
 

@@ -12,6 +12,7 @@ from devstack.waiting import console
 from sandbox.server.server import Sandbox
 
 SELLER, MARKETPLACE, STORE = "A1SANDBOXSELLER", "ATVPDKIKX0DER", "amazon_us"
+DAYS_UNDER_WAY = 4  # that pass in the sandbox after the parcels have left
 # The settings of the demonstration's store, first and then; every other setting has its default.
 STORES_YAML = """\
 stores:
@@ -221,6 +222,40 @@ def wrong_shipments(warehouse_url: str, amazon: Sandbox) -> str | None:
     if recorded != shipped:
         return f"{len(recorded.items() ^ shipped.items())} of {len(shipped)} shipped lines differ from what Amazon shipped."
     console.print(f"[green]✓[/] all {len(shipped)} request lines that Amazon shipped have their shipped quantity")
+    return None
+
+
+def show_parcels(warehouse_url: str) -> None:
+    """Print where the parcels are, and the timeline of a request whose parcels were delivered."""
+    show(
+        "Parcels of the requests (fba.package)",
+        "SELECT status, count(*) AS parcels, count(DISTINCT fr_number) AS requests, min(carrier) AS carrier,"
+        " min(tracking_number) AS for_example FROM fba.package GROUP BY 1 ORDER BY 2 DESC",
+        warehouse_url,
+    )
+    show(
+        "Timeline of a request (fba.request_event)",
+        "SELECT fr_number, to_char(at, 'HH24:MI:SS') AS at, what, package_key AS parcel, detail, source FROM fba.request_event"
+        " WHERE fr_number = (SELECT min(fr_number) FROM fba.package WHERE status = 'DELIVERED') ORDER BY n",
+        warehouse_url,
+    )
+
+
+def wrong_parcels(warehouse_url: str, amazon: Sandbox) -> str | None:
+    """Compare the parcels in the warehouse with the sandbox's; returns the difference as a sentence, or None."""
+    with psycopg.connect(warehouse_url) as db:
+        kept = db.execute("SELECT fr_number, tracking_number, status FROM fba.package").fetchall()
+    told = {
+        (each["order_id"], each["tracking_number"]): {status for status, _ in each["history"]}
+        for each in amazon.world.parcels(SELLER)
+    }
+    wrong = [number for number, tracking, status in kept if status not in told.get((number, tracking), ())]
+    delivered = sum(status == "DELIVERED" for _, _, status in kept)
+    if wrong or len(kept) != len(told):
+        return f"{len(wrong)} of {len(kept)} parcels are not where the sandbox has its {len(told)}."
+    if not delivered:
+        return "No parcel was delivered."
+    console.print(f"[green]✓[/] all {len(kept)} parcels are where the sandbox has them, {delivered} of them delivered")
     return None
 
 

@@ -425,6 +425,16 @@ SELECT %(store)s, %(number)s, %(speed)s, clock_timestamp(), %(features)s, %(fulf
        %(ship_earliest)s, %(ship_latest)s, %(arrive_earliest)s, %(arrive_latest)s, %(shipments)s, %(unfulfillable)s
 FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = %(number)s AND status = 'pending'
 
+-- name: record_quoted
+-- Only what it did not say the last time: a request that waits is quoted again and again.
+INSERT INTO fba.request_event (store, fr_number, at, what, detail, source)
+SELECT store, fr_number, max(quoted_at), 'quoted', fba.quote_in_words(store, fr_number), 'product' FROM fba.fulfillment_quote AS q
+WHERE store = %(store)s AND fr_number = %(number)s
+GROUP BY store, fr_number
+HAVING fba.quote_in_words(store, fr_number) IS DISTINCT FROM (
+    SELECT e.detail FROM fba.request_event AS e
+    WHERE e.store = q.store AND e.fr_number = q.fr_number AND e.what = 'quoted' ORDER BY e.n DESC LIMIT 1)
+
 -- name: choose_quotes
 UPDATE fba.fulfillment_quote AS q SET chosen = q.speed = new.speed
 FROM unnest(%(numbers)s::text[], %(speeds)s::text[]) AS new (fr_number, speed)

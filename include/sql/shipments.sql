@@ -8,8 +8,8 @@ SELECT pg_advisory_xact_lock(hashtext('fba.shipment_item'), hashtext(%(store)s))
 
 -- name: create_staging
 CREATE TEMPORARY TABLE staged (
-    line_number bigint NOT NULL, line_digest bytea, key_without_id text,
-    item_key text GENERATED ALWAYS AS (coalesce(key_without_id, shipment_item_id)) STORED, amazon_order_id text, merchant_order_id text, shipment_id text,
+    line_number bigint NOT NULL, line_digest bytea, key_without_id text, further_parcel text,
+    item_key text GENERATED ALWAYS AS (coalesce(key_without_id, shipment_item_id || coalesce(E'\t' || further_parcel, ''))) STORED, amazon_order_id text, merchant_order_id text, shipment_id text,
     shipment_item_id text, amazon_order_item_id text, merchant_order_item_id text, purchase_date text,
     payments_date text, shipment_date text, reporting_date text, sku text, product_name text, quantity_shipped text,
     currency text, item_price text, item_tax text, shipping_price text, shipping_tax text, gift_wrap_price text,
@@ -36,12 +36,33 @@ WITH wrong AS (
 SELECT line_number, reason FROM gone
 
 -- name: drop_repeats
--- The same row twice in one report, recognised by its id: the last one counts.
+-- The same row twice in one report, recognised by its id and its parcel's number: the last one counts. A row without a number is
+-- of any parcel of its item.
 DELETE FROM staged USING (
-    SELECT shipment_item_id, max(line_number) AS last FROM staged WHERE shipment_item_id <> ''
-    GROUP BY shipment_item_id HAVING count(*) > 1
+    SELECT shipment_item_id, max(coalesce(tracking_number, '')) AS a_number,
+           max(line_number) FILTER (WHERE coalesce(tracking_number, '') = '') AS last_without
+    FROM staged WHERE shipment_item_id <> '' GROUP BY shipment_item_id HAVING count(*) > 1
 ) AS again
-WHERE staged.shipment_item_id = again.shipment_item_id AND staged.line_number <> again.last
+WHERE staged.shipment_item_id = again.shipment_item_id AND CASE WHEN coalesce(staged.tracking_number, '') = ''
+    THEN again.a_number <> '' OR staged.line_number <> again.last_without
+    ELSE EXISTS (SELECT FROM staged AS later WHERE later.shipment_item_id = staged.shipment_item_id
+                   AND later.tracking_number = staged.tracking_number AND later.line_number > staged.line_number) END
+
+-- name: name_further_parcels
+-- An item in several parcels has a row for each: the first number has the item's id as key, as a single one has, the others theirs.
+UPDATE staged SET further_parcel = staged.tracking_number
+FROM (
+    SELECT shipment_item_id, min(tracking_number) AS first FROM staged WHERE shipment_item_id <> ''
+    GROUP BY shipment_item_id HAVING count(*) > 1
+) AS several
+WHERE staged.shipment_item_id = several.shipment_item_id AND staged.tracking_number <> several.first
+
+-- name: name_known_parcels
+UPDATE staged SET further_parcel = staged.tracking_number
+FROM fba.amazon_fulfilled_shipments_report AS p
+WHERE p.store = %(store)s AND position(E'\t' IN p.item_key) > 0
+  AND staged.shipment_item_id = p.shipment_item_id AND staged.tracking_number = p.tracking_number AND staged.further_parcel IS NULL
+  AND p.item_key = p.shipment_item_id || E'\t' || p.tracking_number
 
 -- name: name_rows
 -- Rows without an id: a hash of what distinguishes them, and their ordinal among equal ones in this report.
@@ -208,3 +229,139 @@ WHERE p.store = %(store)s AND r.status = 'accepted'
   AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < clock_timestamp() - interval '24 hours'
   AND coalesce(r.amazon_order_status, '') <> 'CompletePartialled'
 GROUP BY p.fr_number, r.created_at HAVING sum(p.open) > 0 ORDER BY r.created_at, p.fr_number
+
+-- name: cursor
+SELECT read_until, without_list_since, clock_timestamp() AS now FROM (SELECT) AS one
+LEFT JOIN fba.order_cursor ON store = %(store)s
+
+-- name: move_cursor
+-- Never back, but for one that is still to come: it was set by a clock that went wrong.
+INSERT INTO fba.order_cursor AS c (store, read_until, read_at) VALUES (%(store)s, %(read_until)s, %(read_at)s)
+ON CONFLICT (store) DO UPDATE SET
+    read_until = CASE WHEN c.read_until > clock_timestamp() THEN excluded.read_until ELSE greatest(c.read_until, excluded.read_until) END,
+    read_at = greatest(c.read_at, excluded.read_at), without_list_since = NULL
+
+-- name: record_without_list
+-- Told once: the row comes back only where it was not known.
+INSERT INTO fba.order_cursor AS c (store, read_until, without_list_since) VALUES (%(store)s, %(read_until)s, clock_timestamp())
+ON CONFLICT (store) DO UPDATE SET without_list_since = excluded.without_list_since WHERE c.without_list_since IS NULL
+RETURNING without_list_since
+
+-- name: requests_of_orders
+-- The requests of these numbers, with what they order and what is known of their orders.
+SELECT r.fr_number, r.status, r.seller_id, r.claim_id, r.sent_at, r.amazon_order_status, t.read_at, t.amazon_updated_at,
+       EXISTS (SELECT FROM fba.outbound_order AS o WHERE o.claim_id = r.claim_id AND o.held AND o.settled_at IS NULL) AS held,
+       EXISTS (SELECT FROM fba.outbound_order AS o
+               WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.lapsed_at IS NOT NULL) AS lapsed,
+       (SELECT jsonb_object_agg(i.sku, i.units) FROM (
+           SELECT sku, sum(quantity) AS units FROM fba.fulfillment_request_item AS i
+           WHERE i.store = r.store AND i.fr_number = r.fr_number GROUP BY sku) AS i) AS ordered,
+       (SELECT jsonb_agg(to_jsonb(p)) FROM fba.package AS p WHERE p.store = r.store AND p.fr_number = r.fr_number) AS packages
+FROM fba.fulfillment_request AS r LEFT JOIN fba.tracked_order AS t USING (store, fr_number)
+WHERE r.store = %(store)s AND r.fr_number = ANY(%(numbers)s)
+
+-- name: keep_orders
+INSERT INTO fba.tracked_order AS t (store, fr_number, read_at, changed_at, amazon_updated_at, arrives_by, finished)
+SELECT %(store)s, n.fr_number, %(read_at)s, CASE WHEN n.moved THEN clock_timestamp() ELSE coalesce(o.changed_at, clock_timestamp()) END,
+       coalesce(n.updated_at, o.amazon_updated_at), n.arrives_by, n.finished
+FROM jsonb_to_recordset(%(orders)s) AS n (fr_number text, updated_at timestamptz, arrives_by timestamptz, finished boolean, moved boolean)
+LEFT JOIN fba.tracked_order AS o ON o.store = %(store)s AND o.fr_number = n.fr_number
+ON CONFLICT (store, fr_number) DO UPDATE SET read_at = excluded.read_at, changed_at = excluded.changed_at,
+    amazon_updated_at = excluded.amazon_updated_at, arrives_by = excluded.arrives_by, finished = excluded.finished,
+    compared = t.compared AND t.changed_at = excluded.changed_at
+
+-- name: keep_packages
+-- What an answer leaves out keeps its value; a row that says nothing new is not written.
+INSERT INTO fba.package AS p (store, fr_number, package_key, carrier, tracking_number, tracking_url, amazon_tracking_number, package_id,
+                              shipment_id, status, ship_date, arrives_at, delivered_at)
+SELECT %(store)s, n.* FROM jsonb_to_recordset(%(packages)s) AS n (
+    fr_number text, package_key text, carrier text, tracking_number text, tracking_url text, amazon_tracking_number text, package_id text,
+    shipment_id text, status text, ship_date timestamptz, arrives_at timestamptz, delivered_at timestamptz)
+ON CONFLICT (store, fr_number, package_key) DO UPDATE SET
+    carrier = coalesce(excluded.carrier, p.carrier), tracking_number = coalesce(excluded.tracking_number, p.tracking_number),
+    tracking_url = coalesce(excluded.tracking_url, p.tracking_url),
+    amazon_tracking_number = coalesce(excluded.amazon_tracking_number, p.amazon_tracking_number),
+    package_id = coalesce(excluded.package_id, p.package_id), shipment_id = coalesce(excluded.shipment_id, p.shipment_id),
+    status = coalesce(excluded.status, p.status), ship_date = coalesce(excluded.ship_date, p.ship_date),
+    arrives_at = coalesce(excluded.arrives_at, p.arrives_at),
+    delivered_at = CASE WHEN coalesce(excluded.status, p.status) = 'DELIVERED' THEN coalesce(excluded.delivered_at, p.delivered_at) END,
+    updated_at = clock_timestamp()
+WHERE (p.carrier, p.tracking_number, p.tracking_url, p.amazon_tracking_number, p.package_id, p.shipment_id, p.status, p.ship_date,
+       p.arrives_at, p.delivered_at)
+    IS DISTINCT FROM (
+       coalesce(excluded.carrier, p.carrier), coalesce(excluded.tracking_number, p.tracking_number),
+       coalesce(excluded.tracking_url, p.tracking_url), coalesce(excluded.amazon_tracking_number, p.amazon_tracking_number),
+       coalesce(excluded.package_id, p.package_id), coalesce(excluded.shipment_id, p.shipment_id), coalesce(excluded.status, p.status),
+       coalesce(excluded.ship_date, p.ship_date), coalesce(excluded.arrives_at, p.arrives_at),
+       CASE WHEN coalesce(excluded.status, p.status) = 'DELIVERED' THEN coalesce(excluded.delivered_at, p.delivered_at) END)
+RETURNING p.fr_number, p.status, (p.xmax = 0) AS is_new
+
+-- name: keep_package_items
+WITH told AS (
+    SELECT fr_number, package_key, sku, quantity
+    FROM jsonb_to_recordset(%(items)s) AS n (fr_number text, package_key text, sku text, quantity bigint)
+), gone AS (
+    DELETE FROM fba.package_item AS i USING (SELECT DISTINCT fr_number, package_key FROM told) AS n
+    WHERE i.store = %(store)s AND i.fr_number = n.fr_number AND i.package_key = n.package_key
+      AND NOT EXISTS (SELECT FROM told AS t WHERE t.fr_number = i.fr_number AND t.package_key = i.package_key AND t.sku = i.sku)
+    RETURNING i.fr_number
+), kept AS (
+    INSERT INTO fba.package_item AS i (store, fr_number, package_key, sku, quantity)
+    SELECT %(store)s, fr_number, package_key, sku, quantity FROM told
+    ON CONFLICT (store, fr_number, package_key, sku) DO UPDATE SET quantity = excluded.quantity WHERE i.quantity <> excluded.quantity
+    RETURNING i.fr_number
+)
+UPDATE fba.tracked_order AS t SET compared = false
+FROM (SELECT fr_number FROM gone UNION SELECT fr_number FROM kept) AS changed
+WHERE t.store = %(store)s AND t.fr_number = changed.fr_number AND t.compared
+
+-- name: remove_cancelled_packages
+-- Parcels of shipments that Amazon has cancelled, unless they had left it before.
+DELETE FROM fba.package AS p
+USING jsonb_to_recordset(%(cancelled)s) AS n (fr_number text, shipment_id text)
+WHERE p.store = %(store)s AND p.fr_number = n.fr_number AND p.shipment_id = n.shipment_id AND NOT fba.has_left(p.status, p.ship_date)
+
+-- name: record_planned
+INSERT INTO fba.request_event (store, fr_number, what, source)
+SELECT %(store)s, number, 'planned', 'order' FROM unnest(%(numbers)s::text[]) AS planned (number)
+ON CONFLICT DO NOTHING
+
+-- name: record_told_statuses
+-- Of accepted requests: Amazon's status of the order, and where it ends the request, that. An end from before it was last sent
+-- is that of an earlier order of its number.
+UPDATE fba.fulfillment_request AS r SET amazon_order_status = n.order_status, amazon_order_asked_at = %(read_at)s,
+    status = coalesce(n.status, r.status), status_reason = CASE WHEN n.status IS NULL THEN r.status_reason ELSE n.reason END
+FROM jsonb_to_recordset(%(statuses)s) AS n (fr_number text, order_status text, status text, reason text, updated_at timestamptz)
+WHERE r.store = %(store)s AND r.fr_number = n.fr_number AND r.status = 'accepted'
+  AND (r.amazon_order_status IS DISTINCT FROM n.order_status OR n.status IS NOT NULL)
+  AND (n.status IS NULL OR coalesce(n.updated_at > r.sent_at - interval '1 hour', true))
+RETURNING r.fr_number, r.status
+
+-- name: orders_to_ask
+-- Requests that Amazon has, that are not finished, and whose orders nobody has told us anything about for so long.
+SELECT r.fr_number
+FROM fba.fulfillment_request AS r LEFT JOIN fba.tracked_order AS t USING (store, fr_number)
+WHERE r.store = %(store)s AND r.status IN ('accepted', 'submitted', 'unknown') AND coalesce(r.seller_id, %(seller_id)s) = %(seller_id)s
+  AND coalesce(NOT t.finished, true)
+  AND coalesce(t.read_at, r.sent_at, r.resolved_at, r.inserted_at) < clock_timestamp() - make_interval(secs => %(seconds)s)
+  AND coalesce(r.sent_at, r.resolved_at, r.inserted_at) > clock_timestamp() - interval '60 days'
+ORDER BY t.read_at NULLS FIRST, r.fr_number LIMIT %(most)s
+
+-- name: record_not_shown
+-- Amazon was asked and said nothing: it is not asked again before its turn.
+INSERT INTO fba.tracked_order AS t (store, fr_number, read_at, changed_at)
+SELECT store, fr_number, %(read_at)s, clock_timestamp() FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = %(number)s
+ON CONFLICT (store, fr_number) DO UPDATE SET read_at = greatest(t.read_at, excluded.read_at)
+
+-- name: compare_witnesses
+-- Whether report and order tell the same parcels; only where the order was read, and one of them has told something new.
+WITH compared AS (
+    SELECT t.fr_number, coalesce(p.differ, false) AS differ
+    FROM fba.tracked_order AS t CROSS JOIN LATERAL (
+        SELECT bool_or(p.shipped <> p.shipped_by_report OR p.shipped <> p.shipped_by_order) AS differ
+        FROM fba.fulfillment_progress AS p WHERE p.store = t.store AND p.fr_number = t.fr_number
+    ) AS p
+    WHERE t.store = %(store)s AND NOT t.compared
+)
+UPDATE fba.tracked_order AS t SET compared = true, differs_since = CASE WHEN c.differ THEN coalesce(t.differs_since, clock_timestamp()) END
+FROM compared AS c WHERE t.store = %(store)s AND t.fr_number = c.fr_number

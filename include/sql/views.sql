@@ -1,39 +1,75 @@
--- views 1
+-- views 2
 -- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
 -- Whoever changes anything below raises the number in the first line: of two installs on one warehouse the larger number
 -- wins, and with equal numbers each would replace the views of the other.
 -- CREATE OR REPLACE can only add columns at the end: for any other change, drop the view in a migration.
 
--- Parcels of a request that was sent again count for both numbers.
+-- Each parcel's units of a SKU, as the shipments report and as the order tell them. '' stands for parcels without a number.
+CREATE OR REPLACE VIEW fba.parcel_line AS
+SELECT s.store, coalesce(s.fr_number, s.merchant_order_id) AS fr_number, s.sku,
+       coalesce(fba.reported_parcel(s.store, coalesce(s.fr_number, s.merchant_order_id), s.tracking_number), '') AS parcel,
+       s.quantity AS by_report, 0::bigint AS by_order, 0::bigint AS delivered,
+       nullif(s.tracking_number, '') AS reported_number, NULL AS order_number,
+       nullif(s.carrier, '') AS reported_carrier, NULL AS order_carrier, nullif(s.service_level, '') AS service_level
+FROM fba.shipment_item AS s WHERE coalesce(s.fr_number, s.merchant_order_id) IS NOT NULL
+UNION ALL
+SELECT i.store, i.fr_number, i.sku,
+       CASE WHEN coalesce(p.tracking_number, p.amazon_tracking_number) IS NULL THEN '' ELSE p.package_key END,
+       0, i.quantity, CASE WHEN p.status = 'DELIVERED' THEN i.quantity ELSE 0 END,
+       NULL, coalesce(p.tracking_number, p.amazon_tracking_number), NULL, p.carrier, NULL
+FROM fba.package_item AS i JOIN fba.package AS p USING (store, fr_number, package_key)
+WHERE fba.has_left(p.status, p.ship_date);
+COMMENT ON VIEW fba.parcel_line IS
+    'Units of a SKU in a parcel that has left Amazon, by the shipments report (by_report) and by the order (by_order).';
+
+-- Shipped is the union of the parcels that report and order know: what both know counts once. A parcel without a number may
+-- be any that only the other one knows, so it counts only beyond those. Parcels of a request that was sent again count for
+-- both numbers. A carrier is spelt as the report spells it, where that knows the parcel.
 CREATE OR REPLACE VIEW fba.fulfillment_progress AS
-SELECT store, fr_number, sku, ordered, shipped, greatest(ordered - shipped, 0) AS open,
-       greatest(shipped - ordered, 0) AS over_shipped,
-       CASE WHEN shipped = 0 THEN 'open' WHEN shipped < ordered THEN 'partial' ELSE 'complete' END AS status,
-       tracking_numbers, carriers, service_level
-FROM (
-    SELECT r.store, r.fr_number, l.sku, sum(l.ordered)::bigint AS ordered, sum(l.shipped)::bigint AS shipped,
-           coalesce(array_agg(DISTINCT l.tracking_number) FILTER (WHERE l.tracking_number <> ''), '{}') AS tracking_numbers,
-           coalesce(array_agg(DISTINCT l.carrier) FILTER (WHERE l.carrier <> ''), '{}') AS carriers,
-           string_agg(DISTINCT l.service_level, ', ') FILTER (WHERE l.service_level <> '') AS service_level
-    FROM fba.fulfillment_request AS r
-    JOIN (
-        SELECT store, fr_number, sku, quantity::bigint AS ordered, 0::bigint AS shipped,
-               NULL AS tracking_number, NULL AS carrier, NULL AS service_level
-        FROM fba.fulfillment_request_item
-        UNION ALL
-        SELECT store, coalesce(fr_number, merchant_order_id), sku, 0, quantity, tracking_number, carrier, service_level
-        FROM fba.shipment_item WHERE coalesce(fr_number, merchant_order_id) IS NOT NULL
-        UNION ALL
-        SELECT n.store, n.resend_of, s.sku, 0, s.quantity, s.tracking_number, s.carrier, s.service_level
-        FROM fba.fulfillment_request AS n
-        JOIN fba.shipment_item AS s ON s.store = n.store AND coalesce(s.fr_number, s.merchant_order_id) = n.fr_number
-        WHERE n.resend_of IS NOT NULL
-    ) AS l ON l.store = r.store AND l.fr_number = r.fr_number
-    WHERE r.status IN ('submitted', 'accepted', 'unknown')
-       OR r.status IN ('cancelled', 'rejected') AND EXISTS (
-           SELECT FROM fba.fulfillment_request AS n WHERE n.store = r.store AND n.resend_of = r.fr_number)
-    GROUP BY r.store, r.fr_number, l.sku
-) AS lines;
+WITH shown AS NOT MATERIALIZED (
+    SELECT store, fr_number, sku, parcel, by_report, by_order, delivered, reported_number, order_number, reported_carrier,
+           order_carrier, service_level
+    FROM fba.parcel_line
+    UNION ALL
+    SELECT n.store, n.resend_of, l.sku, l.parcel, l.by_report, l.by_order, l.delivered, l.reported_number, l.order_number,
+           l.reported_carrier, l.order_carrier, l.service_level
+    FROM fba.fulfillment_request AS n JOIN fba.parcel_line AS l ON l.store = n.store AND l.fr_number = n.fr_number
+    WHERE n.resend_of IS NOT NULL
+), parcels AS NOT MATERIALIZED (
+    SELECT store, fr_number, sku, parcel, 0::numeric AS ordered, sum(by_report) AS by_report, sum(by_order) AS by_order,
+           sum(delivered) AS delivered,
+           CASE WHEN count(reported_number) > 0 THEN array_agg(DISTINCT reported_number) FILTER (WHERE reported_number <> '')
+                ELSE array_agg(DISTINCT order_number) FILTER (WHERE order_number <> '') END AS numbers,
+           coalesce(min(reported_carrier), min(order_carrier)) AS carrier,
+           string_agg(DISTINCT service_level, ', ') AS service_level
+    FROM shown GROUP BY store, fr_number, sku, parcel
+    UNION ALL
+    SELECT store, fr_number, sku, NULL, quantity, 0, 0, 0, NULL, NULL, NULL FROM fba.fulfillment_request_item
+), sums AS NOT MATERIALIZED (
+    SELECT store, fr_number, sku, sum(ordered)::bigint AS ordered, sum(by_report)::bigint AS by_report, sum(by_order)::bigint AS by_order,
+           (coalesce(sum(greatest(by_report, by_order)) FILTER (WHERE parcel <> ''), 0) + greatest(
+               coalesce(sum(by_report) FILTER (WHERE parcel = ''), 0) - coalesce(sum(by_order) FILTER (WHERE parcel <> '' AND by_report = 0), 0),
+               coalesce(sum(by_order) FILTER (WHERE parcel = ''), 0) - coalesce(sum(by_report) FILTER (WHERE parcel <> '' AND by_order = 0), 0),
+               0))::bigint AS shipped,
+           sum(delivered)::bigint AS delivered,
+           array_agg(DISTINCT array_to_string(numbers, E'\n')) FILTER (WHERE numbers IS NOT NULL) AS numbers,
+           coalesce(array_agg(DISTINCT carrier) FILTER (WHERE carrier <> ''), '{}') AS carriers,
+           string_agg(DISTINCT service_level, ', ') AS service_level
+    FROM parcels GROUP BY store, fr_number, sku
+)
+SELECT r.store, r.fr_number, l.sku, l.ordered, l.shipped, greatest(l.ordered - l.shipped, 0) AS open,
+       greatest(l.shipped - l.ordered, 0) AS over_shipped,
+       CASE WHEN l.shipped = 0 THEN 'open' WHEN l.shipped < l.ordered THEN 'partial' ELSE 'complete' END AS status,
+       coalesce(string_to_array(array_to_string(l.numbers, E'\n'), E'\n'), '{}') AS tracking_numbers, l.carriers, l.service_level,
+       least(l.delivered, l.shipped) AS delivered,
+       CASE WHEN l.by_report > 0 AND l.by_order > 0 THEN 'both' WHEN l.by_report > 0 THEN 'report' WHEN l.by_order > 0 THEN 'order' END AS witnesses,
+       l.by_report AS shipped_by_report, l.by_order AS shipped_by_order
+FROM fba.fulfillment_request AS r JOIN sums AS l ON l.store = r.store AND l.fr_number = r.fr_number
+WHERE r.status IN ('submitted', 'accepted', 'unknown')
+   OR r.status IN ('cancelled', 'rejected') AND EXISTS (
+       SELECT FROM fba.fulfillment_request AS n WHERE n.store = r.store AND n.resend_of = r.fr_number);
+COMMENT ON VIEW fba.fulfillment_progress IS
+    'Per SKU of each request Amazon has: units ordered, shipped in any number of parcels, delivered, and still open.';
 
 -- statement_timestamp(), not clock_timestamp(): that is volatile, so no index on a time could be used.
 CREATE OR REPLACE VIEW fba.needs_attention AS
@@ -67,6 +103,28 @@ WITH recent AS (  -- events of the last day: the newest run that reported each
         SELECT FROM fba.report AS later WHERE later.store = r.store AND later.report_type = r.report_type
           AND later.applied_at IS NOT NULL AND later.requested_at >= r.requested_at)
     ORDER BY r.store, r.report_type, r.requested_at DESC
+), undelivered AS (  -- parcels, and what was promised before there is one; judged by what Amazon was asked since
+    SELECT p.store, p.fr_number, p.status, p.arrives_at, p.updated_at, t.changed_at, r.acknowledged_at, greatest(c.read_at, t.read_at) AS seen_at
+    FROM fba.package AS p JOIN fba.fulfillment_request AS r USING (store, fr_number) JOIN fba.tracked_order AS t USING (store, fr_number)
+    LEFT JOIN fba.order_cursor AS c ON c.store = p.store
+    WHERE p.status IS DISTINCT FROM 'DELIVERED' AND r.status = 'accepted'
+    UNION ALL
+    SELECT t.store, t.fr_number, NULL, t.arrives_by, t.changed_at, 'infinity', r.acknowledged_at, greatest(c.read_at, t.read_at)
+    FROM fba.tracked_order AS t JOIN fba.fulfillment_request AS r USING (store, fr_number) LEFT JOIN fba.order_cursor AS c ON c.store = t.store
+    WHERE t.arrives_by IS NOT NULL AND NOT t.finished AND r.status = 'accepted'
+), late AS (  -- by its parcels, and by its quote until nothing of it is on its way any more
+    SELECT store, fr_number, count(*) AS number, min(arrives_at) AS since, true AS promise_broken,
+           'Not delivered when Amazon promised: tell the buyer; fba.package has each parcel. acknowledged_at takes it from here.' AS remedy
+    FROM undelivered
+    WHERE status IS DISTINCT FROM 'UNDELIVERABLE' AND arrives_at < seen_at AND coalesce(acknowledged_at < arrives_at, true)
+    GROUP BY store, fr_number
+    UNION ALL
+    SELECT r.store, r.fr_number, 1, q.quoted_at, false,
+           'By its quote it may arrive on ' || to_char(q.arrive_latest AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ', after deliver_by: tell the buyer, or cancel; then set acknowledged_at.'
+    FROM fba.fulfillment_request AS r JOIN fba.fulfillment_quote AS q ON q.store = r.store AND q.fr_number = r.fr_number AND q.chosen
+    WHERE r.status IN ('sending', 'submitted', 'unknown', 'accepted') AND q.arrive_latest > r.deliver_by
+      AND r.deliver_by > statement_timestamp() - interval '30 days' AND coalesce(r.acknowledged_at < q.quoted_at, true)
+      AND NOT EXISTS (SELECT FROM fba.tracked_order AS t WHERE t.store = r.store AND t.fr_number = r.fr_number AND t.finished)
 )
 SELECT store, 'failed_run' AS code, dag_id AS subject, 1::bigint AS number, coalesce(finished_at, ends_by) AS since,
        CASE WHEN finished_at IS NULL
@@ -148,6 +206,31 @@ WHERE r.status = 'accepted' AND r.amazon_order_asked_at IS NOT NULL AND p.open >
   AND coalesce(r.amazon_order_status, '') <> 'CompletePartialled'
   AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < statement_timestamp() - interval '24 hours'
 UNION ALL
+SELECT store, 'late', fr_number, max(number), min(since),
+       coalesce(min(remedy) FILTER (WHERE promise_broken), min(remedy))
+FROM late GROUP BY store, fr_number
+UNION ALL
+SELECT store, 'undeliverable', fr_number, count(*), min(updated_at),
+       'Lost, destroyed or on its way back: insert the units as a new request, or refund, and set acknowledged_at.'
+FROM undelivered WHERE status = 'UNDELIVERABLE' AND coalesce(acknowledged_at < updated_at, true) GROUP BY store, fr_number
+UNION ALL
+SELECT store, 'no_movement', fr_number, count(*), min(changed_at),
+       'Nothing has changed at Amazon for three days: follow the tracking number; ask Amazon''s support if it stays so.'
+FROM undelivered
+WHERE coalesce(status NOT IN ('UNDELIVERABLE', 'EXPIRED'), true) AND changed_at < seen_at - interval '3 days' GROUP BY store, fr_number
+UNION ALL
+SELECT store, 'claim_due', fr_number, count(*), min(arrives_at) + interval '7 days',
+       'Not delivered a week after the promised arrival: claim the units from Amazon in Seller Central, and set acknowledged_at.'
+FROM undelivered
+WHERE arrives_at < seen_at - interval '7 days' AND coalesce(acknowledged_at < arrives_at + interval '7 days', true) GROUP BY store, fr_number
+UNION ALL
+SELECT t.store, 'witnesses_differ', t.fr_number, 1, t.differs_since,
+       'For a week the shipments report and Amazon''s order have told different parcels or units: compare shipped_by_report with shipped_by_order in fba.fulfillment_progress, and look in Seller Central.'
+FROM fba.tracked_order AS t LEFT JOIN fba.order_cursor AS c USING (store)
+WHERE t.differs_since < greatest(c.read_at, t.read_at) - interval '7 days' AND EXISTS (
+    SELECT FROM fba.report AS p WHERE p.store = t.store AND p.report_type = 'GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL'
+      AND p.applied_at IS NOT NULL AND p.requested_at > t.differs_since + interval '7 days')
+UNION ALL
 SELECT store, 'of_no_store', fr_number, 1, created_at, 'Correct store, or add the store to stores.yaml: no run sends this.'
 FROM fba.fulfillment_request AS r
 WHERE status IN ('pending', 'sending', 'submitted', 'unknown') AND EXISTS (SELECT FROM fba.store)
@@ -168,25 +251,26 @@ SELECT store, 'needs_approval', fr_number, 1::bigint, approval_asked_at,
        'Read waiting_reason and fba.fulfillment_quote; set approved_at to send it, or cancel_requested_at.'
 FROM fba.fulfillment_request WHERE status = 'pending' AND approval_asked_at IS NOT NULL AND approved_at IS NULL
 UNION ALL
-SELECT r.store, 'late', r.fr_number, 1, q.quoted_at,
-       'By its quote it may arrive on ' || to_char(q.arrive_latest AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ', after deliver_by: tell the buyer, or cancel; then set acknowledged_at.'
-FROM fba.fulfillment_request AS r JOIN fba.fulfillment_quote AS q ON q.store = r.store AND q.fr_number = r.fr_number AND q.chosen
-WHERE r.status IN ('sending', 'submitted', 'unknown', 'accepted') AND q.arrive_latest > r.deliver_by
-  AND r.deliver_by > statement_timestamp() - interval '30 days' AND coalesce(r.acknowledged_at < q.quoted_at, true)
-UNION ALL
 SELECT r.store, 'hold_lapses', r.fr_number, 1, o.answered_at + interval '13 days',
        'Amazon holds its stock for 14 days and then cancels the order: release it (run fba_send_fulfillment_requests with ignore_hold and ignore_business_hours), or cancel it.'
 FROM fba.outbound_order AS o JOIN fba.fulfillment_request AS r ON r.store = o.store AND r.fr_number = o.fr_number AND r.claim_id = o.claim_id
 WHERE o.settled_at IS NULL AND o.held AND r.status = 'submitted' AND o.answered_at < statement_timestamp() - interval '13 days'
 UNION ALL
-SELECT r.store, 'blocked_carrier_used', r.fr_number, count(DISTINCT coalesce(i.tracking_number, i.item_key)), min(i.ship_date),
+SELECT r.store, 'blocked_carrier_used', r.fr_number,
+       count(DISTINCT CASE WHEN by_report THEN coalesce(fba.reported_parcel(r.store, r.fr_number, p.tracking_number), p.key) ELSE p.key END),
+       min(p.left_at),
        'Amazon shipped it with its own carrier although the request blocks that: tell the channel, and open a case with Amazon. Then set acknowledged_at.'
-FROM fba.fulfillment_request AS r
-JOIN fba.shipment_item AS i ON i.store = r.store AND coalesce(i.fr_number, i.merchant_order_id) = r.fr_number
-WHERE fba.is_amazon_logistics(i.carrier, i.tracking_number) AND EXISTS (
+FROM fba.fulfillment_request AS r JOIN (
+    SELECT store, coalesce(fr_number, merchant_order_id) AS fr_number, item_key AS key, true AS by_report, carrier, tracking_number, ship_date AS left_at
+    FROM fba.shipment_item
+    UNION ALL
+    SELECT store, fr_number, package_key, false, carrier, tracking_number, coalesce(ship_date, first_seen_at)
+    FROM fba.package WHERE fba.has_left(status, ship_date)
+) AS p ON p.store = r.store AND p.fr_number = r.fr_number
+WHERE fba.is_amazon_logistics(p.carrier, p.tracking_number) AND EXISTS (
     SELECT FROM fba.outbound_order AS o
     WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.intent_at IS NOT NULL AND 'BLOCK_AMZL' = ANY (o.features))
 GROUP BY r.store, r.fr_number, r.acknowledged_at
-HAVING coalesce(r.acknowledged_at < min(i.ship_date), true);
+HAVING coalesce(r.acknowledged_at < min(p.left_at), true);
 COMMENT ON VIEW fba.needs_attention IS
     'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';

@@ -66,7 +66,7 @@ def test_connection_test_begins_with_the_outcome(amazon):
     passed, message = SellingPartnerHook(warehouse_conn_id=None).test_connection()
     first, *verdicts = message.split("\n")
     assert first == "OK: client, refresh token, marketplace and both roles"
-    assert [verdict.endswith(": ok") for verdict in verdicts] == [True] * 5
+    assert [verdict.endswith(": ok") for verdict in verdicts] == [True] * 6
     assert calls_of(amazon, "createReport") == 0
     assert passed
 
@@ -79,6 +79,8 @@ DENIED = {"errors": [{"code": "Unauthorized", "message": "Access to requested re
     [
         ("getInventorySummaries", 403, "FAILED: role Amazon Fulfillment"),
         ("listAllFulfillmentOrders", 403, "FAILED: role Amazon Fulfillment"),
+        ("listOrders", 403, "OK, with a warning: changed orders not allowed"),
+        ("listOrders", 500, "FAILED: no usable answer for changed orders"),
         ("getReports", 403, "FAILED: role Inventory and Order Tracking"),
         ("getReports", 500, "FAILED: no usable answer for reports"),
         ("getReports", 429, "OK, with a warning: reports not tried"),
@@ -96,7 +98,7 @@ def test_connection_test_names_what_failed(amazon, no_retry_sleep, operation, st
     assert passed == first.startswith("OK")
     assert len(first) <= 80
     if "role" in first:  # the others are tried all the same
-        assert message.count("\n") == 5
+        assert message.count("\n") == 6
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from tests.stores import AFN, LISTINGS, SELLER, SHIPMENTS_REPORT, STORE, US
 
 COMPLETE = bool(os.environ.get("FBA_FAULTS"))
 INVENTORY, SEND, SHIPMENTS = "fba_get_inventory", "fba_send_fulfillment_requests", "fba_get_shipments"
+TRACK = "fba_track_orders"
 SECRETS = (
     DEFAULT_MERCHANT.client_secret,
     DEFAULT_MERCHANT.refresh_token,
@@ -222,7 +223,7 @@ class Campaign(Merchant):
         else:
             for number in ("FR-1", "FR-2"):
                 self.add(number, [("AFN-PLAIN", 3)])
-                world.plan_order(SELLER, number, parts=2, never=number == "FR-2", late=False)
+                world.plan_order(SELLER, number, parts=2, packages=1, never=number == "FR-2", late=False)
             orders_at_amazon(self.amazon, ["FR-1", "FR-2"], "AFN-PLAIN", 3)
             self.sql("SET fba.writer = 'product'")
             for status in ("sending", "submitted", "accepted"):
@@ -230,6 +231,11 @@ class Campaign(Merchant):
             self.sql("RESET fba.writer")
             self.sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '2 days'")
             world.ship_now(SELLER)
+            if dag_id == TRACK:
+                for parcel, status in ((1, "OUT_FOR_DELIVERY"), (2, "DELAYED")):
+                    world.set_parcel(SELLER, "FR-1", parcel, status=status)
+                world.set_outbound_2026(SELLER, path != "old")
+                world.set_order_listing(lost=["FR-1", "FR-2"] if path == "lost" else [])
             now = datetime.now(UTC)
             since, until = now - timedelta(days=5), now - timedelta(hours=2)
             world.seed_shipments(SELLER, US, 30, since.isoformat(), until.isoformat())
@@ -261,6 +267,9 @@ class Campaign(Merchant):
             world.set_stock(SELLER, US, "AFN-PLAIN", fba=23)
         elif dag_id == SEND:
             self.good[self.add("FR-4", [(GOOD, 4)])] = 4
+        elif dag_id == TRACK:
+            world.set_parcel(SELLER, "FR-1", 2, status="DELIVERED")
+            self.sql("UPDATE fba.tracked_order SET read_at = read_at - interval '25 hours'")  # what no page names
         else:
             since, until = now - timedelta(hours=2), now - timedelta(hours=1)
             world.seed_shipments(SELLER, US, 5, since.isoformat(), until.isoformat(), 4)
@@ -287,6 +296,12 @@ class Campaign(Merchant):
             truth, stored = Counter(self._true_shipments()), Counter(self._shipments())
             wrong = [f"shipped {row}" for row in stored - truth]
             return wrong + (["green, but shipments are missing"] if green and stored != truth else [])
+        if dag_id == TRACK:
+            histories = {
+                each["tracking_number"]: {None, *(status for status, _ in each["history"])}
+                for each in self.amazon.world.parcels(SELLER)
+            }
+            return [f"parcel {key} is {status}" for key, status in self._parcels() if status not in histories[key]]
         statuses, orders = self.statuses(), self.amazon.world.orders(SELLER)
         without_order = ("pending", "invalid", "rejected")
         return [
@@ -298,9 +313,8 @@ class Campaign(Merchant):
 
     def wrong_after_fault(self, dag_id: str, path: str) -> list[str]:
         """What is wrong after the fault has ended."""
-        found = {INVENTORY: self._wrong_pool, SEND: self._wrong_requests, SHIPMENTS: self._wrong_shipments}[dag_id](
-            path
-        )
+        checks = {SEND: self._wrong_requests, SHIPMENTS: self._wrong_shipments, TRACK: self._wrong_parcels}
+        found = checks.get(dag_id, self._wrong_pool)(path)
         return [*found, *self._wrong_ledger()]
 
     def _pool(self) -> dict[str, int]:
@@ -349,6 +363,20 @@ class Campaign(Merchant):
             problems.append("FR-1 is not complete")
         return problems
 
+    def _parcels(self) -> list[tuple[str, str]]:
+        return sorted(self.sql("SELECT tracking_number, status FROM fba.package"))
+
+    def _wrong_parcels(self, path: str) -> list[str]:
+        told = self.amazon.world.parcels(SELLER)
+        truth = sorted((each["tracking_number"], each["status"]) for each in told)
+        problems = [] if truth == self._parcels() else [f"parcels {self._parcels()}, not {truth}"]
+        if ("FR-1", 3) not in self.sql("SELECT fr_number, shipped FROM fba.fulfillment_progress"):
+            problems.append("FR-1 is not shipped")
+        events = Counter(self.sql("SELECT package_key, what FROM fba.request_event WHERE package_key IS NOT NULL"))
+        if events.total() != len(events) or sum(what == "shipped" for _, what in events) != len(truth):
+            problems.append(f"events {events}")
+        return problems
+
     def _wrong_ledger(self) -> list[str]:
         problems = []
         ledger = dict(self.sql("SELECT report_id, status FROM fba.report"))
@@ -385,4 +413,4 @@ def _lines(content: bytes) -> int:
     return gzip.decompress(content).rstrip(b"\r\n").count(b"\n")
 
 
-__all__ = ["COMPLETE", "INVENTORY", "SEND", "SHIPMENTS", "Campaign", "load_stores", "reset", "shipped_dag"]
+__all__ = ["COMPLETE", "INVENTORY", "SEND", "SHIPMENTS", "TRACK", "Campaign", "load_stores", "reset", "shipped_dag"]

@@ -28,12 +28,14 @@ from fba_operators.errors import SellingPartnerError
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.warehouse.database import Warehouse
 from sandbox.server.server import Sandbox
-from tests.faults.campaign import COMPLETE, INVENTORY, SEND, SHIPMENTS, Campaign, reset, shipped_dag
+from tests.faults.campaign import COMPLETE, INVENTORY, SEND, SHIPMENTS, TRACK, Campaign, reset, shipped_dag
 from tests.faults.isolated import run_isolated
 from tests.stores import SELLER, STORE, US
 
-TASKS = [(dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS) for task_id in shipped_dag(dag_id).task_ids]
-SAMPLE = [(SEND, "store.submit"), (SEND, "store.send")]  # every sixth effect of them
+TASKS = [
+    (dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS, TRACK) for task_id in shipped_dag(dag_id).task_ids
+]
+SAMPLE = [(SEND, "store.submit"), (SEND, "store.send"), (TRACK, "store.track")]  # every sixth effect of them
 STRIDE = 1 if COMPLETE else 6
 LOADS = [(INVENTORY, "store.merge"), (SHIPMENTS, "window.load")]
 only_complete = pytest.mark.skipif(not COMPLETE, reason="takes minutes; `make faults` runs it")
@@ -154,7 +156,9 @@ def restartable(migrated_template):
 
 @only_complete
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("dag_id", "task_id"), [*LOADS, (SEND, "store.submit"), (SEND, "store.record")])
+@pytest.mark.parametrize(
+    ("dag_id", "task_id"), [*LOADS, (SEND, "store.submit"), (SEND, "store.record"), (TRACK, "store.track")]
+)
 def test_postgres_restarted_before_any_effect_of_a_task(
     restartable, amazon, monkeypatch, record_property, dag_id, task_id
 ):

@@ -12,8 +12,9 @@ import pytest
 from devstack.airflow import store_connection, warehouse_connection
 from fba_operators.errors import SellingPartnerError
 from sandbox.server.server import Sandbox
-from tests.faults.campaign import COMPLETE, SEND, Campaign, reset
+from tests.faults.campaign import COMPLETE, SEND, TRACK, Campaign, reset
 from tests.faults.isolated import run_isolated
+from tests.stores import SELLER
 
 TASKS = [
     *(("plain", f"store.{name}") for name in ("settle", "claim", "upload", "submit", "record")),
@@ -28,6 +29,7 @@ class FreezeCampaign(Campaign):
 
     planned: tuple[str, int] | None = None
     stopped = False
+    dag_id = SEND
 
     def _try(self, task, ctx, done):
         if not self.planned or self.planned[0] != task.task_id:
@@ -49,7 +51,20 @@ class FreezeCampaign(Campaign):
         )
         for _ in range(4):
             self.advance(31)
-            self.run_dag(SEND)
+            self.run_dag(self.dag_id)
+
+
+class TrackingFreezeCampaign(FreezeCampaign):
+    """Meanwhile both parcels are delivered, and other runs have read that."""
+
+    dag_id = TRACK
+
+    def go_on_without(self, process_id):
+        for parcel in (1, 2):
+            self.amazon.world.set_parcel(SELLER, "FR-1", parcel, status="DELIVERED")
+        self.sql("UPDATE fba.tracked_order SET read_at = read_at - interval '25 hours'")
+        super().go_on_without(process_id)
+        assert self.wrong_after_fault(TRACK, "plain") == []
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +116,25 @@ def test_a_worker_frozen_before_any_effect_of_a_task(url, amazon, monkeypatch, r
                 stops += 1
     record_property("stops", stops)
     assert stops > (20 if COMPLETE else 2)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("path", ["plain", "lost", "old"] if COMPLETE else ["plain"])
+def test_a_frozen_reading_takes_nothing_back(url, amazon, monkeypatch, record_property, path):
+    stops = 0
+    for at in count(1, STRIDE):
+        reset(url, amazon)
+        with monkeypatch.context() as patch:
+            patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
+            patch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
+            with TrackingFreezeCampaign(url, amazon, patch) as campaign:
+                campaign.prepare(TRACK, path)
+                campaign.planned = ("store.track", at)
+                campaign.run_dag(TRACK)
+                assert campaign.planned is None, "the task never ran"
+                if not campaign.stopped:
+                    break
+                assert campaign.wrong_after_fault(TRACK, path) == []
+                stops += 1
+    record_property("stops", stops)
+    assert stops > 2

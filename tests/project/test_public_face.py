@@ -14,7 +14,8 @@ PUBLIC = {
         AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator FollowUpOrdersOperator LoadShipmentsOperator
         MergeInventoryOperator PlanWindowsOperator PrepareRequestsOperator PrepareRunOperator PrepareShipmentsOperator RecordFeedOperator
         RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SendOrdersOperator SettleFeedsOperator
-        SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator UploadFeedOperator
+        SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator
+        TrackOrdersOperator UploadFeedOperator
         WaitForFeedOperator WaitForReportOperator WaitForShipmentsOperator
         WaitForStockReportsOperator
     """,
@@ -28,7 +29,7 @@ PUBLIC = {
         AFN_INVENTORY FULFILLED_SHIPMENTS LISTINGS LoadedReport REPORT_TYPES ReportLedger ReportType copy_rows load_report
         record_applied
     """,
-    "fba_operators.assets": "POOL REQUESTS SHIPMENTS",
+    "fba_operators.assets": "PACKAGES POOL REQUESTS SHIPMENTS",
     "fba_operators.triggers": "ProcessingTrigger",
 }
 

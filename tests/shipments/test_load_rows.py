@@ -713,3 +713,16 @@ def test_a_row_edited_by_hand_is_put_right(reports, sql, mode):
     reports.load(reports.add(document(item(1), item(2))))
     assert sql(f"SELECT item_key, carrier, quantity_shipped FROM {COPY} ORDER BY 1").fetchall() == right
     assert items(sql, "item_key") == [("D1",), ("D2",)]
+
+
+def test_an_item_in_two_parcels_has_two_rows(warehouse, sql):
+    reports = Reports(warehouse)
+    first, second = (row(tracking_number=number) for number in ("TBA1", "TBA2"))
+    counts = reports.load(reports.add(document(first, second, second)))
+    assert (counts["new"], counts["repeated"]) == (2, 1)
+    both = [("Dq1I1", "TBA1"), ("Dq1I1\tTBA2", "TBA2")]
+    query = "SELECT item_key, tracking_number FROM fba.shipment_item ORDER BY 1"
+    assert sql(query).fetchall() == both
+    for rows in ([second], [first], [second, first], [row(tracking_number=""), first, second]):
+        reports.load(reports.add(document(*rows)))
+        assert sql(query).fetchall() == both, rows

@@ -56,6 +56,19 @@ CREATED = request("pending", ago(60), ", sent_at", f", '{ago(50)}'")
 ITEM = "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) VALUES ('us', 'FR-1', 1, 'SKU', 5)"
 ACCEPTED = [CREATED, ITEM, *(change(f"status = '{status}'") for status in ("sending", "submitted", "accepted"))]
 MINUTE = 1 / 60
+READ = f"INSERT INTO fba.order_cursor (store, read_until, read_at) VALUES ('us', '{ago(1)}', '{ago(1)}')"
+DELIVERED = "UPDATE fba.package SET status = 'DELIVERED'"
+
+
+def tracked(changed=30, more="", values=""):
+    return f"""INSERT INTO fba.tracked_order (store, fr_number, read_at, changed_at{more})
+        VALUES ('us', 'FR-1', '{ago(1)}', '{ago(changed)}'{values})"""
+
+
+def parcel(status, arrives, key="P1"):
+    return f"""INSERT INTO fba.package (store, fr_number, package_key, status, arrives_at, updated_at)
+        VALUES ('us', 'FR-1', '{key}', '{status}', '{arrives}', '{ago(30)}')"""
+
 
 QUOTE = f"""INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable, arrive_latest, chosen)
     VALUES ('us', 'FR-1', 'Standard', '{ago(60)}', true, '{ago(10)}', true)"""
@@ -293,6 +306,66 @@ CASES = [
             "it was another carrier": "UPDATE fba.shipment_item SET carrier = 'UPS'",
             "the request did not block it": "UPDATE fba.outbound_order SET features = '{}'",
             "the order was not sent": "UPDATE fba.outbound_order SET intent_at = NULL",
+        },
+    ),
+    Case(
+        "late",
+        [*ACCEPTED, READ, tracked(), parcel("IN_TRANSIT", ago(20)), parcel("DELAYED", ago(25), "P2")],
+        ("FR-1", 2, ago(25)),
+        {
+            "both were delivered": DELIVERED,
+            "Amazon promises another day": f"UPDATE fba.package SET arrives_at = '{ago(-20)}'",
+            "Amazon was not asked since": f"UPDATE fba.order_cursor SET read_at = '{ago(40)}'; UPDATE fba.tracked_order SET read_at = '{ago(40)}'",
+            "they cannot be delivered": "UPDATE fba.package SET status = 'UNDELIVERABLE'",
+            "it is known": change("acknowledged_at = clock_timestamp()"),
+            "the request was cancelled": change("status = 'cancelled'"),
+        },
+    ),
+    Case(
+        "late",
+        [*ACCEPTED, READ, tracked(more=", arrives_by", values=f", '{ago(20)}'")],
+        ("FR-1", 1, ago(20)),
+        {"nothing more ships": "UPDATE fba.tracked_order SET finished = true"},
+    ),
+    Case(
+        "undeliverable",
+        [*ACCEPTED, READ, tracked(), parcel("UNDELIVERABLE", ago(50))],
+        ("FR-1", 1, ago(30)),
+        {"it was delivered after all": DELIVERED, "it is known": change("acknowledged_at = clock_timestamp()")},
+    ),
+    Case(
+        "no_movement",
+        [*ACCEPTED, READ, tracked(80), parcel("IN_TRANSIT", ago(-20))],
+        ("FR-1", 1, ago(80)),
+        {
+            "it was delivered": DELIVERED,
+            "something changed": f"UPDATE fba.tracked_order SET changed_at = '{ago(70)}'",
+            "Amazon was not asked since": f"UPDATE fba.order_cursor SET read_at = '{ago(40)}'; UPDATE fba.tracked_order SET read_at = '{ago(40)}'",
+            "its tracking has expired": "UPDATE fba.package SET status = 'EXPIRED'",
+        },
+    ),
+    Case(
+        "claim_due",
+        [*ACCEPTED, READ, tracked(), parcel("EXPIRED", ago(8 * 24))],
+        ("FR-1", 1, ago(24)),
+        {
+            "it was delivered": DELIVERED,
+            "a week has not passed": f"UPDATE fba.package SET arrives_at = '{ago(6 * 24)}'",
+            "the claim was made": change("acknowledged_at = clock_timestamp()"),
+        },
+    ),
+    Case(
+        "witnesses_differ",
+        [
+            *(*ACCEPTED, READ, tracked(more=", differs_since", values=f", '{ago(8 * 24)}'")),
+            report("S", "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL", ago(2), ago(1)),
+        ],
+        ("FR-1", 1, ago(8 * 24)),
+        {
+            "they agree": "UPDATE fba.tracked_order SET differs_since = NULL",
+            "it has not lasted a week": f"UPDATE fba.tracked_order SET differs_since = '{ago(6 * 24)}'",
+            "no report was made since": "UPDATE fba.report SET applied_at = NULL",
+            "the order was not read since": f"UPDATE fba.order_cursor SET read_at = '{ago(40)}'; UPDATE fba.tracked_order SET read_at = '{ago(40)}'",
         },
     ),
     Case(

@@ -58,6 +58,12 @@ DATA = {
         INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable) VALUES ('amazon_us', 'FR-1', 'Standard', '2026-01-07', true);
         INSERT INTO fba.feature (store, feature, sku, eligible) VALUES ('amazon_us', 'BLANK_BOX', '', true);
     """,
+    12: """
+        INSERT INTO fba.package (store, fr_number, package_key, status, ship_date) VALUES ('amazon_us', 'FR-1', 'TBA1', 'IN_TRANSIT', '2026-01-05');
+        INSERT INTO fba.package_item (store, fr_number, package_key, sku, quantity) VALUES ('amazon_us', 'FR-1', 'TBA1', 'OLD-SKU', 1);
+        INSERT INTO fba.tracked_order (store, fr_number, read_at, changed_at) VALUES ('amazon_us', 'FR-1', '2026-01-06', '2026-01-06');
+        INSERT INTO fba.order_cursor (store, read_until) VALUES ('amazon_us', '2026-01-06');
+    """,
 }
 
 
@@ -117,6 +123,32 @@ def test_an_old_warehouse_is_upgraded_and_keeps_its_rows(old_warehouse, version)
     assert len(filled) >= 5
     for table, rows in filled.items():
         assert [{key: value for key, value in row.items() if key in rows[0]} for (row,) in after[table]] == rows
+
+
+def test_the_past_of_an_upgraded_warehouse_is_in_its_timeline(old_warehouse):
+    url = old_warehouse(9)
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("SET fba.writer = 'product'")
+        db.execute("""
+            INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count, claimed_at, uploaded_at, submit_started_at,
+                                  submitted_at, feed_id)
+            VALUES ('amazon_us', 'D1', '22222222-2222-4222-8222-222222222222', 'r', 1, '2026-01-02 01:00', '2026-01-02 01:01',
+                    '2026-01-02 01:02', '2026-01-02 01:03', '77');
+            INSERT INTO fba.feed_message (store, document_id, message_id, fr_number) VALUES ('amazon_us', 'D1', 1, 'FR-1');
+            UPDATE fba.fulfillment_request SET status = 'sending', claim_id = '22222222-2222-4222-8222-222222222222';
+            UPDATE fba.fulfillment_request SET status = 'submitted', sent_at = '2026-01-02 01:02';
+            UPDATE fba.fulfillment_request SET status = 'accepted';
+            UPDATE fba.shipment_item SET tracking_number = 'TBA1', ship_date = clock_timestamp() + interval '1 second';
+        """)
+    Warehouse().migrate()
+    query = "SELECT what, source, package_key FROM fba.request_event WHERE fr_number = 'FR-1' ORDER BY n"
+    with psycopg.connect(url) as db:
+        told = db.execute(query).fetchall()
+    assert sorted(told[:3]) == [("claimed", "product", None), ("created", "merchant", None), ("sent", "product", None)]
+    assert told[3:] == [("accepted", "feed", None), ("shipped", "report", "TBA1")]
+    with psycopg.connect(url, autocommit=True) as db:  # what is told again is known already
+        db.execute("UPDATE fba.shipment_item SET quantity = quantity")
+        assert db.execute(query).fetchall() == told
 
 
 def test_the_inventory_merge_works_after_an_upgrade_from_the_first_schema(old_warehouse, amazon):

@@ -75,7 +75,7 @@ class Client:
         """Make the calls of a list, page after page.
 
         :param params: of the first page
-        :param token_alone: further pages are asked for with ``nextToken`` and nothing else, or Amazon refuses
+        :param token_alone: further pages are asked for with the token and nothing else, or Amazon refuses
         :raises ThrottledError: the quota is used up; says when it allows the whole list so far
         :raises UnavailableError: the list does not end: a page comes again, or there are too many, or too many empty ones
         """
@@ -93,7 +93,7 @@ class Client:
             if empty >= MAX_EMPTY_PAGES:
                 self._refuse_list(operation, f"{empty} empty pages came one after another")
             tokens.add(token)
-            params = {"nextToken": token} if token_alone else {**params, "nextToken": token}
+            params = {operation.page_param: token} if token_alone else {**params, operation.page_param: token}
         self._refuse_list(operation, f"it has more than {MAX_PAGES} pages")
 
     def _page(self, operation: Operation[P], params: dict[str, Any], before: int) -> P:

@@ -61,6 +61,7 @@ def check_connection(hook: SellingPartnerHook) -> tuple[bool, str]:
             _marketplace(hook),
             _verdict(hook, "FBA stock", lambda: hook.get_inventory_summaries(["connection-test"]), FULFILLMENT),
             _verdict(hook, "fulfillment orders", lambda: hook.list_all_fulfillment_orders(since=since), FULFILLMENT),
+            _changed_orders(hook, since),
             _verdict(
                 hook, "reports", lambda: next(hook.get_reports(LISTED_TYPES, created_since=since), None), TRACKING
             ),
@@ -111,6 +112,16 @@ def _verdict(hook: SellingPartnerHook, what: str, call: Callable[[], Any], role:
         denied = role if error.status in (401, 403) else ""
         return Verdict(what, "FAILED", _reason(hook, error), f"role {denied}" if denied else _at_fault(what, error))
     return Verdict(what, "ok")
+
+
+def _changed_orders(hook: SellingPartnerHook, since: datetime) -> Verdict:
+    """Whether the account has Fulfillment Outbound 2026-07-04; without it orders are asked for one by one."""
+    what = "changed orders"
+    verdict = _verdict(hook, what, lambda: next(hook.list_orders(updated_after=since), None), FULFILLMENT)
+    if verdict.state != "FAILED" or not verdict.short.startswith("role"):
+        return verdict
+    text = f"not allowed, so each order is asked for by itself: {verdict.text}"
+    return Verdict(what, "warning", text, f"{what} not allowed")
 
 
 def _at_fault(what: str, error: SellingPartnerError) -> str:

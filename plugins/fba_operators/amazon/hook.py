@@ -19,12 +19,15 @@ from fba_operators.amazon.credentials import Credentials, Destination
 from fba_operators.amazon.deadline import ends_within
 from fba_operators.amazon.marketplaces import Marketplace
 from fba_operators.amazon.operations import (
+    ChangedOrdersPage,
     Feature,
     FeatureSku,
     Feed,
     FulfillmentOrder,
     ListedOrder,
     ListedReport,
+    Order,
+    PackageTracking,
     Preview,
     Report,
 )
@@ -303,6 +306,33 @@ class SellingPartnerHook(BaseHook):
         :raises RequestRefusedError: it cannot be cancelled any more, or does not exist
         """
         self.client.call(operations.CANCEL_FULFILLMENT_ORDER, fr_number)
+
+    def get_package_tracking_details(self, package_number: int) -> PackageTracking:
+        """Return where a package of a Multi-Channel Fulfillment order is.
+
+        :param package_number: as :meth:`get_fulfillment_order` names it
+        """
+        params = {"packageNumber": package_number}
+        return self.client.call(operations.GET_PACKAGE_TRACKING_DETAILS, params=params).payload
+
+    def list_orders(self, *, updated_after: datetime) -> Iterator[ChangedOrdersPage]:
+        """Return the pages of every order of this seller that changed after a time, with shipments and packages.
+
+        :raises CredentialsError: also where the account does not have Fulfillment Outbound 2026-07-04
+        """
+        return self.client.pages(operations.LIST_ORDERS, {"updatedAfter": amazon_time(updated_after)})
+
+    def find_order(self, fr_number: str) -> Order | None:
+        """Return an order with shipments and packages; None where Amazon answers that it has no such order.
+
+        :raises RequestRefusedError: Amazon refuses for another reason, which says nothing about the order
+        """
+        try:
+            return self.client.call(operations.GET_ORDER, fr_number).order
+        except RequestRefusedError as error:
+            if _says_no_such_order(error, fr_number):
+                return None
+            raise
 
     def get_inventory_summaries(self, skus: list[str]) -> dict[str, int | None]:
         """Return SKU → fulfillableQuantity of those SKUs that Amazon knows, None where the quantity is not given.

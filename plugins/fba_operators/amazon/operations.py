@@ -266,6 +266,7 @@ class ListedOrder(Answer):
     marketplace_id: Annotated[Text | None, OrNone] = None
     fulfillment_order_status: Annotated[Text | None, OrNone] = None
     fulfillment_action: Annotated[Text | None, OrNone] = None
+    status_updated_date: Annotated[Moment | None, OrNone] = None
 
 
 class OrderPagePayload(Answer):
@@ -298,11 +299,41 @@ class OrderItem(Answer):
     quantity: Annotated[Units | None, OrNone] = None
 
 
+class ShipmentItem(Answer):
+    """A line of a shipment: the package with this number, or the only one, has it."""
+
+    seller_sku: Annotated[Text | None, OrNone] = None
+    quantity: Annotated[Units | None, OrNone] = None
+    package_number: Annotated[int | None, OrNone] = None
+
+
+class ShipmentPackage(Answer):
+    """A package of a shipment."""
+
+    package_number: Annotated[int | None, OrNone] = None
+    carrier_code: Annotated[Text | None, OrNone] = None
+    tracking_number: Annotated[Text | None, OrNone] = None
+    amazon_fulfillment_tracking_number: Annotated[Text | None, OrNone] = None
+    estimated_arrival_date: Annotated[Moment | None, OrNone] = None
+
+
+class FulfillmentShipment(Answer):
+    """A shipment of a Multi-Channel Fulfillment order."""
+
+    amazon_shipment_id: Annotated[Text | None, OrNone] = None
+    fulfillment_shipment_status: Annotated[Text | None, OrNone] = None
+    shipping_date: Annotated[Moment | None, OrNone] = None
+    estimated_arrival_date: Annotated[Moment | None, OrNone] = None
+    fulfillment_shipment_item: Annotated[list[Annotated[ShipmentItem | None, OrNone]] | None, OrNone] = None
+    fulfillment_shipment_package: Annotated[list[Annotated[ShipmentPackage | None, OrNone]] | None, OrNone] = None
+
+
 class FulfillmentOrder(Answer):
     """A Multi-Channel Fulfillment order with its items; what is None was not said."""
 
     fulfillment_order: ListedOrder
     fulfillment_order_items: list[Annotated[OrderItem | None, OrNone]] | None = None
+    fulfillment_shipments: Annotated[list[Annotated[FulfillmentShipment | None, OrNone]] | None, OrNone] = None
 
 
 class FulfillmentOrderAnswer(Answer):
@@ -402,6 +433,135 @@ class FeatureSkuAnswer(Answer):
     payload: FeatureSku
 
 
+class TrackingEvent(Answer):
+    """What happened to a package on its way; where, and who signed, is not read."""
+
+    event_code: Annotated[Text | None, OrNone] = None
+    event_date: Annotated[Moment | None, OrNone] = None
+
+
+class PackageTracking(Answer):
+    """Where a package is."""
+
+    tracking_number: Annotated[Text | None, OrNone] = None
+    customer_tracking_link: Annotated[Text | None, OrNone] = None
+    current_status: Annotated[Text | None, OrNone] = None
+    estimated_arrival_date: Annotated[Moment | None, OrNone] = None
+    tracking_events: Annotated[list[Annotated[TrackingEvent | None, OrNone]] | None, OrNone] = None
+
+
+class PackageTrackingAnswer(Answer):
+    """The answer that holds the tracking of one package."""
+
+    payload: PackageTracking
+
+
+# Orders of Fulfillment Outbound 2026-07-04. What is None was not said. Proofs of delivery and addresses are not read.
+
+
+class Quantity(Answer):
+    """A quantity of units."""
+
+    value: Annotated[Units | None, OrNone] = None
+
+
+class ProductIdentifier(Answer):
+    """A product by its SKU."""
+
+    amazon_sku: Annotated[Text | None, OrNone] = None
+
+
+class Product(Answer):
+    """The product of a line."""
+
+    product_identifier: Annotated[ProductIdentifier | None, OrNone] = None
+
+
+class OrderLine(Answer):
+    """A line of an order."""
+
+    product: Annotated[Product | None, OrNone] = None
+    amount: Annotated[Quantity | None, OrNone] = None
+
+
+class ShippedItem(Answer):
+    """A line of a shipment."""
+
+    product_identifier: Annotated[ProductIdentifier | None, OrNone] = None
+    amount: Annotated[Quantity | None, OrNone] = None
+    package_id: Annotated[Text | None, OrNone] = None
+    shipment_item_id: Annotated[Text | None, OrNone] = None
+
+
+class TrackingNumber(Answer):
+    """How a carrier, or Amazon, names a package."""
+
+    tracking_number: Annotated[Text | None, OrNone] = None
+    carrier_code: Annotated[Text | None, OrNone] = None
+    tracking_url: Annotated[Text | None, OrNone] = None
+
+
+class TrackingNumbers(Answer):
+    """How the carrier and Amazon name a package."""
+
+    carrier: Annotated[TrackingNumber | None, OrNone] = None
+    amazon: Annotated[TrackingNumber | None, OrNone] = None
+
+
+class ShippedPackage(Answer):
+    """A package of a shipment."""
+
+    package_id: Annotated[Text | None, OrNone] = None
+    status: Annotated[Text | None, OrNone] = None
+    delivery_time: Annotated[Moment | None, OrNone] = None
+    tracking: Annotated[TrackingNumbers | None, OrNone] = None
+    shipment_item_ids: Annotated[list[Annotated[Text | None, OrNone]] | None, OrNone] = None
+
+
+class OrderShipment(Answer):
+    """A shipment of an order."""
+
+    amazon_shipment_id: Annotated[Text | None, OrNone] = None
+    status: Annotated[Text | None, OrNone] = None
+    ship_time: Annotated[Moment | None, OrNone] = None
+    delivery_time: Annotated[Moment | None, OrNone] = None
+    items: Annotated[list[Annotated[ShippedItem | None, OrNone]] | None, OrNone] = None
+    packages: Annotated[list[Annotated[ShippedPackage | None, OrNone]] | None, OrNone] = None
+
+
+class Order(Answer):
+    """An order with its shipments and packages."""
+
+    order_id: Text
+    status: Annotated[Text | None, OrNone] = None
+    status_update_time: Annotated[Moment | None, OrNone] = None
+    line_items: Annotated[list[Annotated[OrderLine | None, OrNone]] | None, OrNone] = None
+    shipments: Annotated[list[Annotated[OrderShipment | None, OrNone]] | None, OrNone] = None
+
+
+class OrderAnswer(Answer):
+    """The answer that holds one order."""
+
+    order: Order
+
+
+class ChangedOrdersPage(Page):
+    """A page of the list of changed orders."""
+
+    orders: list[Annotated[Order | None, OrNone]]
+    pagination: Pagination | None = None
+
+    @property
+    def next_token(self) -> str | None:
+        """What to ask for the next page with."""
+        return self.pagination.next_token if self.pagination else None
+
+    @property
+    def elements(self) -> Sequence[Any]:
+        """What the page lists."""
+        return self.orders
+
+
 A = TypeVar("A", bound=Answer)
 
 
@@ -413,6 +573,7 @@ class Operation(Generic[A]):
     :param burst: documented size of the bucket
     :param shared_bucket: the rate is so low, or so many tasks call it at once, that all must share one bucket
     :param idempotent: calling it twice has the effect of calling it once
+    :param page_param: of a list: how the next page is asked for
     """
 
     name: str
@@ -423,6 +584,7 @@ class Operation(Generic[A]):
     burst: int
     shared_bucket: bool = False
     idempotent: bool = True
+    page_param: str = "nextToken"
 
     def read(self, body: Any) -> A:
         """Read a JSON body as this operation's answer.
@@ -445,9 +607,9 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 
 # Rates and bursts: Amazon's models of the Reports and Feeds API 2021-06-30, FBA Inventory v1, Sellers v1 and
-# Fulfillment Outbound 2020-07-01.
+# Fulfillment Outbound 2020-07-01 and 2026-07-04.
 _REPORTS, _FEEDS = "/reports/2021-06-30", "/feeds/2021-06-30"
-_OUTBOUND = "/fba/outbound/2020-07-01"
+_OUTBOUND, _CHANGED_ORDERS = "/fba/outbound/2020-07-01", "/fulfillment/outbound/2026-07-04/orders"
 _ORDERS = f"{_OUTBOUND}/fulfillmentOrders"
 
 CREATE_REPORT = Operation(
@@ -494,6 +656,11 @@ GET_FEATURE_SKU = Operation(
 )
 # Idempotent: a second cancellation of an order changes nothing.
 CANCEL_FULFILLMENT_ORDER = Operation("cancelFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}/cancel", Done, 2, 30)
+GET_PACKAGE_TRACKING_DETAILS = Operation(
+    "getPackageTrackingDetails", "GET", f"{_OUTBOUND}/tracking", PackageTrackingAnswer, 2, 30
+)
+LIST_ORDERS = Operation("listOrders", "GET", _CHANGED_ORDERS, ChangedOrdersPage, 2, 30, page_param="pageToken")
+GET_ORDER = Operation("getOrder", "GET", f"{_CHANGED_ORDERS}/{{}}", OrderAnswer, 2, 30)
 
 OPERATIONS: dict[str, Operation[Any]] = {
     each.name: each for each in list(globals().values()) if isinstance(each, Operation)

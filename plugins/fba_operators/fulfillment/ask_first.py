@@ -168,6 +168,7 @@ def _keep(ledger: FeedLedger, one: Ready, quotes: Sequence[Quote]) -> None:
                 "unfulfillable": Jsonb(list(quote.unfulfillable)),
             }
             ledger.run(db, "fulfillment.add_quote", number=number, features=list(one.features), **values)
+        ledger.run(db, "fulfillment.record_quoted", number=number)
 
 
 def _refuse(ledger: FeedLedger, one: Ready, reason: str) -> None:

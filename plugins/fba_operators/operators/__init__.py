@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from fba_operators.operators.switch import AS_CONFIGURED
     from fba_operators.operators.token import RefreshTokenOperator
+    from fba_operators.operators.tracking import TrackOrdersOperator
 
 _FILES = {
     "AS_CONFIGURED": "switch",
@@ -65,6 +66,7 @@ _FILES = {
     "SummariseRequestsOperator": "fulfillment",
     "SummariseRunOperator": "run",
     "SummariseShipmentsOperator": "shipments",
+    "TrackOrdersOperator": "tracking",
     "UploadFeedOperator": "feeds",
     "WaitForFeedOperator": "feeds",
     "WaitForReportOperator": "reports",
@@ -95,6 +97,7 @@ __all__ = [
     "SummariseRequestsOperator",
     "SummariseRunOperator",
     "SummariseShipmentsOperator",
+    "TrackOrdersOperator",
     "UploadFeedOperator",
     "WaitForFeedOperator",
     "WaitForReportOperator",

@@ -56,8 +56,8 @@ ATTENTION = {
     "rejected": ("request was rejected by Amazon", "requests were rejected by Amazon"),
     "needs_approval": ("request needs approval", "requests need approval"),
     "late": (
-        "request may arrive later than it must, by its quote",
-        "requests may arrive later than they must, by their quotes",
+        "request was not delivered when Amazon promised, or may arrive too late by its quote",
+        "requests were not delivered when Amazon promised, or may arrive too late by their quotes",
     ),
     "hold_lapses": (
         "order that Amazon holds is about to lapse",
@@ -91,6 +91,20 @@ ATTENTION = {
         "request is in a feed that Amazon has not finished",
         "requests are in a feed that Amazon has not finished",
     ),
+    "unreadable_orders": ("order at Amazon could not be read", "orders at Amazon could not be read"),
+    "undeliverable": ("request has an undeliverable parcel", "requests have an undeliverable parcel"),
+    "no_movement": (
+        "request has a parcel that has not moved for three days",
+        "requests have a parcel that has not moved for three days",
+    ),
+    "claim_due": (
+        "request was not delivered a week after the promise: a claim is due",
+        "requests were not delivered a week after the promise: claims are due",
+    ),
+    "witnesses_differ": (
+        "request of which report and order have told different parcels for a week",
+        "requests of which report and order have told different parcels for a week",
+    ),
     "unknown_at_amazon": (
         "accepted request of which Amazon reports nothing",
         "accepted requests of which Amazon reports nothing",
@@ -116,6 +130,11 @@ STANDING = frozenset(
         "not_cancelled",
         "without_request",
         "overdue",
+        "late",
+        "undeliverable",
+        "no_movement",
+        "claim_due",
+        "witnesses_differ",
     )
 )
 

@@ -88,6 +88,8 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Sta
     without_id = _count(db, "shipments.count_without_id")
     counts["without_id"] = without_id + staging.known_without_id
     execute(db, "shipments.drop_repeats")
+    execute(db, "shipments.name_further_parcels")
+    execute(db, "shipments.name_known_parcels", store=store)
     if without_id:
         execute(db, "shipments.name_rows")
         execute(db, "shipments.analyze_staging")
