@@ -93,6 +93,17 @@ FROM fba.store AS s
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND s.store = r.store
   AND EXISTS (SELECT FROM fba.needs_attention AS n WHERE n.store = r.store AND n.code = 'stale_stock')
 
+-- name: add_low_stock
+-- Of stores that want to be told (low_stock_days). The database is not asked where there is none.
+UPDATE fba.run AS r SET attention = r.attention || n.counts
+FROM (
+    SELECT a.store, jsonb_object_agg(a.code, a.number) AS counts FROM fba.needs_attention AS a
+    WHERE a.code IN ('low_stock', 'out_of_stock') AND EXISTS (SELECT FROM fba.store WHERE low_stock_days IS NOT NULL)
+    GROUP BY a.store
+) AS n
+JOIN fba.store AS s ON s.store = n.store AND s.low_stock_days IS NOT NULL
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store
+
 -- name: add_waiting
 -- Requests that wait or are unknown for hours. The sentence is the last one: the first line may be a failure's.
 UPDATE fba.run AS r SET attention = r.attention || w.counts,
@@ -123,14 +134,18 @@ WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store
 
 -- name: set_stores
 -- A row that somebody holds is left as it is: the next run writes it.
-WITH new AS (SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[]) AS n (store, hours)),
-free AS (SELECT store, max_stock_age_hours, seen_at FROM fba.store FOR UPDATE SKIP LOCKED),
+WITH new AS (SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[], %(buffers)s::bigint[], %(days)s::double precision[])
+                AS n (store, hours, buffer, days)),
+free AS (SELECT store, max_stock_age_hours, buffer_units, low_stock_days, seen_at FROM fba.store FOR UPDATE SKIP LOCKED),
 gone AS (DELETE FROM fba.store AS s USING free AS f WHERE f.store = s.store AND s.store <> ALL(%(stores)s)),
 changed AS (
-    UPDATE fba.store AS s SET max_stock_age_hours = n.hours, seen_at = now() FROM new AS n JOIN free AS f USING (store)
-    WHERE s.store = n.store AND (f.max_stock_age_hours <> n.hours OR f.seen_at < now() - interval '1 day')
+    UPDATE fba.store AS s SET max_stock_age_hours = n.hours, buffer_units = n.buffer, low_stock_days = n.days, seen_at = now()
+    FROM new AS n JOIN free AS f USING (store)
+    WHERE s.store = n.store AND ((f.max_stock_age_hours, f.buffer_units, f.low_stock_days) IS DISTINCT FROM (n.hours, n.buffer, n.days)
+                                 OR f.seen_at < now() - interval '1 day')
 )
-INSERT INTO fba.store (store, max_stock_age_hours) SELECT store, hours FROM new ON CONFLICT DO NOTHING
+INSERT INTO fba.store (store, max_stock_age_hours, buffer_units, low_stock_days)
+SELECT store, hours, buffer, days FROM new ON CONFLICT DO NOTHING
 
 -- name: of_run
 -- The rows of a run, each with the attention of the store's previous run if that began on the same day, and with what else
@@ -314,5 +329,42 @@ WITH due AS (
 ), removed AS (
     DELETE FROM fba.run AS r USING due
     WHERE r.dag_id = due.dag_id AND r.run_id = due.run_id AND r.store = due.store RETURNING r.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_stock_changes
+-- From then on the history begins after the last change that was removed.
+WITH due AS (
+    SELECT store, sku, at FROM fba.stock_change
+    WHERE at < statement_timestamp() - make_interval(months => %(data_months)s)
+    ORDER BY at LIMIT %(most)s FOR UPDATE SKIP LOCKED
+), begins AS (
+    UPDATE fba.stock_history SET begins_at = greatest(begins_at, (SELECT max(at) FROM due)) WHERE EXISTS (SELECT FROM due)
+), removed AS (
+    DELETE FROM fba.stock_change AS c USING due WHERE c.store = due.store AND c.sku = due.sku AND c.at = due.at RETURNING c.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_breakdowns
+-- Of SKUs that Amazon has not named for so long.
+WITH due AS (
+    SELECT store, sku FROM fba.stock_breakdown
+    WHERE as_of < statement_timestamp() - make_interval(months => %(data_months)s)
+    ORDER BY as_of LIMIT %(most)s FOR UPDATE SKIP LOCKED
+), removed AS (
+    DELETE FROM fba.stock_breakdown AS b USING due WHERE b.store = due.store AND b.sku = due.sku RETURNING b.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: remove_available_changes
+-- Those that a newer one of the SKU has followed, when every destination has taken them, or after data_months.
+WITH due AS (
+    SELECT c.n FROM fba.available_change AS c
+    WHERE NOT c.newest AND (
+        c.at < statement_timestamp() - make_interval(months => %(data_months)s)
+        OR NOT EXISTS (SELECT FROM fba.publication AS p WHERE p.store = c.store AND p.delivered < c.n))
+    ORDER BY c.n LIMIT %(most)s FOR UPDATE SKIP LOCKED
+), removed AS (
+    DELETE FROM fba.available_change AS c USING due WHERE c.n = due.n RETURNING c.store
 )
 SELECT store, count(*) FROM removed GROUP BY store

@@ -30,6 +30,9 @@ OLD_KINDS = {
     "runs.remove_shipments": "shipments",
     "runs.remove_reports": "reports",
     "runs.remove_runs": "runs",
+    "runs.remove_stock_changes": "changes of stock",
+    "runs.remove_breakdowns": "breakdowns of stock",
+    "runs.remove_available_changes": "delivered changes",
 }
 BATCH = 2000  # rows removed in one transaction
 MOST_BATCHES = 20  # of each kind in one run; the next run goes on

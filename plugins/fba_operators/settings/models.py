@@ -139,6 +139,11 @@ class Inventory(_Model):
         default=6.0, description="a number of hours above 0, at most 720"
     )
     max_rejected_share: Share = Field(default=0.01, description="a share from 0 to 1")
+    breakdown: StrictBool = Field(default=False, description="true or false")
+    buffer_units: StrictInt = Field(default=0, ge=0, le=10**9, description="a whole number of units, at least 0")
+    low_stock_days: Annotated[StrictFloat, Field(gt=0, le=365, allow_inf_nan=False)] | None = Field(
+        default=None, description="a number of days above 0, at most 365"
+    )
 
 
 class Fulfillment(_Model):
