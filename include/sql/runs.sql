@@ -50,6 +50,19 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     rows_in = r.rows_in + excluded.rows_in, rows_rejected = r.rows_rejected + excluded.rows_rejected,
     rows_changed = r.rows_changed + excluded.rows_changed
 
+-- name: note
+-- A sentence and counts of a task that comes after the one which says how the run ended. Only its own failure is taken back.
+INSERT INTO fba.run AS r (dag_id, run_id, store, summary, attention)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(summary)s, %(attention)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
+    (summary, outcome, failure) = (
+        SELECT concat_ws(E'\n', CASE WHEN own_failure THEN nullif(regexp_replace(r.summary, '^[^\n]*\n?', ''), '') ELSE r.summary END,
+                         excluded.summary),
+               CASE WHEN own_failure THEN 'success' ELSE r.outcome END, CASE WHEN own_failure THEN NULL ELSE r.failure END
+        FROM (SELECT r.outcome = 'failed' AND coalesce(starts_with(r.failure, %(task_id)s || ': '), false) AS own_failure) AS o
+    ),
+    attention = r.attention || excluded.attention
+
 -- name: finish
 INSERT INTO fba.run (dag_id, run_id, store, finished_at, outcome, summary, failure, rows_in, rows_rejected, rows_changed, attention)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), %(outcome)s, %(summary)s, %(failure)s,
@@ -60,14 +73,16 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     attention = excluded.attention
 
 -- name: fail
--- In the first line of the summary, in place of what an earlier attempt wrote there; what other tasks did stays below.
+-- In the first line of the summary, in place of what an earlier attempt wrote there; what other tasks did stays below, and so
+-- does the failure of another task.
 INSERT INTO fba.run AS r (dag_id, run_id, store, finished_at, outcome, summary, failure)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'failed', %(summary)s, %(failure)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
     summary = concat_ws(E'\n', excluded.summary, nullif(
         CASE WHEN r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ')
              THEN regexp_replace(r.summary, '^[^\n]*\n?', '') ELSE r.summary END, '')),
-    failure = excluded.failure
+    failure = CASE WHEN r.outcome = 'failed' AND NOT coalesce(starts_with(r.failure, %(task_id)s || ': '), false)
+                   THEN r.failure ELSE excluded.failure END
 
 -- name: postpone
 -- What has failed stays failed.

@@ -92,9 +92,9 @@ def test_what_is_done_by_hand_is_in_the_history_too(db):
 
 
 def test_what_is_rolled_back_is_not_in_the_history(db):
-    with pytest.raises(psycopg.errors.DivisionByZero), db.transaction():
+    with db.transaction(force_rollback=True):
         put(db, "A", 5)
-        db.execute("SELECT 1 / 0")
+        assert len(changes(db)) == 1
     assert changes(db) == []
 
 
@@ -113,7 +113,9 @@ def test_two_changes_in_the_same_microsecond_are_one(db):
         "DO $$ BEGIN PERFORM pg_sleep_until(at + interval '10 ms') FROM due;"
         " UPDATE fba.global_inventory_pool SET quantity = 7; END $$"
     )
-    assert db.execute("SELECT quantity_before, quantity FROM fba.stock_change WHERE quantity = 7").fetchall() == [(1, 7)]
+    assert db.execute("SELECT quantity_before, quantity FROM fba.stock_change WHERE quantity = 7").fetchall() == [
+        (1, 7)
+    ]
 
 
 def test_what_was_before_the_history_is_an_error_and_no_empty_pool(db):

@@ -264,7 +264,9 @@ def test_a_change_to_deliver_goes_when_a_newer_one_has_followed_and_all_have_tak
             "INSERT INTO fba.available_change (store, sku, available, shares_fnsku_with, newest) VALUES (%s, 'A', %s, '{}', %s)",
             (STORE, n, n == 5),
         )
-    db.execute("INSERT INTO fba.publication VALUES ('fast', %s, 5), ('slow', %s, 2), ('slow', 'other', 0)", (STORE, STORE))
+    db.execute(
+        "INSERT INTO fba.publication VALUES ('fast', %s, 5), ('slow', %s, 2), ('slow', 'other', 0)", (STORE, STORE)
+    )
     assert remove() == {STORE: {"delivered changes": 2}}
     assert left(db, "n", "available_change") == {3, 4, 5}
     db.execute("UPDATE fba.available_change SET at = now() - interval '19 months'")

@@ -17,7 +17,14 @@ from fba_operators.amazon.client import Client, amazon_time
 from fba_operators.amazon.connection_check import check_connection
 from fba_operators.amazon.credentials import Credentials, Destination
 from fba_operators.amazon.marketplaces import Marketplace
-from fba_operators.amazon.operations import Feed, FulfillmentOrder, ListedOrder, ListedReport, Report
+from fba_operators.amazon.operations import (
+    Feed,
+    FulfillmentOrder,
+    InventorySummary,
+    ListedOrder,
+    ListedReport,
+    Report,
+)
 from fba_operators.amazon.transport import Download
 from fba_operators.errors import (
     ConfigurationError,
@@ -282,6 +289,24 @@ class SellingPartnerHook(BaseHook):
                 quantities[summary.seller_sku] = quantity if same else None
         # A summary that cannot be read may be of any SKU that no other is of.
         return {**dict.fromkeys(skus), **quantities} if None in summaries else quantities
+
+    def get_inventory_changes(self, since: datetime | None) -> Iterator[list[InventorySummary | None]]:
+        """Return the stock of this store by where it is, page by page; None for a SKU that cannot be read.
+
+        A page's token lives for 30 seconds: do not linger between pages.
+
+        :param since: only SKUs that changed since then, at most 18 months ago; None: all. Amazon's model: "Changes in
+            inboundWorkingQuantity, inboundShippedQuantity and inboundReceivingQuantity are not detected."
+        """
+        params = {
+            "granularityType": "Marketplace",
+            "granularityId": self.marketplace.id,
+            "marketplaceIds": self.marketplace.id,
+            "details": "true",
+            **({"startDateTime": amazon_time(since)} if since else {}),
+        }
+        for page in self.client.pages(operations.GET_INVENTORY_SUMMARIES, params):
+            yield page.payload.inventory_summaries
 
     def get_marketplace_participations(self) -> list[str]:
         """Return the ids of the marketplaces this seller takes part in."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SummariseShipmentsOperator,
         WaitForShipmentsOperator,
     )
+    from fba_operators.operators.stock import ReadBreakdownOperator
     from fba_operators.operators.switch import AS_CONFIGURED
     from fba_operators.operators.token import RefreshTokenOperator
 
@@ -44,6 +45,7 @@ _FILES = {
     "PlanWindowsOperator": "shipments",
     "PrepareRunOperator": "run",
     "PrepareShipmentsOperator": "shipments",
+    "ReadBreakdownOperator": "stock",
     "RecordFeedOperator": "fulfillment",
     "RefreshTokenOperator": "token",
     "RequestReportOperator": "reports",
@@ -71,6 +73,7 @@ __all__ = [
     "PlanWindowsOperator",
     "PrepareRunOperator",
     "PrepareShipmentsOperator",
+    "ReadBreakdownOperator",
     "RecordFeedOperator",
     "RefreshTokenOperator",
     "RequestReportOperator",
