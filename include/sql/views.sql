@@ -127,8 +127,9 @@ FROM (
 COMMENT ON VIEW fba.available_by_fnsku IS
     'fba.available_to_sell with units that several SKUs share counted once; a SKU without an FNSKU in the AFN report has a row of its own.';
 
--- Units sold a day: of the 28 days up to the newest sale or report, at least 7. The strongest of the four weeks counts at most
--- twice the second strongest, so that one large order is no trend. inserted requests count until they are shipped.
+-- Units sold a day in the 28 days up to the newest sale or report, or in those of them that are known, at least 7. The strongest of
+-- the weeks counts at most twice the second strongest (from 14 known days on), so that one large order is no trend. A sale is a shipped item, or what of
+-- a request is not shipped yet.
 CREATE OR REPLACE VIEW fba.stock_outlook AS
 WITH sale AS (
     SELECT store, sku, quantity::numeric AS units, ship_date AS at FROM fba.shipment_item
@@ -154,7 +155,8 @@ WITH sale AS (
     GROUP BY store
 ), days AS (
     SELECT k.store, w.until,
-           least(greatest(extract(epoch FROM w.until - least(k.first_at, r.first_at)) / 86400, 7), 28) AS days
+           least(greatest(floor(extract(epoch FROM w.until - k.first_at) / 86400) + 1,
+                          extract(epoch FROM w.until - r.first_at) / 86400, 7), 28) AS days
     FROM known AS k LEFT JOIN reported AS r ON r.store = k.store
     CROSS JOIN LATERAL (SELECT greatest(k.until, least(r.until, statement_timestamp())) AS until) AS w
 ), sold AS (
@@ -166,8 +168,8 @@ WITH sale AS (
     FROM sale AS s JOIN days AS d ON d.store = s.store AND s.at > d.until - interval '28 days'
     GROUP BY s.store, s.sku, d.until, d.days
 ), pace AS (
-    SELECT store, sku, until, (a + b + c + d - greatest(
-        greatest(a, b, c, d) - greatest(2 * greatest(least(a, b), least(c, d), least(greatest(a, b), greatest(c, d))), 1), 0)) / days
+    SELECT store, sku, until, (a + b + c + d - CASE WHEN days < 14 THEN 0 ELSE greatest(
+        greatest(a, b, c, d) - greatest(2 * greatest(least(a, b), least(c, d), least(greatest(a, b), greatest(c, d))), 1), 0) END) / days
         AS units_a_day
     FROM sold
 )
