@@ -29,15 +29,16 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
 
 -- name: add
 -- Every task adds its sentence and its counts, the newest first; the last one says how the run ended. What an earlier attempt
--- of the task wrote about its failure, the first line, is replaced; the failure of another task stays.
+-- of the task wrote about its failure is replaced; the failure of another task stays.
 INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed, attention)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, nullif(%(summary)s, ''), %(outcome)s::text,
         CASE WHEN %(outcome)s::text IS NOT NULL THEN clock_timestamp() END,
         %(rows_in)s, %(rows_rejected)s, %(rows_changed)s, %(attention)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     (summary, outcome, finished_at, failure) = (
-        SELECT nullif(concat_ws(E'\n', excluded.summary,
-                   CASE WHEN own_failure THEN nullif(regexp_replace(r.summary, '^[^\n]*\n?', ''), '') ELSE r.summary END), ''),
+        SELECT nullif(concat_ws(E'\n', excluded.summary, CASE WHEN own_failure THEN
+                   (SELECT string_agg(line, E'\n' ORDER BY n) FROM string_to_table(r.summary, E'\n') WITH ORDINALITY AS lines (line, n)
+                    WHERE NOT starts_with(line, %(task_id)s || ': ')) ELSE r.summary END), ''),
                CASE WHEN others_failure THEN r.outcome ELSE excluded.outcome END,
                CASE WHEN others_failure THEN r.finished_at ELSE excluded.finished_at END,
                CASE WHEN others_failure THEN r.failure END
@@ -56,8 +57,9 @@ INSERT INTO fba.run AS r (dag_id, run_id, store, summary, attention)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(summary)s, %(attention)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     (summary, outcome, failure) = (
-        SELECT concat_ws(E'\n', CASE WHEN own_failure THEN nullif(regexp_replace(r.summary, '^[^\n]*\n?', ''), '') ELSE r.summary END,
-                         excluded.summary),
+        SELECT concat_ws(E'\n', CASE WHEN own_failure THEN
+                   (SELECT string_agg(line, E'\n' ORDER BY n) FROM string_to_table(r.summary, E'\n') WITH ORDINALITY AS lines (line, n)
+                    WHERE NOT starts_with(line, %(task_id)s || ': ')) ELSE r.summary END, excluded.summary),
                CASE WHEN own_failure THEN 'success' ELSE r.outcome END, CASE WHEN own_failure THEN NULL ELSE r.failure END
         FROM (SELECT r.outcome = 'failed' AND coalesce(starts_with(r.failure, %(task_id)s || ': '), false) AS own_failure) AS o
     ),
@@ -374,12 +376,12 @@ SELECT store, count(*) FROM removed GROUP BY store
 -- name: remove_available_changes
 -- Those that a newer one of the SKU has followed, when every destination has taken them, or after data_months.
 WITH due AS (
-    SELECT c.n FROM fba.available_change AS c
+    SELECT c.store, c.n FROM fba.available_change AS c
     WHERE NOT c.newest AND (
         c.at < statement_timestamp() - make_interval(months => %(data_months)s)
         OR NOT EXISTS (SELECT FROM fba.publication AS p WHERE p.store = c.store AND p.delivered < c.n))
     ORDER BY c.n LIMIT %(most)s FOR UPDATE SKIP LOCKED
 ), removed AS (
-    DELETE FROM fba.available_change AS c USING due WHERE c.n = due.n RETURNING c.store
+    DELETE FROM fba.available_change AS c USING due WHERE c.store = due.store AND c.n = due.n RETURNING c.store
 )
 SELECT store, count(*) FROM removed GROUP BY store

@@ -11,8 +11,9 @@ import pytest
 
 PUBLIC = {
     "fba_operators.operators": """
-        AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator FollowUpOrdersOperator LoadShipmentsOperator
-        MergeInventoryOperator PlanWindowsOperator PrepareRunOperator PrepareShipmentsOperator RecordFeedOperator
+        AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator DeliverStockOperator FollowUpOrdersOperator LoadShipmentsOperator
+        MergeInventoryOperator PlanWindowsOperator PrepareRunOperator PrepareShipmentsOperator ReadBreakdownOperator
+        RecordAvailableOperator RecordFeedOperator
         RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SettleFeedsOperator
         SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator UploadFeedOperator
         WaitForFeedOperator WaitForReportOperator WaitForShipmentsOperator

@@ -261,7 +261,7 @@ def test_a_breakdown_goes_when_amazon_has_not_named_the_sku_for_so_long(db, remo
 def test_a_change_to_deliver_goes_when_a_newer_one_has_followed_and_all_have_taken_it(db, remove):
     for n in range(1, 6):
         db.execute(
-            "INSERT INTO fba.available_change (store, sku, available, shares_fnsku_with, newest) VALUES (%s, 'A', %s, '{}', %s)",
+            "INSERT INTO fba.available_change (store, n, sku, available, shares_fnsku_with, newest) VALUES (%s, %s, 'A', 1, '{}', %s)",
             (STORE, n, n == 5),
         )
     db.execute(

@@ -144,8 +144,8 @@ COMMENT ON COLUMN fba.breakdown_reading.read_until IS 'Begin of the last reading
 COMMENT ON COLUMN fba.breakdown_reading.full_at IS 'Begin of the last reading of all SKUs, by this database''s clock.';
 
 CREATE TABLE fba.available_change (
-    n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     store text NOT NULL,
+    n bigint NOT NULL,
     sku text NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp() CONSTRAINT at_is_possible CHECK (at BETWEEN '2000-01-01' AND '2100-01-01'),
     quantity bigint,
@@ -153,14 +153,14 @@ CREATE TABLE fba.available_change (
     buffer bigint,
     available bigint NOT NULL,
     shares_fnsku_with text[] NOT NULL,
-    newest boolean NOT NULL DEFAULT true
+    newest boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (store, n)
 );
-CREATE UNIQUE INDEX available_change_newest ON fba.available_change (store, sku) WHERE newest;
-CREATE INDEX available_change_of_store ON fba.available_change (store, n);
+CREATE INDEX available_change_newest ON fba.available_change (store, sku) WHERE newest;
 CREATE INDEX available_change_superseded ON fba.available_change (n) WHERE NOT newest;
 COMMENT ON TABLE fba.available_change IS
     'Changes of fba.available_to_sell in their order, for the destinations of stores.yaml (publish). Of each SKU the newest stays.';
-COMMENT ON COLUMN fba.available_change.n IS 'Grows with every change of a store: of two that a receiver gets for a SKU, the higher one counts.';
+COMMENT ON COLUMN fba.available_change.n IS 'Grows with every change of a store, also over a restored backup: of two that a receiver gets for a SKU, the higher one counts.';
 COMMENT ON COLUMN fba.available_change.quantity IS 'Null with available 0: the SKU is not in the pool any more.';
 
 CREATE TABLE fba.publication (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         SummariseShipmentsOperator,
         WaitForShipmentsOperator,
     )
-    from fba_operators.operators.stock import ReadBreakdownOperator
+    from fba_operators.operators.stock import DeliverStockOperator, ReadBreakdownOperator, RecordAvailableOperator
     from fba_operators.operators.switch import AS_CONFIGURED
     from fba_operators.operators.token import RefreshTokenOperator
 
@@ -39,6 +39,7 @@ _FILES = {
     "AS_CONFIGURED": "switch",
     "AmazonRetryPolicy": "base",
     "ClaimRequestsOperator": "fulfillment",
+    "DeliverStockOperator": "stock",
     "FollowUpOrdersOperator": "shipments",
     "LoadShipmentsOperator": "shipments",
     "MergeInventoryOperator": "inventory",
@@ -46,6 +47,7 @@ _FILES = {
     "PrepareRunOperator": "run",
     "PrepareShipmentsOperator": "shipments",
     "ReadBreakdownOperator": "stock",
+    "RecordAvailableOperator": "stock",
     "RecordFeedOperator": "fulfillment",
     "RefreshTokenOperator": "token",
     "RequestReportOperator": "reports",
@@ -67,6 +69,7 @@ __all__ = [
     "AS_CONFIGURED",
     "AmazonRetryPolicy",
     "ClaimRequestsOperator",
+    "DeliverStockOperator",
     "FollowUpOrdersOperator",
     "LoadShipmentsOperator",
     "MergeInventoryOperator",
@@ -74,6 +77,7 @@ __all__ = [
     "PrepareRunOperator",
     "PrepareShipmentsOperator",
     "ReadBreakdownOperator",
+    "RecordAvailableOperator",
     "RecordFeedOperator",
     "RefreshTokenOperator",
     "RequestReportOperator",

@@ -76,6 +76,10 @@ ATTENTION = {
         "SKU that sold in the last weeks is out of stock",
         "SKUs that sold in the last weeks are out of stock",
     ),
+    "undelivered_changes": (
+        "change of what can be sold is not delivered yet",
+        "changes of what can be sold are not delivered yet",
+    ),
     "unread_breakdowns": (
         "SKU's breakdown in Amazon's answer could not be read",
         "SKUs' breakdowns in Amazon's answers could not be read",
@@ -107,6 +111,7 @@ STANDING = frozenset(
         "stale_stock",
         "low_stock",
         "out_of_stock",
+        "undelivered_changes",
         "clock_skew",
         "credential_expires",
         "of_no_store",

@@ -206,6 +206,36 @@ class Notification(_Model):
     )
 
 
+class Destination(_Model):
+    """Who is told of every change of what can be sold: a folder of files, or a webhook."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = Field(
+        description="a name of your own of letters, digits, . _ -; it stands for what was delivered already"
+    )
+    file: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*://.+")] | None = Field(
+        default=None, description="the address of a folder, such as file:///srv/stock or s3://bucket/stock"
+    )
+    connection: ConnectionId | None = Field(
+        default=None, description="the id of the Airflow connection of the folder's storage"
+    )
+    webhook: ConnectionId | None = Field(
+        default=None, description="the id of an Airflow connection with the receiver's URL and, as password, the secret"
+    )
+    stores: tuple[ConnectionId, ...] | None = Field(
+        default=None, min_length=1, description="a list of stores of this file"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Destination:
+        if (self.file is None) == (self.webhook is None):
+            raise ValueError(f"{self.name} must have either file or webhook, one of them")
+        if self.connection and not self.file:
+            raise ValueError(
+                f"{self.name} has a connection, which only a file can have; webhook is itself a connection"
+            )
+        return self
+
+
 class StoresFile(_Model):
     """The file."""
 
@@ -217,6 +247,25 @@ class StoresFile(_Model):
         default=(),
         description="a list of {connection: an Apprise connection id, on: [failure, attention, change, always]}",
     )
+
+    publish: Annotated[tuple[Destination, ...], BeforeValidator(lambda value: value or ())] = Field(
+        default=(),
+        description="a list of {name: a name, file: a folder's address, connection: its Airflow connection} or "
+        "{name: a name, webhook: an Airflow connection}",
+    )
+
+    @model_validator(mode="after")
+    def _destinations_are_told_apart(self) -> StoresFile:
+        seen: set[str] = set()
+        for each in self.publish:
+            if each.name in seen:
+                raise ValueError(f"publish has two destinations named {each.name}; allowed: a name of its own for each")
+            seen.add(each.name)
+            if unknown := sorted(set(each.stores or ()) - set(self.stores)):
+                raise ValueError(
+                    f"publish: {each.name} names the store {unknown[0]}; allowed: {', '.join(self.stores)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _shipments_stay_as_long_as_they_are_read(self) -> StoresFile:
@@ -238,3 +287,14 @@ class StoresFile(_Model):
         if found is None:
             raise StoresError(f"The stores file names no store {store_id!r}. It names: {', '.join(self.stores)}")
         return found
+
+    def destination(self, name: str) -> Destination:
+        """Find a destination of ``publish``.
+
+        :raises StoresError: the file does not name it; the message lists those it names
+        """
+        for each in self.publish:
+            if each.name == name:
+                return each
+        known = ", ".join(each.name for each in self.publish) or "none"
+        raise StoresError(f"The stores file has no destination {name!r} below publish. It has: {known}")
