@@ -168,7 +168,9 @@ SELECT store, hours, buffer, days FROM new ON CONFLICT DO NOTHING
 -- The rows of a run, each with the attention of the store's previous run if that began on the same day, and with what else
 -- needs a person there, whichever run found it.
 WITH standing AS MATERIALIZED (
-    SELECT store, code, sum(number)::bigint AS number FROM fba.needs_attention WHERE code <> 'failed_run' GROUP BY store, code
+    SELECT store, code, sum(number)::bigint AS number FROM fba.needs_attention
+    WHERE code NOT IN ('failed_run', 'low_stock', 'out_of_stock')  -- the sales of four weeks are counted once an hour, not in every run
+    GROUP BY store, code
 )
 SELECT r.store, r.outcome, r.summary, r.failure, r.attention, r.calls, r.throttled_seconds, r.rows_in, r.rows_rejected,
        r.rows_changed, extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float AS seconds,

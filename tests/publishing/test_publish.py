@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import re
 import time
+from importlib import import_module
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -22,7 +24,7 @@ from fba_operators.operators import (
 from fba_operators.publishing import changes as changes_module
 from fba_operators.publishing import destinations
 from fba_operators.publishing.batch import signature
-from tests.helpers import build_dag, context, register
+from tests.helpers import context, register
 from tests.publishing.receiver import SECRET, Receiver
 from tests.stores import STORE
 
@@ -429,24 +431,31 @@ def test_the_signature_is_that_of_the_documentation():
 # In Airflow
 
 
+def publish_dag():
+    """The DAG as its file is now read: the destinations are those of stores.yaml."""
+    return importlib.reload(import_module("dags.fba_publish_stock")).fba_publish_stock()
+
+
 def test_the_dag_delivers_after_a_change_and_a_dead_destination_makes_it_red(airflow_database, stock, receiver):
     stock.stores_file(
         f"stores: {{{STORE}: }}\npublish: [{{name: shop, webhook: shop_stock}}, {{name: dead, webhook: nobody}}]"
     )
     stock.set(A=5)
-    import importlib
-
-    import dags.fba_publish_stock as module
-
-    importlib.reload(module)
-    dag = module.fba_publish_stock()
+    dag = publish_dag()
+    for task in dag.tasks:
+        task.retries = 0
     register(dag)
     assert str(dag.test().state) == "failed"
     assert receiver.available == {"A": 5}
-    stock.stores(webhook=True)
-    importlib.reload(module)
-    stock.set(A=4)
-    dag = build_dag("fba_publish_stock")
+
+
+def test_the_dag_without_a_destination_is_not_scheduled_and_does_nothing(airflow_database, stock):
+    stock.stores()
+    stock.set(A=5)
+    dag = publish_dag()
+    assert type(dag.timetable).__name__ == "NullTimetable"
     register(dag)
     assert str(dag.test().state) == "success"
-    assert receiver.available == {"A": 4}
+    assert stock.sql("SELECT outcome FROM fba.run").fetchall() == [("skipped",), ("skipped",)]
+    stock.stores(webhook=True)
+    assert publish_dag().timetable.asset_condition is not None
