@@ -252,7 +252,7 @@ def test_a_drip_of_bytes_does_not_hold_the_task(stock, receiver, monkeypatch):
 def test_a_slow_receiver_leaves_the_rest_to_the_next_run_and_says_so(stock, receiver, monkeypatch):
     from datetime import timedelta
 
-    from fba_operators.operators import stock as operators
+    from fba_operators.operators import publishing as operators
 
     monkeypatch.setattr(destinations, "CHANGES_IN_A_CALL", 1)
     monkeypatch.setattr(operators, "PATIENCE", timedelta(0))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         WaitForFeedOperator,
     )
     from fba_operators.operators.inventory import MergeInventoryOperator, SummariseInventoryOperator
+    from fba_operators.operators.publishing import DeliverStockOperator, RecordAvailableOperator
     from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
     from fba_operators.operators.retention import RetentionOperator
     from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         SummariseShipmentsOperator,
         WaitForShipmentsOperator,
     )
-    from fba_operators.operators.stock import DeliverStockOperator, ReadBreakdownOperator, RecordAvailableOperator
+    from fba_operators.operators.stock import ReadBreakdownOperator
     from fba_operators.operators.switch import AS_CONFIGURED
     from fba_operators.operators.token import RefreshTokenOperator
 
@@ -39,7 +40,7 @@ _FILES = {
     "AS_CONFIGURED": "switch",
     "AmazonRetryPolicy": "base",
     "ClaimRequestsOperator": "fulfillment",
-    "DeliverStockOperator": "stock",
+    "DeliverStockOperator": "publishing",
     "FollowUpOrdersOperator": "shipments",
     "LoadShipmentsOperator": "shipments",
     "MergeInventoryOperator": "inventory",
@@ -47,7 +48,7 @@ _FILES = {
     "PrepareRunOperator": "run",
     "PrepareShipmentsOperator": "shipments",
     "ReadBreakdownOperator": "stock",
-    "RecordAvailableOperator": "stock",
+    "RecordAvailableOperator": "publishing",
     "RecordFeedOperator": "fulfillment",
     "RefreshTokenOperator": "token",
     "RequestReportOperator": "reports",
