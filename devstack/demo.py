@@ -196,7 +196,7 @@ def show_stock(warehouse_url: str) -> None:
         "The history of SKUs (fba.stock_change), and how long they last (fba.stock_outlook)",
         "SELECT sku, to_char(at AT TIME ZONE 'UTC', 'HH24:MI:SS') AS at, quantity_before AS before, quantity, quantity_source,"
         " units_a_day, days_of_cover FROM fba.stock_change JOIN fba.stock_outlook USING (store, sku)"
-        " WHERE units_a_day > 0 ORDER BY days_of_cover, sku, at LIMIT 5",
+        " WHERE units_a_day > 0 AND quantity > 0 ORDER BY days_of_cover, sku, at LIMIT 5",
         warehouse_url,
     )
 
