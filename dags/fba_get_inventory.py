@@ -11,6 +11,7 @@ Asks Amazon for two reports of each store, merges them into one true quantity pe
 | `store.request_…` | asks for the report of all listings, or of Amazon's stock | retried; a retry first checks whether Amazon already made the report |
 | `store.wait` | waits for both, deferred, without holding a worker; skipped after 50 minutes | FATAL: Amazon's reason is in the log; the next run asks again |
 | `store.merge` | writes the pool, or refuses | a refusal has the counts and the param that overrides it; the last good pool stays |
+| `store.breakdown` | with `breakdown: true`: reads where else the units of each SKU are, also after a refusal | retried; the next run goes on from the last complete reading |
 | `summarise` | summarises what changed, notifies the recipients in `notifications`; red if a store failed | see the store and reason in its log |
 
 **Where a quantity comes from** is in `quantity_source`: `afn_report`, `listings_report`, `fba_api` or `default_zero`.
@@ -23,13 +24,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, task_group
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TriggerRule, task_group
 
 from fba_operators.assets import POOL
 from fba_operators.operators import (
     AS_CONFIGURED,
     MergeInventoryOperator,
     PrepareRunOperator,
+    ReadBreakdownOperator,
     RefreshTokenOperator,
     RequestReportOperator,
     SummariseInventoryOperator,
@@ -38,6 +40,7 @@ from fba_operators.operators import (
 from fba_operators.settings import load_stores
 
 STORES = list(load_stores().stores)
+BREAKDOWN = any(store.inventory.breakdown for store in load_stores().stores.values())
 WAIT_IN_THIS_RUN = timedelta(
     minutes=50
 )  # shorter than the schedule: one slow store does not hold up the others' next run
@@ -130,7 +133,7 @@ def fba_get_inventory() -> DAG:
                 patience=WAIT_IN_THIS_RUN,
                 offline=replay,
             )
-            MergeInventoryOperator(
+            merge = MergeInventoryOperator(
                 task_id="merge",
                 conn_id=conn_id,
                 report_ids=wait.output,
@@ -141,6 +144,10 @@ def fba_get_inventory() -> DAG:
                 outlets=[POOL],
                 max_active_tis_per_dagrun=LOADS_AT_ONCE,
             )
+            if BREAKDOWN:
+                merge >> ReadBreakdownOperator(
+                    task_id="breakdown", conn_id=conn_id, offline=replay, trigger_rule=TriggerRule.ALL_DONE
+                )
 
         store.expand(conn_id=prepare.output) >> SummariseInventoryOperator(task_id="summarise", stores=prepare.output)
     return dag

@@ -83,7 +83,9 @@ def _run(command: str, home: Path, began: float) -> None:
         with Progress("The sandbox Amazon starts"):
             amazon = stack.enter_context(Sandbox(listings=LISTINGS, processing_seconds=4))
         console.print(f"[green]✓[/] sandbox Amazon on {amazon.url}, a merchant with {LISTINGS} listings")
-        (home / "stores.yaml").write_text(demo.STORES_YAML, encoding="utf-8")
+        amazon.world.inventory_page_size = 1000  # Amazon's 50 would be half a minute of waiting for its quota
+        folder = home / "published"
+        (home / "stores.yaml").write_text(demo.STORES_YAML.format(folder=folder), encoding="utf-8")
         environment = settings(home, postgres.url("airflow", "postgresql+psycopg2"), warehouse_url, amazon.url)
         environment["FBA_STORES_FILE"] = str(home / "stores.yaml")
         if command == "run":
@@ -91,7 +93,7 @@ def _run(command: str, home: Path, began: float) -> None:
         url = stack.enter_context(running_airflow(environment, home))
         airflow = AirflowClient(url, home)
         console.print(f"[green]✓[/] Airflow on {url} (user {airflow.user}, password {airflow.password})")
-        run_dags(airflow, amazon, warehouse_url, home / "stores.yaml")
+        run_dags(airflow, amazon, warehouse_url, home / "stores.yaml", folder)
         console.print(f"Done in {time.monotonic() - began:.0f} s.")
         if command == "up":
             console.print(f"Airflow stays up: {url} (user {airflow.user}, password {airflow.password})")
@@ -102,8 +104,11 @@ def _run(command: str, home: Path, began: float) -> None:
             signal.pause()
 
 
-def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str, stores_yaml: Path) -> None:
-    """Run each DAG, sending by both transports, show what it filled, and compare that with the sandbox."""
+def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str, stores_yaml: Path, folder: Path) -> None:
+    """Run each DAG, sending by both transports, show what it filled, and compare that with the sandbox.
+
+    :param folder: where stock is published
+    """
     airflow.run("fba_get_inventory")
     demo.show_inventory(warehouse_url)
     _check(demo.wrong_quantities(warehouse_url, amazon))
@@ -124,6 +129,9 @@ def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str, stores
     airflow.run("fba_track_orders")
     demo.show_parcels(warehouse_url)
     _check(demo.wrong_parcels(warehouse_url, amazon))
+    airflow.run("fba_publish_stock")
+    demo.show_stock(warehouse_url)
+    _check(demo.wrong_deliveries(warehouse_url, folder))
     demo.show_runs(warehouse_url)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,9 +19,14 @@ DAYS_UNDER_WAY = 4  # that pass in the sandbox after the parcels have left
 STORES_YAML = """\
 stores:
   amazon_us:
+    inventory:
+      breakdown: true
+      buffer_units: 1
+      low_stock_days: 14
     fulfillment:
       hold_hours: 1
-      rules: {ship_to_countries: [US, CA]}
+      rules: {{ship_to_countries: [US, CA]}}
+publish: [{{name: folder, file: "file://{folder}"}}]
 """
 ORDER_BY_ORDER_YAML = """\
 stores:
@@ -256,6 +263,38 @@ def wrong_parcels(warehouse_url: str, amazon: Sandbox) -> str | None:
     if not delivered:
         return "No parcel was delivered."
     console.print(f"[green]✓[/] all {len(kept)} parcels are where the sandbox has them, {delivered} of them delivered")
+    return None
+
+
+def show_stock(warehouse_url: str) -> None:
+    """Print what is known beyond the one number: what can be promised, where the rest is, a history."""
+    show(
+        "What can be promised (fba.available_to_sell), where the rest is (fba.stock_breakdown)",
+        "SELECT sku, quantity, promised, buffer, available, reserved_customer_order AS reserved, inbound_shipped AS inbound,"
+        " unfulfillable FROM fba.available_to_sell JOIN fba.stock_breakdown USING (store, sku)"
+        " WHERE promised > 0 ORDER BY promised DESC, sku LIMIT 5",
+        warehouse_url,
+    )
+    show(
+        "The history of SKUs (fba.stock_change), and how long they last (fba.stock_outlook)",
+        "SELECT sku, to_char(at AT TIME ZONE 'UTC', 'HH24:MI:SS') AS at, quantity_before AS before, quantity, quantity_source,"
+        " units_a_day, days_of_cover FROM fba.stock_change JOIN fba.stock_outlook USING (store, sku)"
+        " WHERE units_a_day > 0 AND quantity > 0 ORDER BY days_of_cover, sku, at LIMIT 5",
+        warehouse_url,
+    )
+
+
+def wrong_deliveries(warehouse_url: str, folder: Path) -> str | None:
+    """Compare what was delivered as files with the warehouse; returns the difference as a sentence, or None."""
+    delivered: dict[str, int] = {}
+    for file in sorted(folder.glob("*.csv")):
+        with file.open(encoding="utf-8", newline="") as lines:
+            delivered |= {row["sku"]: int(row["available"]) for row in csv.DictReader(lines)}
+    with psycopg.connect(warehouse_url) as db:
+        available: dict[str, int] = dict(db.execute("SELECT sku, available FROM fba.available_to_sell").fetchall())
+    if delivered != available:
+        return f"{len(delivered.items() ^ available.items())} SKUs were delivered wrongly, or not at all."
+    console.print(f"[green]✓[/] a file has told what can be promised of all {len(available)} SKUs")
     return None
 
 

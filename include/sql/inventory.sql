@@ -103,3 +103,36 @@ SELECT fulfillment_channel_sku AS fnsku, min(seller_sku COLLATE "C") AS first_sk
 FROM fba.amazon_afn_inventory_report
 WHERE store = %(store)s AND fulfillment_channel_sku <> '' AND upper(warehouse_condition_code) = 'SELLABLE' AND quantity_available ~ '[1-9]'
 GROUP BY fulfillment_channel_sku HAVING min(seller_sku COLLATE "C") <> max(seller_sku COLLATE "C") ORDER BY 1
+
+-- name: breakdown_since
+-- Since when changes are to be asked for; null: all SKUs are to be read, once a day and after a change of the marketplace.
+SELECT clock_timestamp() AS begun_at, (
+    SELECT read_until FROM fba.breakdown_reading
+    WHERE store = %(store)s AND marketplace_id = %(marketplace_id)s
+      AND full_at > clock_timestamp() - interval '23 hours 30 minutes'
+) AS since
+
+-- name: write_breakdown
+-- Under the store's lock.
+INSERT INTO fba.stock_breakdown (store, sku, fnsku, fulfillable, reserved_customer_order, reserved_transfer, reserved_processing,
+    inbound_working, inbound_shipped, inbound_receiving, researching, unfulfillable, future_supply, as_of)
+SELECT %(store)s, new.*, clock_timestamp()
+FROM unnest(%(sku)s::text[], %(fnsku)s::text[], %(fulfillable)s::bigint[], %(reserved_customer_order)s::bigint[],
+            %(reserved_transfer)s::bigint[], %(reserved_processing)s::bigint[], %(inbound_working)s::bigint[],
+            %(inbound_shipped)s::bigint[], %(inbound_receiving)s::bigint[], %(researching)s::bigint[],
+            %(unfulfillable)s::bigint[], %(future_supply)s::bigint[]) AS new
+ON CONFLICT (store, sku) DO UPDATE SET
+    fnsku = excluded.fnsku, fulfillable = excluded.fulfillable, reserved_customer_order = excluded.reserved_customer_order,
+    reserved_transfer = excluded.reserved_transfer, reserved_processing = excluded.reserved_processing,
+    inbound_working = excluded.inbound_working, inbound_shipped = excluded.inbound_shipped,
+    inbound_receiving = excluded.inbound_receiving, researching = excluded.researching,
+    unfulfillable = excluded.unfulfillable, future_supply = excluded.future_supply, as_of = excluded.as_of
+
+-- name: record_breakdown_reading
+INSERT INTO fba.breakdown_reading (store, read_until, full_at, marketplace_id)
+VALUES (%(store)s, %(read_until)s, %(begun_at)s, %(marketplace_id)s)
+ON CONFLICT (store) DO UPDATE SET read_until = excluded.read_until, marketplace_id = excluded.marketplace_id,
+    full_at = CASE WHEN %(everything)s THEN excluded.full_at ELSE breakdown_reading.full_at END
+
+-- name: breakdowns_not_named
+SELECT count(*) FROM fba.stock_breakdown WHERE store = %(store)s AND as_of < %(begun_at)s

@@ -96,6 +96,8 @@ BEGIN
             ('fba_merchant', 'SELECT', 'request_event', '*'),
             ('fba_merchant', 'SELECT', 'needs_attention', '*'),
             ('fba_merchant', 'SELECT', 'global_inventory_pool', '*'),
+            ('fba_merchant', 'SELECT', 'available_to_sell', '*'),
+            ('fba_merchant', 'SELECT', 'available_by_fnsku', '*'),
             ('fba_reader', 'SELECT', 'fulfillment_request',
                 'store fr_number seller_id shipping_method displayable_order_number resend_of created_at inserted_at status
                 waiting_reason waiting_since amazon_order_status amazon_order_asked_at cancel_requested_at acknowledged_at attempts
@@ -125,6 +127,16 @@ BEGIN
             ('fba_reader', 'SELECT', 'order_at_amazon', '*'),
             ('fba_reader', 'SELECT', 'removed_request', '*'),
             ('fba_reader', 'SELECT', 'global_inventory_pool', '*'),
+            ('fba_reader', 'SELECT', 'available_to_sell', '*'),
+            ('fba_reader', 'SELECT', 'available_by_fnsku', '*'),
+            ('fba_reader', 'SELECT', 'promised_units', '*'),
+            ('fba_reader', 'SELECT', 'stock_outlook', '*'),
+            ('fba_reader', 'SELECT', 'stock_breakdown', '*'),
+            ('fba_reader', 'SELECT', 'breakdown_reading', '*'),
+            ('fba_reader', 'SELECT', 'stock_change', '*'),
+            ('fba_reader', 'SELECT', 'stock_history', '*'),
+            ('fba_reader', 'SELECT', 'available_change', '*'),
+            ('fba_reader', 'SELECT', 'publication', '*'),
             ('fba_reader', 'SELECT', 'amazon_all_listings_report', '*'),
             ('fba_reader', 'SELECT', 'amazon_afn_inventory_report', '*'),
             ('fba_reader', 'SELECT', 'amazon_fulfilled_shipments_report',  -- without extra: columns that Amazon added

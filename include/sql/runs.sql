@@ -29,15 +29,16 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
 
 -- name: add
 -- Every task adds its sentence and its counts, the newest first; the last one says how the run ended. What an earlier attempt
--- of the task wrote about its failure, the first line, is replaced; the failure of another task stays.
+-- of the task wrote about its failure is replaced; the failure of another task stays.
 INSERT INTO fba.run AS r (dag_id, run_id, store, summary, outcome, finished_at, rows_in, rows_rejected, rows_changed, attention)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, nullif(%(summary)s, ''), %(outcome)s::text,
         CASE WHEN %(outcome)s::text IS NOT NULL THEN clock_timestamp() END,
         %(rows_in)s, %(rows_rejected)s, %(rows_changed)s, %(attention)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     (summary, outcome, finished_at, failure) = (
-        SELECT nullif(concat_ws(E'\n', excluded.summary,
-                   CASE WHEN own_failure THEN nullif(regexp_replace(r.summary, '^[^\n]*\n?', ''), '') ELSE r.summary END), ''),
+        SELECT nullif(concat_ws(E'\n', excluded.summary, CASE WHEN own_failure THEN
+                   (SELECT string_agg(line, E'\n' ORDER BY n) FROM string_to_table(r.summary, E'\n') WITH ORDINALITY AS lines (line, n)
+                    WHERE NOT starts_with(line, %(task_id)s || ': ')) ELSE r.summary END), ''),
                CASE WHEN others_failure THEN r.outcome ELSE excluded.outcome END,
                CASE WHEN others_failure THEN r.finished_at ELSE excluded.finished_at END,
                CASE WHEN others_failure THEN r.failure END
@@ -50,6 +51,20 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     rows_in = r.rows_in + excluded.rows_in, rows_rejected = r.rows_rejected + excluded.rows_rejected,
     rows_changed = r.rows_changed + excluded.rows_changed
 
+-- name: note
+-- A sentence and counts of a task that comes after the one which says how the run ended. Only its own failure is taken back.
+INSERT INTO fba.run AS r (dag_id, run_id, store, summary, attention)
+VALUES (%(dag_id)s, %(run_id)s, %(store)s, %(summary)s, %(attention)s)
+ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
+    (summary, outcome, failure) = (
+        SELECT concat_ws(E'\n', CASE WHEN own_failure THEN
+                   (SELECT string_agg(line, E'\n' ORDER BY n) FROM string_to_table(r.summary, E'\n') WITH ORDINALITY AS lines (line, n)
+                    WHERE NOT starts_with(line, %(task_id)s || ': ')) ELSE r.summary END, excluded.summary),
+               CASE WHEN own_failure THEN 'success' ELSE r.outcome END, CASE WHEN own_failure THEN NULL ELSE r.failure END
+        FROM (SELECT r.outcome = 'failed' AND coalesce(starts_with(r.failure, %(task_id)s || ': '), false) AS own_failure) AS o
+    ),
+    attention = r.attention || excluded.attention
+
 -- name: finish
 INSERT INTO fba.run (dag_id, run_id, store, finished_at, outcome, summary, failure, rows_in, rows_rejected, rows_changed, attention)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), %(outcome)s, %(summary)s, %(failure)s,
@@ -60,14 +75,16 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
     attention = excluded.attention
 
 -- name: fail
--- In the first line of the summary, in place of what an earlier attempt wrote there; what other tasks did stays below.
+-- In the first line of the summary, in place of what an earlier attempt wrote there; what other tasks did stays below, and so
+-- does the failure of another task.
 INSERT INTO fba.run AS r (dag_id, run_id, store, finished_at, outcome, summary, failure)
 VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'failed', %(summary)s, %(failure)s)
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
     summary = concat_ws(E'\n', excluded.summary, nullif(
         CASE WHEN r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ')
              THEN regexp_replace(r.summary, '^[^\n]*\n?', '') ELSE r.summary END, '')),
-    failure = excluded.failure
+    failure = CASE WHEN r.outcome = 'failed' AND NOT coalesce(starts_with(r.failure, %(task_id)s || ': '), false)
+                   THEN r.failure ELSE excluded.failure END
 
 -- name: postpone
 -- What has failed stays failed.
@@ -92,6 +109,17 @@ UPDATE fba.run AS r SET attention = attention || jsonb_build_object('stale_stock
 FROM fba.store AS s
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND s.store = r.store
   AND EXISTS (SELECT FROM fba.needs_attention AS n WHERE n.store = r.store AND n.code = 'stale_stock')
+
+-- name: add_low_stock
+-- Of stores that want to be told (low_stock_days). The database is not asked where there is none.
+UPDATE fba.run AS r SET attention = r.attention || n.counts
+FROM (
+    SELECT a.store, jsonb_object_agg(a.code, a.number) AS counts FROM fba.needs_attention AS a
+    WHERE a.code IN ('low_stock', 'out_of_stock') AND EXISTS (SELECT FROM fba.store WHERE low_stock_days IS NOT NULL)
+    GROUP BY a.store
+) AS n
+JOIN fba.store AS s ON s.store = n.store AND s.low_stock_days IS NOT NULL
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store
 
 -- name: add_waiting
 -- Requests that wait or are unknown for hours. The sentence is the last one: the first line may be a failure's.
@@ -123,20 +151,26 @@ WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store
 
 -- name: set_stores
 -- A row that somebody holds is left as it is: the next run writes it.
-WITH new AS (SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[]) AS n (store, hours)),
-free AS (SELECT store, max_stock_age_hours, seen_at FROM fba.store FOR UPDATE SKIP LOCKED),
+WITH new AS (SELECT * FROM unnest(%(stores)s::text[], %(hours)s::double precision[], %(buffers)s::bigint[], %(days)s::double precision[])
+                AS n (store, hours, buffer, days)),
+free AS (SELECT store, max_stock_age_hours, buffer_units, low_stock_days, seen_at FROM fba.store FOR UPDATE SKIP LOCKED),
 gone AS (DELETE FROM fba.store AS s USING free AS f WHERE f.store = s.store AND s.store <> ALL(%(stores)s)),
 changed AS (
-    UPDATE fba.store AS s SET max_stock_age_hours = n.hours, seen_at = now() FROM new AS n JOIN free AS f USING (store)
-    WHERE s.store = n.store AND (f.max_stock_age_hours <> n.hours OR f.seen_at < now() - interval '1 day')
+    UPDATE fba.store AS s SET max_stock_age_hours = n.hours, buffer_units = n.buffer, low_stock_days = n.days, seen_at = now()
+    FROM new AS n JOIN free AS f USING (store)
+    WHERE s.store = n.store AND ((f.max_stock_age_hours, f.buffer_units, f.low_stock_days) IS DISTINCT FROM (n.hours, n.buffer, n.days)
+                                 OR f.seen_at < now() - interval '1 day')
 )
-INSERT INTO fba.store (store, max_stock_age_hours) SELECT store, hours FROM new ON CONFLICT DO NOTHING
+INSERT INTO fba.store (store, max_stock_age_hours, buffer_units, low_stock_days)
+SELECT store, hours, buffer, days FROM new ON CONFLICT DO NOTHING
 
 -- name: of_run
 -- The rows of a run, each with the attention of the store's previous run if that began on the same day, and with what else
 -- needs a person there, whichever run found it.
 WITH standing AS MATERIALIZED (
-    SELECT store, code, sum(number)::bigint AS number FROM fba.needs_attention WHERE code <> 'failed_run' GROUP BY store, code
+    SELECT store, code, sum(number)::bigint AS number FROM fba.needs_attention
+    WHERE code NOT IN ('failed_run', 'low_stock', 'out_of_stock')  -- the sales of four weeks are counted once an hour, not in every run
+    GROUP BY store, code
 )
 SELECT r.store, r.outcome, r.summary, r.failure, r.attention, r.calls, r.throttled_seconds, r.rows_in, r.rows_rejected,
        r.rows_changed, extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float AS seconds,
@@ -375,6 +409,48 @@ ORDER BY t.started_at
 WITH due AS ({due}), removed AS (
     DELETE FROM fba.run AS r USING due
     WHERE r.dag_id = due.dag_id AND r.run_id = due.run_id AND r.store = due.store RETURNING r.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_stock_changes
+SELECT t.store, t.sku, t.at FROM fba.stock_change AS t
+WHERE t.at < statement_timestamp() - make_interval(months => %(data_months)s) ORDER BY t.at
+
+-- name: remove_stock_changes
+-- From then on the history begins after the last change that was removed; while somebody holds its begin, none is.
+WITH due AS ({due}), history AS (
+    SELECT only_one FROM fba.stock_history FOR UPDATE SKIP LOCKED
+), begins AS (
+    UPDATE fba.stock_history AS h SET begins_at = greatest(h.begins_at, (SELECT max(at) FROM due))
+    FROM history WHERE h.only_one = history.only_one AND EXISTS (SELECT FROM due)
+), removed AS (
+    DELETE FROM fba.stock_change AS c USING due, history
+    WHERE c.store = due.store AND c.sku = due.sku AND c.at = due.at RETURNING c.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_breakdowns
+-- Of SKUs that Amazon has not named for so long.
+SELECT t.store, t.sku FROM fba.stock_breakdown AS t
+WHERE t.as_of < statement_timestamp() - make_interval(months => %(data_months)s) ORDER BY t.as_of
+
+-- name: remove_breakdowns
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.stock_breakdown AS b USING due WHERE b.store = due.store AND b.sku = due.sku RETURNING b.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_available_changes
+-- Those that a newer one of the SKU has followed, when every destination has taken them, or after data_months.
+SELECT t.store, t.n FROM fba.available_change AS t
+WHERE NOT t.newest AND (
+    t.at < statement_timestamp() - make_interval(months => %(data_months)s)
+    OR NOT EXISTS (SELECT FROM fba.publication AS p WHERE p.store = t.store AND p.delivered < t.n))
+ORDER BY t.n
+
+-- name: remove_available_changes
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.available_change AS c USING due WHERE c.store = due.store AND c.n = due.n RETURNING c.store
 )
 SELECT store, count(*) FROM removed GROUP BY store
 

@@ -71,6 +71,159 @@ WHERE r.status IN ('submitted', 'accepted', 'unknown')
 COMMENT ON VIEW fba.fulfillment_progress IS
     'Per SKU of each request Amazon has: units ordered, shipped in any number of parcels, delivered, and still open.';
 
+-- The units of each request that are surely or possibly still in the quantity of the pool: those of requests that are not decided,
+-- and those that Amazon accepted after the reports were asked for on which the quantity rests. Amazon may take them off sooner; then
+-- they count twice for a while, which offers too little and never too much.
+CREATE OR REPLACE VIEW fba.promised_units AS
+WITH stated AS (  -- when the older of the two reports was asked for that were applied last
+    SELECT s.store, CASE WHEN count(newest.requested_at) = 2 THEN min(newest.requested_at) END AS as_of,
+           array_agg(newest.report_id) AS report_ids
+    FROM (SELECT DISTINCT store FROM fba.report WHERE applied_at IS NOT NULL) AS s
+    CROSS JOIN (VALUES ('GET_MERCHANT_LISTINGS_ALL_DATA'), ('GET_AFN_INVENTORY_DATA')) AS t (report_type)
+    LEFT JOIN LATERAL (
+        SELECT r.requested_at, r.report_id FROM fba.report AS r
+        WHERE r.store = s.store AND r.report_type = t.report_type AND r.applied_at IS NOT NULL
+        ORDER BY r.applied_at DESC LIMIT 1
+    ) AS newest ON true
+    GROUP BY s.store
+), kept AS (  -- SKUs that these reports do not state keep a quantity that an earlier one stated: at least the one it came with
+    SELECT p.store, p.sku, (
+        SELECT CASE WHEN count(*) = 2 THEN min(r.requested_at) END FROM fba.report AS r
+        WHERE r.store = p.store AND r.report_id IN (p.afn_report_id, p.listings_report_id)
+    ) AS as_of
+    FROM (
+        SELECT store, sku FROM fba.global_inventory_pool WHERE unconfirmed_since IS NOT NULL
+        UNION
+        SELECT line.store, line.sku FROM stated AS a
+        JOIN fba.rejected_row AS line ON line.store = a.store AND line.report_id = ANY (a.report_ids) AND line.sku IS NOT NULL
+    ) AS k
+    JOIN fba.global_inventory_pool AS p ON p.store = k.store AND p.sku = k.sku
+), counted AS (
+    SELECT r.store, r.fr_number, i.sku, i.quantity, r.status, r.resend_of, r.inserted_at
+    FROM fba.fulfillment_request AS r
+    JOIN fba.fulfillment_request_item AS i ON i.store = r.store AND i.fr_number = r.fr_number
+    WHERE r.status IN ('pending', 'sending', 'submitted', 'unknown')
+    UNION ALL
+    SELECT r.store, r.fr_number, i.sku, i.quantity, r.status, r.resend_of, r.inserted_at
+    FROM fba.fulfillment_request AS r
+    LEFT JOIN stated AS a ON a.store = r.store
+    JOIN fba.fulfillment_request_item AS i ON i.store = r.store AND i.fr_number = r.fr_number
+    WHERE r.status = 'accepted' AND (a.as_of IS NULL OR coalesce(r.resolved_at, r.created_at) >= a.as_of)
+      AND lower(coalesce(r.amazon_order_status, '')) NOT IN ('unfulfillable', 'cancelled', 'invalid')
+    UNION ALL
+    SELECT r.store, r.fr_number, i.sku, i.quantity, r.status, r.resend_of, r.inserted_at
+    FROM kept AS k
+    JOIN stated AS a ON a.store = k.store
+    JOIN fba.fulfillment_request_item AS i ON i.store = k.store AND i.sku = k.sku
+    JOIN fba.fulfillment_request AS r ON r.store = i.store AND r.fr_number = i.fr_number
+    WHERE r.status = 'accepted' AND coalesce(r.resolved_at, r.created_at) < a.as_of
+      AND (k.as_of IS NULL OR coalesce(r.resolved_at, r.created_at) >= k.as_of)
+      AND lower(coalesce(r.amazon_order_status, '')) NOT IN ('unfulfillable', 'cancelled', 'invalid')
+)
+SELECT c.store, c.fr_number, c.sku, sum(c.quantity)::bigint AS units, c.status
+FROM counted AS c
+WHERE NOT EXISTS (  -- of a request and its copies the last one counts that is alive
+    SELECT FROM fba.fulfillment_request AS n
+    WHERE n.store = c.store AND n.resend_of = coalesce(c.resend_of, c.fr_number) AND n.fr_number <> c.fr_number
+      AND n.inserted_at >= c.inserted_at AND n.status NOT IN ('cancelled', 'rejected', 'invalid'))
+GROUP BY c.store, c.fr_number, c.sku, c.status;
+COMMENT ON VIEW fba.promised_units IS
+    'Units of requests that may still be in the quantity of the pool, so that nobody else may be offered them.';
+
+CREATE OR REPLACE VIEW fba.available_to_sell AS
+SELECT p.store, p.sku, p.quantity, coalesce(r.promised, 0) AS promised, coalesce(s.buffer_units, 0) AS buffer,
+       greatest(p.quantity - coalesce(r.promised, 0) - coalesce(s.buffer_units, 0), 0) AS available,
+       coalesce(f.skus, '{}') AS shares_fnsku_with
+FROM fba.global_inventory_pool AS p
+LEFT JOIN fba.store AS s ON s.store = p.store
+LEFT JOIN (SELECT store, sku, sum(units)::bigint AS promised FROM fba.promised_units GROUP BY store, sku) AS r
+    ON r.store = p.store AND r.sku = p.sku
+LEFT JOIN (
+    SELECT a.store, a.seller_sku, array_agg(DISTINCT b.seller_sku ORDER BY b.seller_sku) AS skus
+    FROM fba.amazon_afn_inventory_report AS a
+    JOIN fba.amazon_afn_inventory_report AS b
+        ON b.store = a.store AND b.fulfillment_channel_sku = a.fulfillment_channel_sku AND b.seller_sku <> a.seller_sku
+    WHERE a.fulfillment_channel_sku <> ''
+    GROUP BY a.store, a.seller_sku
+) AS f ON f.store = p.store AND f.seller_sku = p.sku;
+COMMENT ON VIEW fba.available_to_sell IS
+    'What of each SKU may be offered elsewhere: quantity less what is promised to requests and less the buffer of stores.yaml, never negative.';
+
+-- SKUs of one FNSKU each state all of its units, so the smallest statement counts that is no 0. A SKU is in one row only.
+CREATE OR REPLACE VIEW fba.available_by_fnsku AS
+SELECT store, fnsku, skus, quantity, promised, buffer, greatest(quantity - promised - buffer, 0) AS available
+FROM (
+    SELECT a.store, f.fnsku, array_agg(a.sku ORDER BY a.sku) AS skus,
+           coalesce(min(a.quantity) FILTER (WHERE a.quantity > 0), 0) AS quantity,
+           sum(a.promised)::bigint AS promised, max(a.buffer) AS buffer
+    FROM fba.available_to_sell AS a
+    LEFT JOIN (
+        SELECT store, seller_sku, min(fulfillment_channel_sku) AS fnsku FROM fba.amazon_afn_inventory_report
+        WHERE fulfillment_channel_sku <> '' GROUP BY store, seller_sku
+    ) AS f ON f.store = a.store AND f.seller_sku = a.sku
+    GROUP BY a.store, f.fnsku, CASE WHEN f.fnsku IS NULL THEN a.sku END
+) AS units;
+COMMENT ON VIEW fba.available_by_fnsku IS
+    'fba.available_to_sell with units that several SKUs share counted once; a SKU without an FNSKU in the AFN report has a row of its own.';
+
+-- Units sold a day in the 28 days up to the newest sale or report, or in those of them that are known, at least 7. The strongest of
+-- the weeks counts at most twice the second strongest (from 14 known days on), so that one large order is no trend. A sale is a shipped item, or what of
+-- a request is not shipped yet.
+CREATE OR REPLACE VIEW fba.stock_outlook AS
+WITH sale AS (
+    SELECT store, sku, quantity::numeric AS units, ship_date AS at FROM fba.shipment_item
+    WHERE ship_date BETWEEN statement_timestamp() - interval '56 days' AND statement_timestamp()
+    UNION ALL
+    SELECT r.store, i.sku, greatest(sum(i.quantity) - coalesce(max(s.units), 0), 0), r.created_at
+    FROM fba.fulfillment_request AS r
+    JOIN fba.fulfillment_request_item AS i ON i.store = r.store AND i.fr_number = r.fr_number
+    LEFT JOIN LATERAL (
+        SELECT sum(quantity) AS units FROM fba.shipment_item AS p
+        WHERE p.store = r.store AND coalesce(p.fr_number, p.merchant_order_id) = r.fr_number AND p.sku = i.sku
+    ) AS s ON true
+    WHERE r.created_at BETWEEN statement_timestamp() - interval '56 days' AND statement_timestamp()
+      AND (r.status IN ('pending', 'sending', 'submitted', 'unknown') OR r.status = 'accepted'
+           AND lower(coalesce(r.amazon_order_status, '')) NOT IN ('unfulfillable', 'cancelled', 'invalid'))
+    GROUP BY r.store, r.fr_number, i.sku, r.created_at
+), known AS (
+    SELECT store, max(at) AS until, min(at) AS first_at FROM sale GROUP BY store
+), reported AS (
+    SELECT store, max(data_end) AS until, min(data_start) AS first_at FROM fba.report
+    WHERE report_type = 'GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL' AND applied_at IS NOT NULL
+      AND requested_at > statement_timestamp() - interval '56 days'
+    GROUP BY store
+), days AS (
+    SELECT k.store, w.until,
+           least(greatest(floor(extract(epoch FROM w.until - k.first_at) / 86400) + 1,
+                          extract(epoch FROM w.until - r.first_at) / 86400, 7), 28) AS days
+    FROM known AS k LEFT JOIN reported AS r ON r.store = k.store
+    CROSS JOIN LATERAL (SELECT greatest(k.until, least(r.until, statement_timestamp())) AS until) AS w
+), sold AS (
+    SELECT s.store, s.sku, d.until, d.days,
+           coalesce(sum(s.units) FILTER (WHERE s.at > d.until - interval '7 days'), 0) AS a,
+           coalesce(sum(s.units) FILTER (WHERE s.at > d.until - interval '14 days' AND s.at <= d.until - interval '7 days'), 0) AS b,
+           coalesce(sum(s.units) FILTER (WHERE s.at > d.until - interval '21 days' AND s.at <= d.until - interval '14 days'), 0) AS c,
+           coalesce(sum(s.units) FILTER (WHERE s.at <= d.until - interval '21 days'), 0) AS d
+    FROM sale AS s JOIN days AS d ON d.store = s.store AND s.at > d.until - interval '28 days'
+    GROUP BY s.store, s.sku, d.until, d.days
+), pace AS (
+    SELECT store, sku, until, (a + b + c + d - CASE WHEN days < 14 THEN 0 ELSE greatest(
+        greatest(a, b, c, d) - greatest(2 * greatest(least(a, b), least(c, d), least(greatest(a, b), greatest(c, d))), 1), 0) END) / days
+        AS units_a_day
+    FROM sold
+)
+SELECT p.store, p.sku, u.units AS fba_units, round(s.units_a_day, 3) AS units_a_day,
+       CASE WHEN s.units_a_day > 0 THEN round(u.units / s.units_a_day, 1) END AS days_of_cover, s.until AS sales_until,
+       b.inbound_working + b.inbound_shipped + b.inbound_receiving AS inbound, b.as_of AS inbound_as_of, p.updated_at
+FROM fba.global_inventory_pool AS p
+LEFT JOIN pace AS s ON s.store = p.store AND s.sku = p.sku
+LEFT JOIN (SELECT store, sku, sum(units)::bigint AS promised FROM fba.promised_units GROUP BY store, sku) AS r
+    ON r.store = p.store AND r.sku = p.sku
+CROSS JOIN LATERAL (SELECT greatest(p.fba_quantity - coalesce(r.promised, 0), 0) AS units) AS u
+LEFT JOIN fba.stock_breakdown AS b ON b.store = p.store AND b.sku = p.sku;
+COMMENT ON VIEW fba.stock_outlook IS
+    'How long the FBA stock of each SKU lasts: units that are not promised, units sold a day in the last 28 days, days of cover, and what is inbound.';
+
 -- statement_timestamp(), not clock_timestamp(): that is volatile, so no index on a time could be used.
 CREATE OR REPLACE VIEW fba.needs_attention AS
 WITH recent AS (  -- events of the last day: the newest run that reported each
@@ -271,6 +424,16 @@ WHERE fba.is_amazon_logistics(p.carrier, p.tracking_number) AND EXISTS (
     SELECT FROM fba.outbound_order AS o
     WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.intent_at IS NOT NULL AND 'BLOCK_AMZL' = ANY (o.features))
 GROUP BY r.store, r.fr_number, r.acknowledged_at
-HAVING coalesce(r.acknowledged_at < min(p.left_at), true);
+HAVING coalesce(r.acknowledged_at < min(p.left_at), true)
+UNION ALL
+SELECT o.store, l.code, NULL, count(*), min(o.updated_at),
+       'fba.stock_outlook names them, with the units sold a day and the days of cover. '
+           || CASE WHEN count(o.inbound) = 0 THEN 'What is inbound is not known: inventory.breakdown of stores.yaml reads it.'
+                   ELSE count(*) FILTER (WHERE o.inbound > 0) || ' of them have units inbound.' END
+FROM fba.stock_outlook AS o LEFT JOIN fba.store AS s ON s.store = o.store
+JOIN (VALUES ('low_stock'), ('out_of_stock')) AS l (code)
+    ON CASE l.code WHEN 'out_of_stock' THEN o.fba_units = 0 ELSE o.fba_units > 0 AND o.fba_units / o.units_a_day < s.low_stock_days END
+WHERE o.units_a_day > 0
+GROUP BY o.store, l.code;
 COMMENT ON VIEW fba.needs_attention IS
     'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';

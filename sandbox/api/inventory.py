@@ -14,6 +14,16 @@ MAX_START_AGE_SECONDS = 18 * 30.4375 * 86400
 
 def _summary(item: Item, fulfillable: int, details: bool) -> dict[str, Any]:
     unsellable = sum(quantity for condition, quantity in item.afn if condition == "UNSELLABLE")
+    units = {"pendingCustomerOrderQuantity": 1, **item.elsewhere}
+    reserved = {
+        name: units.get(name, 0)
+        for name in ("pendingCustomerOrderQuantity", "pendingTransshipmentQuantity", "fcProcessingQuantity")
+    }
+    inbound = {
+        name: units.get(name, 0)
+        for name in ("inboundWorkingQuantity", "inboundShippedQuantity", "inboundReceivingQuantity")
+    }
+    researching = units.get("totalResearchingQuantity", 0)
     summary: dict[str, Any] = {
         "asin": item.asin,
         "fnSku": item.fnsku,
@@ -21,22 +31,15 @@ def _summary(item: Item, fulfillable: int, details: bool) -> dict[str, Any]:
         "condition": "NewItem",
         "lastUpdatedTime": iso_z(item.changed),
         "productName": item.title,
-        "totalQuantity": fulfillable + unsellable + 1,
+        "totalQuantity": fulfillable + unsellable + sum(reserved.values()) + sum(inbound.values()) + researching,
         "stores": [],
     }
     if details:
         summary["inventoryDetails"] = {
             "fulfillableQuantity": fulfillable,
-            "inboundWorkingQuantity": 0,
-            "inboundShippedQuantity": 0,
-            "inboundReceivingQuantity": 0,
-            "reservedQuantity": {
-                "totalReservedQuantity": 1,
-                "pendingCustomerOrderQuantity": 1,
-                "pendingTransshipmentQuantity": 0,
-                "fcProcessingQuantity": 0,
-            },
-            "researchingQuantity": {"totalResearchingQuantity": 0, "researchingQuantityBreakdown": []},
+            **inbound,
+            "reservedQuantity": {"totalReservedQuantity": sum(reserved.values()), **reserved},
+            "researchingQuantity": {"totalResearchingQuantity": researching, "researchingQuantityBreakdown": []},
             "unfulfillableQuantity": {
                 "totalUnfulfillableQuantity": unsellable,
                 "customerDamagedQuantity": 0,

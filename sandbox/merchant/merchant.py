@@ -24,7 +24,8 @@ class Item:
 
     `offers` are its listing rows as (channel, quantity or None for blank), `afn` its warehouse rows as (condition,
     quantity), `api_stock` its fulfillable quantity in the FBA Inventory API (None: unknown there). ASIN, FNSKU and
-    listing id derive from `number`. `changed` is the wall time of the last change of stock.
+    listing id derive from `number`. `changed` is the wall time of the last change of stock that `startDateTime` of the
+    FBA Inventory API detects. `elsewhere` are other quantities by the name of that API, e.g. inboundShippedQuantity.
     """
 
     sku: str
@@ -36,6 +37,7 @@ class Item:
     price: str = "19.99"
     status: str = "Active"
     changed: float = 0.0
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
     @property
     def asin(self) -> str:

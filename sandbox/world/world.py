@@ -208,6 +208,17 @@ class World(Fulfillment, ParcelControls, OutboundControls, FeedControls):
             catalogue = self._catalogue(seller_id, marketplace_id)
             catalogue.set_stock(sku, fba=fba, fbm=fbm, api=api, now=self.clock.wall())
 
+    def set_elsewhere(self, seller_id: str, marketplace_id: str, sku: str, **quantities: int) -> None:
+        """Change other quantities of a SKU in the FBA Inventory API, by its names, e.g. `inboundShippedQuantity=5`.
+
+        As Amazon documents, `startDateTime` does not detect a change of inbound quantities alone.
+        """
+        with self.lock:
+            item = self._catalogue(seller_id, marketplace_id).items[sku]
+            item.elsewhere = {**item.elsewhere, **quantities}
+            if not all(name.startswith("inbound") for name in quantities):
+                item.changed = self.clock.wall()
+
     def put_item(
         self,
         seller_id: str,

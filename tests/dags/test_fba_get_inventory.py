@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from copy import deepcopy
 from datetime import timedelta
+from importlib import import_module
+from math import ceil
 
 import pytest
 
@@ -163,3 +166,29 @@ def test_the_dag_has_its_documented_interface(dag):
     }
     for name in dag.params:
         assert dag.params.get_param(name).description, name
+
+
+def test_the_breakdown_is_read_in_the_fewest_calls_also_when_the_pool_is_refused(
+    amazon, warehouse_url, sql, stores_file
+):
+    from fba_operators.reports.report_types import AFN_INVENTORY
+
+    stores_file("stores: {amazon_us: {inventory: {breakdown: true, confirm_vanished: false}}}")
+    amazon.world.set_clock(speed=20)  # so that the quota is not waited for
+    known = [item for item in amazon.world.merchants[SELLER].catalogue(US).items.values() if item.api_stock is not None]
+    amazon.world.shape_report(SELLER, US, AFN_INVENTORY.name, "zero")
+    sql(
+        "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
+        " SELECT 'amazon_us', 'OLD-' || n, 9, 0, 9, 'afn_report' FROM generate_series(1, 9) AS n"
+    )
+    module = importlib.reload(import_module("dags.fba_get_inventory"))
+    run = module.fba_get_inventory().test()
+    assert run.state == "failed"
+    assert quantities(sql, "amazon_us") == {f"OLD-{n}": 9 for n in range(1, 10)}
+    assert sql("SELECT count(*) FROM fba.stock_breakdown").fetchone() == (len(known),)
+    outcome, failure, calls, summary = sql("SELECT outcome, failure, calls, summary FROM fba.run").fetchone()
+    assert (outcome, calls["getInventorySummaries"]) == ("failed", ceil(len(known) / 50))
+    assert failure.startswith("store.merge: ")
+    assert f"Breakdown read of {len(known)} SKUs in all." in summary
+    stores_file("stores: {amazon_us: }")
+    assert not [task for task in importlib.reload(module).fba_get_inventory().task_ids if "breakdown" in task]

@@ -32,6 +32,7 @@ CHAPTERS = {
     "fba_send_fulfillment_requests": PROJECT / "docs" / "fulfillment.md",
     "fba_get_shipments": PROJECT / "docs" / "shipments.md",
     "fba_track_orders": PROJECT / "docs" / "tracking.md",
+    "fba_publish_stock": PROJECT / "docs" / "stock.md",
 }
 
 
@@ -137,6 +138,7 @@ def test_the_chapter_of_a_dag_explains_every_param(dag):
 
 
 def test_every_setting_is_documented_with_its_default():
+    from fba_operators.settings.models import Destination
     from fba_operators.settings.stores_file import load_stores
 
     file = load_stores()
@@ -150,8 +152,10 @@ def test_every_setting_is_documented_with_its_default():
         *("Inventory", "Fulfillment", "Shipments", "Retention")
     }
     assert {*type(store).model_fields, *type(file).model_fields} == {
-        *("inventory", "fulfillment", "shipments", "stores", "retention", "notifications")
+        *("inventory", "fulfillment", "shipments", "stores", "retention", "notifications", "publish")
     }
+    keys = re.findall(r"^\| `(\w+)` \| (?!`)", CHAPTERS["fba_publish_stock"].read_text(), re.MULTILINE)
+    assert set(Destination.model_fields) <= set(keys)
     for dag, found in sections.items():
         rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", CHAPTERS[dag].read_text(), re.MULTILINE)
         documented = {key: yaml.safe_load(default) for key, default in rows}

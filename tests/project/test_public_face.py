@@ -11,8 +11,9 @@ import pytest
 
 PUBLIC = {
     "fba_operators.operators": """
-        AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator FollowUpOrdersOperator LoadShipmentsOperator
-        MergeInventoryOperator PlanWindowsOperator PrepareRequestsOperator PrepareRunOperator PrepareShipmentsOperator RecordFeedOperator
+        AS_CONFIGURED AmazonRetryPolicy ClaimRequestsOperator DeliverStockOperator FollowUpOrdersOperator LoadShipmentsOperator
+        MergeInventoryOperator PlanWindowsOperator PrepareRequestsOperator PrepareRunOperator PrepareShipmentsOperator ReadBreakdownOperator
+        RecordAvailableOperator RecordFeedOperator
         RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SendOrdersOperator SettleFeedsOperator
         SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator
         TrackOrdersOperator UploadFeedOperator

@@ -229,6 +229,51 @@ def test_a_number_that_comes_again_is_not_sent(shop, db, remove):
     assert shop.orders_made() == {"FR-2": 1}
 
 
+def stock_change(db, sku, months):
+    """A change of the pool so many months ago."""
+    db.execute(
+        "INSERT INTO fba.stock_change (store, sku, at, quantity) VALUES (%s, %s, now() - make_interval(months => %s), 1)",
+        (STORE, sku, months),
+    )
+
+
+def test_the_history_of_stock_begins_after_what_was_removed(db, remove):
+    db.execute("UPDATE fba.stock_history SET begins_at = now() - interval '30 months'")
+    for sku, months in (("A", OLD + 5), ("B", OLD), ("C", YOUNG)):
+        stock_change(db, sku, months)
+    (newest,) = db.execute("SELECT at FROM fba.stock_change WHERE sku = 'B'").fetchone()
+    assert remove() == {STORE: {"changes of stock": 2}}
+    assert db.execute("SELECT begins_at FROM fba.stock_history").fetchone() == (newest,)
+    assert remove() == {}
+    assert left(db, "sku", "stock_change") == {"C"}
+
+
+def test_a_breakdown_goes_when_amazon_has_not_named_the_sku_for_so_long(db, remove):
+    for sku, months in (("A", OLD), ("B", YOUNG)):
+        db.execute(
+            "INSERT INTO fba.stock_breakdown (store, sku, as_of) VALUES (%s, %s, now() - make_interval(months => %s))",
+            (STORE, sku, months),
+        )
+    assert remove() == {STORE: {"breakdowns of stock": 1}}
+    assert left(db, "sku", "stock_breakdown") == {"B"}
+
+
+def test_a_change_to_deliver_goes_when_a_newer_one_has_followed_and_all_have_taken_it(db, remove):
+    for n in range(1, 6):
+        db.execute(
+            "INSERT INTO fba.available_change (store, n, sku, available, shares_fnsku_with, newest) VALUES (%s, %s, 'A', 1, '{}', %s)",
+            (STORE, n, n == 5),
+        )
+    db.execute(
+        "INSERT INTO fba.publication VALUES ('fast', %s, 5), ('slow', %s, 2), ('slow', 'other', 0)", (STORE, STORE)
+    )
+    assert remove() == {STORE: {"delivered changes": 2}}
+    assert left(db, "n", "available_change") == {3, 4, 5}
+    db.execute("UPDATE fba.available_change SET at = now() - interval '19 months'")
+    assert remove() == {STORE: {"delivered changes": 2}}
+    assert left(db, "n", "available_change") == {5}
+
+
 # Texts that may quote an address
 
 
@@ -348,6 +393,8 @@ def plan(db, kind, **values):
         ("shipments", "shipments_by_age"),
         ("reports", "report_by_age"),
         ("runs", "run_by_age"),
+        ("changes of stock", "stock_change_by_age"),
+        ("breakdowns of stock", "stock_breakdown_by_age"),
         ("addresses", "fulfillment_request_personal"),
         ("processing reports", "feed_with_document"),
     ],

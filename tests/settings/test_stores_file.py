@@ -151,7 +151,7 @@ def test_approval_and_cheapest_imply_a_quote(read, text, quotes):
 
 
 def test_sections_without_entries_are_the_defaults(read):
-    text = "stores: {de: {inventory: , fulfillment: {rules: , business_hours: }, shipments: }}\nretention:\nnotifications:\n"
+    text = "stores: {de: {inventory: , fulfillment: {rules: , business_hours: }, shipments: }}\nretention:\nnotifications:\npublish:\n"
     assert read(text) == StoresFile(stores={"de": Store()})
 
 
@@ -405,3 +405,52 @@ stores:
         "stores.yaml: store amazon_ca, fulfillment.shipping_methods.Priority",
     ]
     assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_destinations_of_stock_are_read(read):
+    found = read("""
+stores: {us: , de: {inventory: {breakdown: true, buffer_units: 3, low_stock_days: 10}}}
+publish:
+  - {name: shop, webhook: shop_stock}
+  - {name: lake, file: "s3://lake/stock", connection: aws_default, stores: [de]}
+""")
+    assert found.destination("shop").webhook == "shop_stock"
+    assert found.destination("lake").stores == ("de",)
+    with pytest.raises(StoresError, match=r"no destination 'x' below publish. It has: shop, lake"):
+        found.destination("x")
+    inventory = found.store("de").inventory
+    assert (inventory.breakdown, inventory.buffer_units, inventory.low_stock_days) == (True, 3, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("publish", "problem"),
+    [
+        ("[{webhook: w}]", "publish.0.name: it is missing; allowed: a name of your own"),
+        ("[{name: a b, webhook: w}]", "publish.0.name: found a b; allowed: a name of your own"),
+        ("[{name: a}]", "publish.0: a must have either file or webhook, one of them"),
+        ("[{name: a, webhook: w, file: 's3://b'}]", "publish.0: a must have either file or webhook, one of them"),
+        ("[{name: a, webhook: w, connection: c}]", "publish.0: a has a connection, which only a file can have"),
+        ("[{name: a, file: /srv/stock}]", "publish.0.file: found /srv/stock; allowed: the address of a folder"),
+        (
+            "[{name: a, webhook: w, url: x}]",
+            "publish.0: found the key url; allowed: name, file, connection, webhook, stores",
+        ),
+        ("[{name: a, webhook: w, stores: [fr]}]", "publish: a names the store fr; allowed: de"),
+        (
+            "[{name: a, webhook: w}, {name: a, webhook: v}]",
+            "publish has two destinations named a; allowed: a name of its own",
+        ),
+        ("{name: a}", "publish: found a section; allowed: a list of {name: a name"),
+    ],
+)
+def test_a_mistake_in_a_destination_is_explained(refused, publish, problem):
+    (line,) = refused(f"stores: {{de: }}\npublish: {publish}\n")
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    "setting", ["buffer_units: -1", "buffer_units: 1.5", "low_stock_days: 0", "low_stock_days: 400", "breakdown: 1"]
+)
+def test_a_wrong_number_of_stock_is_explained(refused, setting):
+    (line,) = refused(in_store("inventory", setting))
+    assert f"store de, inventory.{setting.partition(':')[0]}: found" in line

@@ -64,6 +64,13 @@ DATA = {
         INSERT INTO fba.tracked_order (store, fr_number, read_at, changed_at) VALUES ('amazon_us', 'FR-1', '2026-01-06', '2026-01-06');
         INSERT INTO fba.order_cursor (store, read_until) VALUES ('amazon_us', '2026-01-06');
     """,
+    13: """
+        UPDATE fba.global_inventory_pool SET quantity = 4, fba_quantity = 4 WHERE sku = 'OLD-SKU';
+        INSERT INTO fba.stock_breakdown (store, sku, fulfillable, as_of) VALUES ('amazon_us', 'OLD-SKU', 4, '2026-01-07');
+        INSERT INTO fba.breakdown_reading VALUES ('amazon_us', '2026-01-07', '2026-01-07', 'ATVPDKIKX0DER');
+        INSERT INTO fba.available_change (store, n, sku, available, shares_fnsku_with) VALUES ('amazon_us', 1, 'OLD-SKU', 4, '{}');
+        INSERT INTO fba.publication VALUES ('shop', 'amazon_us', 1, '2026-01-07');
+    """,
 }
 
 

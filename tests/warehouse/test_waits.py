@@ -180,6 +180,13 @@ OLD = {
         "gen_random_uuid(), 'R2', 'T', 'M', 'DONE', {age}",
     ),
     "runs": ("run", "dag_id, run_id, started_at", "'d', 'r', {age}"),
+    "changes of stock": ("stock_change", "sku, at", "'SKU', {age}"),
+    "breakdowns of stock": ("stock_breakdown", "sku, as_of", "'SKU', {age}"),
+    "delivered changes": (
+        "available_change",
+        "n, sku, at, available, shares_fnsku_with, newest",
+        "1, 'SKU', {age}, 1, '{{}}', false",
+    ),
 }
 
 

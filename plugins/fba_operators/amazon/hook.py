@@ -24,6 +24,7 @@ from fba_operators.amazon.operations import (
     FeatureSku,
     Feed,
     FulfillmentOrder,
+    InventorySummary,
     ListedOrder,
     ListedReport,
     Order,
@@ -360,6 +361,24 @@ class SellingPartnerHook(BaseHook):
                 quantities[summary.seller_sku] = quantity if same else None
         # A summary that cannot be read may be of any SKU that no other is of.
         return {**dict.fromkeys(skus), **quantities} if None in summaries else quantities
+
+    def get_inventory_changes(self, since: datetime | None) -> Iterator[list[InventorySummary | None]]:
+        """Return the stock of this store by where it is, page by page; None for a SKU that cannot be read.
+
+        A page's token lives for 30 seconds: do not linger between pages.
+
+        :param since: only SKUs that changed since then, at most 18 months ago; None: all. Amazon's model: "Changes in
+            inboundWorkingQuantity, inboundShippedQuantity and inboundReceivingQuantity are not detected."
+        """
+        params = {
+            "granularityType": "Marketplace",
+            "granularityId": self.marketplace.id,
+            "marketplaceIds": self.marketplace.id,
+            "details": "true",
+            **({"startDateTime": amazon_time(since)} if since else {}),
+        }
+        for page in self.client.pages(operations.GET_INVENTORY_SUMMARIES, params):
+            yield page.payload.inventory_summaries
 
     def get_marketplace_participations(self) -> list[str]:
         """Return the ids of the marketplaces this seller takes part in."""

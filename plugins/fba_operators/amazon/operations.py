@@ -199,16 +199,53 @@ class FeedPage(_ListPage):
         return self.feeds
 
 
+UnitsOrNone = Annotated[Units | None, OrNone]  # None where Amazon did not say it, or not as a number of units
+
+
+class ReservedQuantity(Answer):
+    """Units that are reserved, by reason."""
+
+    pending_customer_order_quantity: UnitsOrNone = None
+    pending_transshipment_quantity: UnitsOrNone = None
+    fc_processing_quantity: UnitsOrNone = None
+
+
+class ResearchingQuantity(Answer):
+    """Units that Amazon looks for."""
+
+    total_researching_quantity: UnitsOrNone = None
+
+
+class UnfulfillableQuantity(Answer):
+    """Units that cannot be sold."""
+
+    total_unfulfillable_quantity: UnitsOrNone = None
+
+
+class FutureSupplyQuantity(Answer):
+    """Units on their way that can be bought already; seen in answers, and not in Amazon's model of August 2026."""
+
+    future_supply_buyable_quantity: UnitsOrNone = None
+
+
 class InventoryDetails(Answer):
-    """Amazon's stock of one SKU."""
+    """Amazon's stock of one SKU, by where it is."""
 
     fulfillable_quantity: Units | None = None
+    inbound_working_quantity: UnitsOrNone = None
+    inbound_shipped_quantity: UnitsOrNone = None
+    inbound_receiving_quantity: UnitsOrNone = None
+    reserved_quantity: Annotated[ReservedQuantity | None, OrNone] = None
+    researching_quantity: Annotated[ResearchingQuantity | None, OrNone] = None
+    unfulfillable_quantity: Annotated[UnfulfillableQuantity | None, OrNone] = None
+    future_supply_quantity: Annotated[FutureSupplyQuantity | None, OrNone] = None
 
 
 class InventorySummary(Answer):
     """One SKU of the FBA Inventory API."""
 
     seller_sku: Text
+    fn_sku: Annotated[Text | None, OrNone] = None
     inventory_details: Annotated[InventoryDetails | None, OrNone] = None
 
 

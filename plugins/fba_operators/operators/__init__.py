@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         WaitForStockReportsOperator,
     )
     from fba_operators.operators.orders import SendOrdersOperator
+    from fba_operators.operators.publishing import DeliverStockOperator, RecordAvailableOperator
     from fba_operators.operators.reports import RequestReportOperator, WaitForReportOperator
     from fba_operators.operators.retention import RetentionOperator
     from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         SummariseShipmentsOperator,
         WaitForShipmentsOperator,
     )
+    from fba_operators.operators.stock import ReadBreakdownOperator
     from fba_operators.operators.switch import AS_CONFIGURED
     from fba_operators.operators.token import RefreshTokenOperator
     from fba_operators.operators.tracking import TrackOrdersOperator
@@ -47,6 +49,7 @@ _FILES = {
     "AS_CONFIGURED": "switch",
     "AmazonRetryPolicy": "base",
     "ClaimRequestsOperator": "fulfillment",
+    "DeliverStockOperator": "publishing",
     "FollowUpOrdersOperator": "shipments",
     "LoadShipmentsOperator": "shipments",
     "MergeInventoryOperator": "inventory",
@@ -54,6 +57,8 @@ _FILES = {
     "PrepareRequestsOperator": "fulfillment",
     "PrepareRunOperator": "run",
     "PrepareShipmentsOperator": "shipments",
+    "ReadBreakdownOperator": "stock",
+    "RecordAvailableOperator": "publishing",
     "RecordFeedOperator": "feeds",
     "RefreshTokenOperator": "token",
     "RequestReportOperator": "reports",
@@ -78,6 +83,7 @@ __all__ = [
     "AS_CONFIGURED",
     "AmazonRetryPolicy",
     "ClaimRequestsOperator",
+    "DeliverStockOperator",
     "FollowUpOrdersOperator",
     "LoadShipmentsOperator",
     "MergeInventoryOperator",
@@ -85,6 +91,8 @@ __all__ = [
     "PrepareRequestsOperator",
     "PrepareRunOperator",
     "PrepareShipmentsOperator",
+    "ReadBreakdownOperator",
+    "RecordAvailableOperator",
     "RecordFeedOperator",
     "RefreshTokenOperator",
     "RequestReportOperator",

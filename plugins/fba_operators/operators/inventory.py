@@ -22,11 +22,16 @@ REPORT_IDS = ("listings_report_id", "afn_report_id")
 
 
 class SummariseInventoryOperator(SummariseRunOperator):
-    """Summarise as every DAG does, and report stock that is older than ``max_stock_age_hours``, also if the run failed."""
+    """Summarise as every DAG does, and report stock that is too old or runs out, also if the run failed.
+
+    The limits are ``max_stock_age_hours`` and ``low_stock_days`` of stores.yaml.
+    """
 
     def check(self, db: psycopg.Connection[Any], context: Context) -> None:
-        """Add ``stale_stock`` to what needs a person."""
-        execute(db, "runs.add_stale_stock", dag_id=self.dag_id, run_id=str(context["run_id"]))
+        """Add ``stale_stock``, ``low_stock`` and ``out_of_stock`` to what needs a person."""
+        key = {"dag_id": self.dag_id, "run_id": str(context["run_id"])}
+        execute(db, "runs.add_stale_stock", **key)
+        execute(db, "runs.add_low_stock", **key)
 
 
 class WaitForStockReportsOperator(WaitForReportOperator):

@@ -87,8 +87,15 @@ class PrepareRunOperator(BaseOperator):
             for version in warehouse.migrate():
                 self.log.info("Warehouse schema: version %d applied.", version)
             with warehouse.connect() as db:
-                hours = [store.inventory.max_stock_age_hours for store in settings.stores.values()]
-                execute(db, "runs.set_stores", stores=known, hours=hours)
+                of_stores = [store.inventory for store in settings.stores.values()]
+                execute(
+                    db,
+                    "runs.set_stores",
+                    stores=known,
+                    hours=[each.max_stock_age_hours for each in of_stores],
+                    buffers=[each.buffer_units for each in of_stores],
+                    days=[each.low_stock_days for each in of_stores],
+                )
                 for store in stores:
                     self.run_log(context, store).begin(db, limit=dag.dagrun_timeout if dag else None)
         return stores

@@ -78,6 +78,15 @@ class RunLog:
         values_json = {"attention": _nonzero(attention)}
         execute(db, "runs.add", **self._key, task_id=task_id, summary=summary, outcome=outcome, **values, **values_json)
 
+    def note(
+        self, db: psycopg.Connection[Any], task_id: str, summary: str, *, attention: Mapping[str, int] | None = None
+    ) -> None:
+        """Add a sentence and counts of a task that comes after the one which says how the run ended.
+
+        :param attention: what needs a person: code of :data:`fba_operators.runs.summary.ATTENTION` and count
+        """
+        execute(db, "runs.note", **self._key, task_id=task_id, summary=summary, attention=_nonzero(attention))
+
     def finish(
         self,
         db: psycopg.Connection[Any],

@@ -33,6 +33,9 @@ KINDS = {
     "shipments": ("runs.expired_shipments", "runs.remove_shipments"),
     "reports": ("runs.expired_reports", "runs.remove_reports"),
     "runs": ("runs.expired_runs", "runs.remove_runs"),
+    "changes of stock": ("runs.expired_stock_changes", "runs.remove_stock_changes"),
+    "breakdowns of stock": ("runs.expired_breakdowns", "runs.remove_breakdowns"),
+    "delivered changes": ("runs.expired_available_changes", "runs.remove_available_changes"),
 }
 BATCH = 2000  # rows removed in one transaction
 MOST_BATCHES = 20  # of each kind in one run; the next run goes on

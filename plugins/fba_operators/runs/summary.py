@@ -81,6 +81,22 @@ ATTENTION = {
         "request was shipped in part, and the rest will not be",
         "requests were shipped in part, and the rest will not be",
     ),
+    "low_stock": (
+        "SKU has stock for fewer days than low_stock_days",
+        "SKUs have stock for fewer days than low_stock_days",
+    ),
+    "out_of_stock": (
+        "SKU that sold in the last weeks is out of stock",
+        "SKUs that sold in the last weeks are out of stock",
+    ),
+    "undelivered_changes": (
+        "change of what can be sold is not delivered yet",
+        "changes of what can be sold are not delivered yet",
+    ),
+    "unread_breakdowns": (
+        "SKU's breakdown in Amazon's answer could not be read",
+        "SKUs' breakdowns in Amazon's answers could not be read",
+    ),
     "refused_stock": ("report of stock was refused", "reports of stock were refused"),
     "waiting_long": ("due request waits for more than six hours", "due requests wait for more than six hours"),
     "unknown": (
@@ -120,6 +136,9 @@ STANDING = frozenset(
         "unconfirmed_skus",
         "shared_fnsku",
         "stale_stock",
+        "low_stock",
+        "out_of_stock",
+        "undelivered_changes",
         "clock_skew",
         "credential_expires",
         "of_no_store",

@@ -144,6 +144,11 @@ class Inventory(_Model):
         default=6.0, description="a number of hours above 0, at most 720"
     )
     max_rejected_share: Share = Field(default=0.01, description="a share from 0 to 1")
+    breakdown: StrictBool = Field(default=False, description="true or false")
+    buffer_units: StrictInt = Field(default=0, ge=0, le=10**9, description="a whole number of units, at least 0")
+    low_stock_days: Annotated[StrictFloat, Field(gt=0, le=365, allow_inf_nan=False)] | None = Field(
+        default=None, description="a number of days above 0, at most 365"
+    )
 
 
 class Channel(_Model):
@@ -256,6 +261,36 @@ class Notification(_Model):
     )
 
 
+class Destination(_Model):
+    """Who is told of every change of what can be sold: a folder of files, or a webhook."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = Field(
+        description="a name of your own of letters, digits, . _ -; it stands for what was delivered already"
+    )
+    file: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*://.+")] | None = Field(
+        default=None, description="the address of a folder, such as file:///srv/stock or s3://bucket/stock"
+    )
+    connection: ConnectionId | None = Field(
+        default=None, description="the id of the Airflow connection of the folder's storage"
+    )
+    webhook: ConnectionId | None = Field(
+        default=None, description="the id of an Airflow connection with the receiver's URL and, as password, the secret"
+    )
+    stores: tuple[ConnectionId, ...] | None = Field(
+        default=None, min_length=1, description="a list of stores of this file"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Destination:
+        if (self.file is None) == (self.webhook is None):
+            raise ValueError(f"{self.name} must have either file or webhook, one of them")
+        if self.connection and not self.file:
+            raise ValueError(
+                f"{self.name} has a connection, which only a file can have; webhook is itself a connection"
+            )
+        return self
+
+
 class StoresFile(_Model):
     """The file."""
 
@@ -267,6 +302,25 @@ class StoresFile(_Model):
         default=(),
         description="a list of {connection: an Apprise connection id, on: [failure, attention, change, always]}",
     )
+
+    publish: Annotated[tuple[Destination, ...], BeforeValidator(lambda value: value or ())] = Field(
+        default=(),
+        description="a list of {name: a name, file: a folder's address, connection: its Airflow connection} or "
+        "{name: a name, webhook: an Airflow connection}",
+    )
+
+    @model_validator(mode="after")
+    def _destinations_are_told_apart(self) -> StoresFile:
+        seen: set[str] = set()
+        for each in self.publish:
+            if each.name in seen:
+                raise ValueError(f"publish has two destinations named {each.name}; allowed: a name of its own for each")
+            seen.add(each.name)
+            if unknown := sorted(set(each.stores or ()) - set(self.stores)):
+                raise ValueError(
+                    f"publish: {each.name} names the store {unknown[0]}; allowed: {', '.join(self.stores)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _shipments_stay_as_long_as_they_are_read(self) -> StoresFile:
@@ -288,3 +342,14 @@ class StoresFile(_Model):
         if found is None:
             raise StoresError(f"The stores file names no store {store_id!r}. It names: {', '.join(self.stores)}")
         return found
+
+    def destination(self, name: str) -> Destination:
+        """Find a destination of ``publish``.
+
+        :raises StoresError: the file does not name it; the message lists those it names
+        """
+        for each in self.publish:
+            if each.name == name:
+                return each
+        known = ", ".join(each.name for each in self.publish) or "none"
+        raise StoresError(f"The stores file has no destination {name!r} below publish. It has: {known}")
