@@ -57,6 +57,9 @@ BODIES = {
     "getFulfillmentPreview": {"payload": {"fulfillmentPreviews": []}},
     "getFeatures": {"payload": {"features": []}},
     "getFeatureSKU": {"payload": {"isEligible": True}},
+    "getPackageTrackingDetails": {"payload": {}},
+    "listOrders": {"orders": []},
+    "getOrder": {"order": {"orderId": "1"}},
 }
 TOKEN_BODY = {"access_token": TOKEN, "expires_in": 3600}
 CALLS = [*OPERATIONS, "token", "upload", "download"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
-from fba_operators.operators import TrackOrdersOperator
+from fba_operators.operators import TrackOrdersOperator, tracking
+from fba_operators.shipments.parcels import ToldOrder
 from tests.helpers import run
 from tests.sending import GOOD, PERSONAL
 from tests.stores import SELLER, STORE
@@ -85,6 +87,112 @@ def test_a_lost_answer_and_what_became_of_it(shop):
     track()
     assert timeline(shop)[-1] in ("accepted (order)", "planned (order)")
     assert "accepted (order)" in timeline(shop)
+
+
+def test_a_request_that_is_quoted_approved_and_sent_as_an_order(shop, fulfillment):
+    fulfillment("transport: outbound, approval: {always: true}, shipping_methods: {Standard: Standard}")
+    shop.add("FR-1")
+    shop.send()
+    waits = ["created (merchant)", "quoted (product)", "needs_approval (product)"]
+    assert timeline(shop) == waits
+    shop.pass_time(61)
+    shop.send()
+    assert timeline(shop) == waits, "an equal quote is not told again"
+    shop.amazon.world.set_tariff("Standard", fees={"FBAPerOrderFulfillmentFee": "9.25"})
+    shop.pass_time(61)
+    shop.sql("UPDATE fba.fulfillment_request SET approved_at = now(), approved_by = 'Wilhelmina'")
+    shop.send()
+    shop.sql("UPDATE fba.fulfillment_request SET approved_at = now(), approved_by = 'Wilhelmina'")
+    shop.send()
+    again = ["approved (merchant)", "quoted (product)", "needs_approval (product)", "approved (merchant)"]
+    assert timeline(shop) == [*waits, *again, "claimed (product)", "sent (product)", "accepted (order)"]
+    assert details(shop, "quoted") == [
+        "Expedited for 12.15 USD, Standard for 7.45 USD",
+        "Expedited for 12.15 USD, Standard for 9.25 USD",
+    ]
+    assert details(shop, "approved") == ["for a fee of 7.45", "for a fee of 9.25"]
+    assert details(shop, "needs_approval")[0].startswith("needs approval: ")
+    assert "Wilhelmina" not in str(shop.sql("SELECT e::text FROM fba.request_event AS e"))
+    (sent, intent) = shop.sql(
+        "SELECT e.at, o.intent_at FROM fba.request_event AS e, fba.outbound_order AS o WHERE what = 'sent'"
+    )[0]
+    assert sent == intent
+
+
+def test_what_is_approved_beforehand_has_its_approval_in_the_timeline(shop, fulfillment):
+    fulfillment("transport: outbound, approval: {always: true}")
+    shop.add("FR-1", approved_at="2026-01-02")
+    shop.send()
+    assert timeline(shop)[:3] == ["created (merchant)", "approved (merchant)", "quoted (product)"]
+    assert timeline(shop)[3:] == ["claimed (product)", "sent (product)", "accepted (order)"]
+
+
+def test_an_order_whose_answer_was_lost_is_found_by_tracking(shop, fulfillment):
+    fulfillment("transport: outbound")
+    shop.add("FR-1")
+    shop.amazon.world.add_fault("createFulfillmentOrder", "reset_after", times=1)
+    shop.send()
+    assert timeline(shop)[-2:] == ["claimed (product)", "unknown (product)"]
+    track()
+    track()
+    assert [each for each in timeline(shop)[-3:] if each != "planned (order)"][-2:] == [
+        "sent (product)",
+        "accepted (order)",
+    ]
+    shop.pass_time(11)
+    shop.send()
+    assert shop.statuses() == {"FR-1": "accepted"}
+    assert shop.sql("SELECT count(*) FROM fba.outbound_order WHERE settled_at IS NULL") == [(0,)]
+    assert shop.orders_made() == {"FR-1": 1}
+
+
+HOLD = "transport: outbound, reserve: true, hold_hours: 4, send_automatically: true"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_tracking_does_not_take_an_order_on_hold_for_released(shop, fulfillment, lost):
+    fulfillment(HOLD)
+    if lost:
+        shop.amazon.world.add_fault("createFulfillmentOrder", "reset_after", times=1)
+    shop.add("FR-1")
+    shop.send("scheduled")
+    track()
+    assert shop.statuses() == {"FR-1": "unknown" if lost else "submitted"}
+    if lost:
+        shop.pass_time(11)
+        shop.send("scheduled")
+        track()
+    assert shop.statuses() == {"FR-1": "submitted"}
+    shop.send("manual", ignore_hold=True)
+    assert [each for each in timeline(shop) if each.split()[0] in ("claimed", "sent", "accepted")] == [
+        *("claimed (product)", "sent (product)", "accepted (order)"),
+    ]
+
+
+def test_the_end_of_an_order_that_lapsed_does_not_end_the_one_that_follows(shop, fulfillment, monkeypatch):
+    shop.amazon.world.set_order_answers(repeated_id="second_order")
+    fulfillment(HOLD)
+    shop.add("FR-1")
+    shop.send("scheduled")
+    shop.pass_time(14.5 * 24 * 60)
+    shop.sql("SET fba.writer = 'product'")
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'pending'")
+    shop.sql("UPDATE fba.outbound_order SET settled_at = now(), lapsed_at = now()")
+    shop.sql("RESET fba.writer")
+    cancelled = ToldOrder("FR-1", "CANCELLED", datetime.now(UTC) - timedelta(minutes=1), None)
+    monkeypatch.setattr(tracking, "told_by_order", lambda order: cancelled)
+    track()
+    assert shop.sql("SELECT count(*) FROM fba.order_at_amazon") == [(0,)]
+    shop.send("manual", ignore_hold=True)
+    assert shop.statuses() == {"FR-1": "accepted"}
+    track()
+    assert shop.statuses() == {"FR-1": "accepted"}
+    assert shop.orders_made() == {"FR-1": 2}
+    later = ToldOrder("FR-1", "CANCELLED", datetime.now(UTC) + timedelta(minutes=1), None)
+    monkeypatch.setattr(tracking, "told_by_order", lambda order: later)
+    shop.sql("UPDATE fba.order_cursor SET read_until = now() - interval '1 hour'")
+    track()
+    assert shop.statuses() == {"FR-1": "cancelled"}
 
 
 def test_there_is_nothing_personal_in_it(shop):

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from types import SimpleNamespace
 
 import pytest
@@ -715,8 +716,10 @@ def test_a_row_edited_by_hand_is_put_right(reports, sql, mode):
     assert items(sql, "item_key") == [("D1",), ("D2",)]
 
 
-def test_an_item_in_two_parcels_has_two_rows(warehouse, sql):
-    reports = Reports(warehouse)
+# --- items in several parcels ----------------------------------------------------------------------------------------
+
+
+def test_an_item_in_two_parcels_has_two_rows(reports, sql):
     first, second = (row(tracking_number=number) for number in ("TBA1", "TBA2"))
     counts = reports.load(reports.add(document(first, second, second)))
     assert (counts["new"], counts["repeated"]) == (2, 1)
@@ -726,3 +729,55 @@ def test_an_item_in_two_parcels_has_two_rows(warehouse, sql):
     for rows in ([second], [first], [second, first], [row(tracking_number=""), first, second]):
         reports.load(reports.add(document(*rows)))
         assert sql(query).fetchall() == both, rows
+
+
+FIRST, SECOND, THIRD = (row(tracking_number=number, carrier="UPS") for number in ("TBA1", "TBA2", "TBA3"))
+TWO_PARCELS = [("Dq1I1", "TBA1", "UPS"), ("Dq1I1\tTBA2", "TBA2", "UPS")]
+
+
+def parcels(sql):
+    """The rows of both tables, which must tell the same."""
+    kept = sql(f"SELECT item_key, tracking_number, carrier FROM {COPY} ORDER BY 1").fetchall()
+    assert sql("SELECT item_key, tracking_number, carrier FROM fba.shipment_item ORDER BY 1").fetchall() == kept
+    return kept
+
+
+@pytest.mark.parametrize("rows", [[FIRST, SECOND], [SECOND, FIRST]], ids=["in order", "the other way round"])
+def test_two_parcels_of_an_item_that_come_again_are_known(reports, sql, staged, rows):
+    reports.load(reports.add(document(*rows)))
+    assert parcels(sql) == TWO_PARCELS
+    versions = row_versions(sql)
+    for again in (rows, rows[::-1], rows):
+        counts = reports.load(reports.add(document(*again)))
+        assert (counts["new"], counts["updated"], counts["repeated"]) == (0, 0, 2)
+    assert staged == [2, 0, 0, 0]
+    assert (parcels(sql), row_versions(sql)) == (TWO_PARCELS, versions)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with the other"])
+@pytest.mark.parametrize("reverse", [True, False])
+@pytest.mark.parametrize("changed", [0, 1])
+def test_when_a_line_of_one_parcel_changes_the_other_stays(reports, sql, changed, reverse, alone):
+    reports.load(reports.add(document(FIRST, SECOND)))
+    rows = [FIRST, SECOND]
+    rows[changed] = {**rows[changed], "carrier": "USPS"}
+    told = [rows[changed]] if alone else rows[:: -1 if reverse else 1]
+    counts = reports.load(reports.add(document(*told)))
+    assert (counts["new"], counts["updated"]) == (0, 1)
+    expected = [
+        (key, number, "USPS" if n == changed else carrier) for n, (key, number, carrier) in enumerate(TWO_PARCELS)
+    ]
+    assert parcels(sql) == expected
+    reports.load(reports.add(document(*rows)))
+    assert parcels(sql) == expected
+
+
+@pytest.mark.parametrize("rows", list(permutations([FIRST, SECOND, THIRD])), ids=str)
+def test_a_further_parcel_of_a_known_item_has_its_own_row(reports, sql, rows):
+    reports.load(reports.add(document(SECOND)))
+    reports.load(reports.add(document(*rows)))
+    assert [number for _, number, _ in parcels(sql)] == ["TBA1", "TBA2", "TBA3"]
+    versions = row_versions(sql)
+    for again in ([FIRST], [SECOND, THIRD], [THIRD], rows[::-1]):
+        reports.load(reports.add(document(*again)))
+    assert row_versions(sql) == versions

@@ -479,3 +479,42 @@ def test_one_store_does_not_settle_what_another_store_needs(sql):
     sql(report("C", LISTINGS, ago(1), applied=ago(0)))
     assert rows_of(sql, "failed_run") == [("us", "fba_get_inventory", 1, ago(3 - MINUTE))]
     assert rows_of(sql, "refused_stock") == [("us", "A", 1, ago(2))]
+
+
+def remedies(sql, code):
+    return [remedy for (remedy,) in sql("SELECT remedy FROM fba.needs_attention WHERE code = %s", code).fetchall()]
+
+
+def test_what_is_late_by_quote_and_by_parcel_is_told_once(sql):
+    quoted = [CREATED, ITEM, change(f"deliver_by = '{ago(11)}'"), QUOTE, *ACCEPTED[2:]]
+    for statement in (*quoted, READ, tracked(), parcel("IN_TRANSIT", ago(20))):
+        sql(statement)
+    assert rows_of(sql, "late") == [("us", "FR-1", 1, ago(60))]
+    assert remedies(sql, "late")[0].startswith("Not delivered when Amazon promised")
+    sql(f"UPDATE fba.package SET arrives_at = '{ago(-20)}'")
+    assert rows_of(sql, "late") == [("us", "FR-1", 1, ago(60))]
+    assert remedies(sql, "late")[0].startswith("By its quote")
+    sql(DELIVERED)
+    sql("UPDATE fba.tracked_order SET finished = true")
+    assert rows_of(sql, "late") == []
+
+
+def test_a_blocked_carrier_is_told_by_whoever_learns_it_first_and_once(sql):
+    for statement in (*ACCEPTED, ORDER, READ, tracked(), parcel("IN_TRANSIT", ago(-20), "TBA123456")):
+        sql(statement)
+    sql(f"UPDATE fba.package SET tracking_number = 'TBA123456', ship_date = '{ago(21)}'")
+    assert rows_of(sql, "blocked_carrier_used") == [("us", "FR-1", 1, ago(21))]
+    sql(PARCEL)
+    sql("UPDATE fba.shipment_item SET tracking_number = 'TBA123456'")
+    assert rows_of(sql, "blocked_carrier_used") == [("us", "FR-1", 1, ago(21))]
+    sql("UPDATE fba.package SET carrier = 'UPS', tracking_number = '1Z', package_key = '1Z'")
+    assert rows_of(sql, "blocked_carrier_used") == [("us", "FR-1", 1, ago(20))]
+    sql("DELETE FROM fba.shipment_item")
+    assert rows_of(sql, "blocked_carrier_used") == []
+
+
+def test_a_parcel_that_has_not_left_was_carried_by_nobody(sql):
+    for statement in (*ACCEPTED, ORDER, READ, tracked(), parcel("PROCESSING", ago(-20))):
+        sql(statement)
+    sql("UPDATE fba.package SET carrier = 'AMZN_US'")
+    assert rows_of(sql, "blocked_carrier_used") == []

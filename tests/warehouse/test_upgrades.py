@@ -158,6 +158,37 @@ def test_the_past_of_an_upgraded_warehouse_is_in_its_timeline(old_warehouse):
         assert db.execute(query).fetchall() == told
 
 
+def test_the_past_of_orders_of_their_own_is_in_the_timeline(old_warehouse):
+    url = old_warehouse(11)
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("SET fba.writer = 'product'")
+        db.execute("UPDATE fba.fulfillment_quote SET fee = 5.5, currency = 'USD', quoted_at = '2026-01-07'")
+        db.execute("UPDATE fba.fulfillment_request SET approval_asked_at = '2026-01-07 01:00'")
+        db.execute("UPDATE fba.fulfillment_request SET approved_at = '2026-01-07 02:00'")
+        db.execute("""
+            INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint, features,
+                                            held, content_digest, claimed_at, intent_at, answered_at, settled_at)
+            VALUES ('22222222-2222-4222-8222-222222222222', '22222222-2222-4222-8222-222222222222', 'r', 'amazon_us', 'FR-1', 'S', 'M',
+                    'E', '{}', false, '', '2026-01-07 03:00', '2026-01-07 03:01', '2026-01-07 03:01', '2026-01-07 03:01')
+        """)
+        db.execute(
+            "UPDATE fba.fulfillment_request SET status = 'sending', transport = 'outbound',"
+            " claim_id = '22222222-2222-4222-8222-222222222222'"
+        )
+        db.execute("UPDATE fba.fulfillment_request SET status = 'accepted', sent_at = '2026-01-07 03:01'")
+    Warehouse().migrate()
+    with psycopg.connect(url) as db:
+        query = "SELECT what, source, detail FROM fba.request_event WHERE what NOT IN ('created', 'shipped') ORDER BY n"
+        assert db.execute(query).fetchall() == [
+            ("quoted", "product", "Standard for 5.5 USD"),
+            ("needs_approval", "product", None),
+            ("approved", "merchant", None),
+            ("claimed", "product", None),
+            ("sent", "product", None),
+            ("accepted", "order", None),
+        ]
+
+
 def test_the_inventory_merge_works_after_an_upgrade_from_the_first_schema(old_warehouse, amazon):
     url = old_warehouse(1)
     Warehouse().migrate()
