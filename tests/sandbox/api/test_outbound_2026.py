@@ -281,6 +281,19 @@ def test_orders_are_listed_when_a_parcel_moves(amazon: Sandbox, client: Client) 
     assert headers["fulfillmentOrders"] == []
 
 
+def test_orders_are_listed_when_time_moves_a_parcel(amazon: Sandbox, client: Client) -> None:
+    amazon.world.plan_order(SELLER, "FR-1", parts=1, packages=1, never=False)
+    create(client, "FR-1")
+    amazon.world.ship_now(SELLER)
+    (order,) = amazon.world.order_desk.orders.values()
+    order.updated -= 2 * DAY
+    order.moved -= 2 * DAY
+    amazon.world.advance(DAY)
+    assert listed(client, updatedAfter=ago(days=1)) == []
+    amazon.world.advance(4 * DAY)
+    assert listed(client, updatedAfter=ago(days=1)) == ["FR-1"]
+
+
 def test_pages_follow_one_another_with_the_same_arguments(amazon: Sandbox, client: Client, seller: Any) -> None:
     other: Client = seller()
     create(other, "ELSE-1")

@@ -95,6 +95,17 @@ def test_an_order_of_several_lines_is_planned_in_two_shipments(client: Client) -
     assert found["featureConstraints"] == together
 
 
+def test_a_required_feature_costs_more(client: Client) -> None:
+    def transport(policy: str) -> str:
+        wishes = [
+            {"featureName": name, "featureFulfillmentPolicy": policy}
+            for name in ("BLOCK_AMZL", "SIGNATURE_CONFIRMATION")
+        ]
+        return amounts(by_speed(ask(client, featureConstraints=wishes))["Standard"])["FBATransportationFee"]
+
+    assert (transport("NotRequired"), transport("Required")) == ("2.50", "7.00")
+
+
 def test_missing_stock_is_named_with_its_reason(client: Client) -> None:
     found = by_speed(ask(client, line("AFN-PLAIN", 10), line("AFN-PLAIN", 10, "2"), line("AFN-ZERO", 1, "3")))
     standard = found["Standard"]
@@ -208,6 +219,9 @@ def test_the_inventory_of_a_feature_is_paged_and_shares_the_stock(amazon: Sandbo
         payload = client.call("GET", f"{FEATURES}/inventory/BLOCK_AMZL", params=query).json()["payload"]
         counts |= {one["sellerSku"]: one["skuCount"] for one in payload["featureSkus"]}
         pages, token = pages + 1, payload.get("nextToken", "")
+        if token:
+            elsewhere = {"marketplaceId": US, "nextToken": token}
+            assert client.call("GET", f"{FEATURES}/inventory/BLANK_BOX", params=elsewhere).status_code == 400
         assert len(payload["featureSkus"]) <= 20
     assert pages > 2
     assert (counts["AFN-PLAIN"], counts["AFN-ZERO"], "AFN-BOTH" in counts) == (14, 0, False)
