@@ -246,6 +246,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     ON CONFLICT DO NOTHING
 $$;
 
+REVOKE EXECUTE ON FUNCTION fba.record_reported(text, text[]) FROM PUBLIC;  -- it writes as its owner
+
 CREATE FUNCTION fba.record_shipments() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     told record;
