@@ -256,7 +256,7 @@ class OrderDesk:
         return order.plan
 
     def _start_processing(self, merchant: Merchant, order: Order, due: float) -> None:
-        if order.status_is_scripted or order.status not in OPEN_STATUSES or order.request.action == "Hold":
+        if order.status_is_scripted or order.status not in OPEN_STATUSES:
             return
         self._advance_status(order, "Planning", "Processing", due)
         plan = self.plan_for(order)

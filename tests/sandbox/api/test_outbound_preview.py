@@ -219,6 +219,9 @@ def test_the_inventory_of_a_feature_is_paged_and_shares_the_stock(amazon: Sandbo
         payload = client.call("GET", f"{FEATURES}/inventory/BLOCK_AMZL", params=query).json()["payload"]
         counts |= {one["sellerSku"]: one["skuCount"] for one in payload["featureSkus"]}
         pages, token = pages + 1, payload.get("nextToken", "")
+        if token:
+            elsewhere = {"marketplaceId": US, "nextToken": token}
+            assert client.call("GET", f"{FEATURES}/inventory/BLANK_BOX", params=elsewhere).status_code == 400
         assert len(payload["featureSkus"]) <= 20
     assert pages > 2
     assert (counts["AFN-PLAIN"], counts["AFN-ZERO"], "AFN-BOTH" in counts) == (14, 0, False)
