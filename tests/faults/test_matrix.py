@@ -49,6 +49,10 @@ CALLS: dict[tuple[str, str], tuple[str, ...]] = {
 NOT_CALLED = {
     "cancelReport": "we never cancel a report, it may be shared",
     "cancelFeed": "we never cancel a feed",
+    **dict.fromkeys(
+        ("listOrders", "getOrder", "createOrder", "updateOrder", "cancelOrder", "getOrderPreview"),
+        "Fulfillment Outbound 2026-07-04 is not used",
+    ),
     "getFeatureInventory": "each SKU is asked for by getFeatureSKU",
     "getPackageTrackingDetails": "parcels are read from reports",
     "getMarketplaceParticipations": "only the connection test calls it; see tests/amazon/test_hook.py",
