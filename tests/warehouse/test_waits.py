@@ -41,18 +41,6 @@ def url(postgres, migrated_template):
     return postgres.create_database("waits", template=migrated_template)
 
 
-@pytest.fixture
-def short_waits(monkeypatch):
-    """Give up a lock after a fifth of a second instead of half a minute."""
-    real = statements.statement
-
-    def shortened(name):
-        text = real(name)
-        return text.replace(b"'30s'", b"'200ms'") if name == "warehouse.begin" else text
-
-    monkeypatch.setattr(statements, "statement", shortened)
-
-
 @contextmanager
 def idle_session(url, *queries):
     """A psql that somebody has left open in the middle of a transaction."""
