@@ -130,13 +130,15 @@ def no_retry_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def short_waits(monkeypatch):
-    """Give up a lock after a fifth of a second instead of half a minute."""
+    """Give up a row or a lock after a fifth of a second instead of half a minute."""
     from fba_operators.warehouse import statements
 
     real = statements.statement
 
     def shortened(name):
         text = real(name)
+        if name == "warehouse.limit_lock":
+            return text.replace(b"%(patience)s", b"'200ms'")
         return text.replace(b"'30s'", b"'200ms'") if name == "warehouse.begin" else text
 
     monkeypatch.setattr(statements, "statement", shortened)
