@@ -97,7 +97,7 @@ def insert_orders(warehouse_url: str) -> None:
                 "ship_to_state": "WA",
                 "ship_to_address_1": f"{n + 1} Example Street",
                 "channel": "walmart" if n % 4 == 0 else None,
-                "deliver_by": datetime.now(UTC) + timedelta(days=3 if n % 4 == 1 else 7),
+                "deliver_by": datetime.now(UTC) + timedelta(days=4 if n % 4 == 1 else 7),
             }
             _insert(db, f"WM-{n + 1:05d}", request, [(in_stock[n % len(in_stock)], 9 if n % 10 == 9 else 1)])
 
@@ -176,8 +176,8 @@ def show_quotes(warehouse_url: str) -> None:
     )
     show(
         "Their quotes and fees, some of them (fba.fulfillment_quote)",
-        "SELECT q.fr_number, r.shipping_method, r.channel, q.speed, q.fee, q.currency, to_char(q.arrive_latest, 'Mon DD') AS arrives,"
-        " to_char(r.deliver_by, 'Mon DD') AS deliver_by, CASE WHEN q.chosen THEN 'chosen' END AS chosen, r.status"
+        "SELECT q.fr_number AS request, r.shipping_method AS method, q.speed, q.fee, to_char(q.arrive_latest, 'MM-DD') AS arrives,"
+        " to_char(r.deliver_by, 'MM-DD') AS by, CASE WHEN q.chosen THEN r.status ELSE '' END AS chosen"
         " FROM fba.fulfillment_quote AS q JOIN fba.fulfillment_request AS r USING (store, fr_number)"
         " WHERE fr_number IN ('WM-00001', 'WM-00002', 'WM-00003', 'WM-00004', 'WM-00010') ORDER BY 1, q.fee",
         warehouse_url,

@@ -95,13 +95,16 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finishe
 WHERE r.outcome IS DISTINCT FROM 'failed'
 
 -- name: end_unfinished
--- Stores whose tasks were killed before they could record how they ended.
+-- Stores whose tasks were killed before they could record how they ended. Here and in the next statements a row of the run that
+-- another session holds is passed over: the other stores are not kept waiting for it.
 UPDATE fba.run SET finished_at = clock_timestamp(), outcome = 'failed', failure = 'it did not finish; the logs of its tasks say why'
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND outcome IS NULL
+  AND store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
 
 -- name: add_clock_skew
 UPDATE fba.run SET attention = attention || jsonb_build_object('clock_skew', round(clock_skew_seconds))
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND clock_skew_seconds > %(most)s
+  AND store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
 
 -- name: add_stale_stock
 -- The newest applied reports are too old, or, where the run failed, there never were any.
@@ -109,6 +112,7 @@ UPDATE fba.run AS r SET attention = attention || jsonb_build_object('stale_stock
 FROM fba.store AS s
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND s.store = r.store
   AND EXISTS (SELECT FROM fba.needs_attention AS n WHERE n.store = r.store AND n.code = 'stale_stock')
+  AND r.store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
 
 -- name: add_low_stock
 -- Of stores that want to be told (low_stock_days). The database is not asked where there is none.
@@ -136,6 +140,7 @@ FROM (
     ) AS n GROUP BY n.store
 ) AS w
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = w.store
+  AND r.store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
 
 -- name: set_credential_ages
 UPDATE fba.store SET client_secret_expires_at = new.client_secret, refresh_token_expires_at = new.refresh_token
@@ -148,6 +153,7 @@ WHERE store = new.free
 UPDATE fba.run AS r SET attention = r.attention || jsonb_build_object('credential_expires', n.number)
 FROM (SELECT store, count(*) AS number FROM fba.needs_attention WHERE code = 'credential_expires' GROUP BY store) AS n
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store
+  AND r.store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
 
 -- name: set_stores
 -- A row that somebody holds is left as it is: the next run writes it.

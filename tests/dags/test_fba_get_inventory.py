@@ -65,6 +65,17 @@ def test_two_stores_one_failing_the_other_complete_and_the_run_red(amazon, dag, 
     assert "FATAL" in summary
 
 
+def test_notifications_are_sent_once_and_a_failed_store_is_not_summarised_again(
+    amazon, dag, warehouse_url, two_stores, stores_file, caplog, capfd
+):
+    stores_file("stores: {amazon_us: {}, amazon_other: {}}\nnotifications: [{connection: no_such_chat}]")
+    amazon.world.add_fault("createReport", "fatal", seller_id=OTHER_SELLER)
+    assert dag.test(run_conf={"stores": ["amazon_us", "amazon_other"]}).state == "failed"
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert "1 of 2 stores failed" in logged
+    assert len(re.findall("connection no_such_chat was not delivered", caplog.text)) == 1
+
+
 def test_a_slow_report_is_left_to_the_next_run_which_requests_no_other(amazon, warehouse_url, sql, monkeypatch):
     import dags.fba_get_inventory as module
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 from airflow.sdk._shared.secrets_masker import SecretsMasker
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from jinja2 import Environment
 from psycopg import sql
 
@@ -159,7 +159,8 @@ class Campaign(Merchant):
                 self.output += "".join(traceback.format_exception(error))
                 if task.task_id != "summarise":
                     self.errors.append(error)
-                if policy.evaluate(error, attempt, task.retries).action.value == "fail":
+                decision = policy.evaluate(error, attempt, task.retries)
+                if isinstance(error, AirflowFailException) or decision.action.value == "fail":
                     break
                 self.advance(1)
         return "failed", None

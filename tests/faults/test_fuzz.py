@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from datetime import UTC, datetime
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,12 +91,21 @@ def malformed(draw, good):
     return value[""]
 
 
+def answer_always(monkeypatch, body: bytes, status: int, headers: dict[str, str]):
+    """Let every request have this answer."""
+
+    def answer(*_, **__):
+        response = requests.Response()
+        response.status_code, response.raw = status, BytesIO(body)
+        response.headers.update(headers)
+        return response
+
+    monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=answer))
+
+
 def hook_answered_with(monkeypatch, body: bytes, status: int = 200, headers: dict[str, str] | None = None):
     """A hook that gets this answer to every call."""
-    response = requests.Response()
-    response.status_code, response._content = status, body
-    response.headers.update(headers or {})
-    monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=lambda *_, **__: response))
+    answer_always(monkeypatch, body, status, headers or {})
     timing.replace_retry_sleep(monkeypatch, lambda seconds: None)
     extra = {"refresh_token": "r", "seller_id": "S", "marketplace_id": US}
     connection = Connection(
@@ -159,10 +169,7 @@ def test_an_invalid_rate_is_ignored(amazon, warehouse, warehouse_url, monkeypatc
     """A rate of 0 in the shared bucket would make every later call divide by zero."""
     hook = SellingPartnerHook()
     hook.access_token()
-    response = requests.Response()
-    response.status_code, response._content = 202, b'{"reportId": "1"}'
-    response.headers["x-amzn-RateLimit-Limit"] = rate
-    monkeypatch.setattr(transport, "session", lambda: SimpleNamespace(request=lambda *_, **__: response))
+    answer_always(monkeypatch, b'{"reportId": "1"}', 202, {"x-amzn-RateLimit-Limit": rate})
     for _ in range(3):
         assert hook.create_report("X") == "1"
 

@@ -8,10 +8,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
+import psycopg
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk._shared.observability.metrics import otel_logger
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics import stats_utils
 from opentelemetry import metrics
@@ -24,7 +26,10 @@ from fba_operators.operators import (
     PrepareRunOperator,
     RefreshTokenOperator,
     RequestReportOperator,
+    SummariseInventoryOperator,
+    SummariseRequestsOperator,
     SummariseRunOperator,
+    SummariseShipmentsOperator,
     WaitForReportOperator,
 )
 from fba_operators.runs.log import RunLog
@@ -215,6 +220,123 @@ def test_a_run_that_was_killed_is_notified_as_failed(amazon, warehouse, sql, sto
     assert "amazon_us" in str(summarise(ctx, ["amazon_us"]))
     assert "amazon_us: FAILED. it did not finish" in chat.received[0]["message"]
     assert sql("SELECT outcome FROM fba.run").fetchone() == ("failed",)
+
+
+@pytest.fixture
+def finished_run(warehouse, stores):
+    """A run of two stores whose tasks have ended, of which one failed; what the last task gets from Airflow."""
+    stores(", on: [always]")
+    ctx = context("finished")
+    run_operator(PrepareRunOperator(task_id="prepare", stores=["amazon_us", "amazon_other"]), ctx)
+    with warehouse.connect() as db:
+        dag_id = SummariseRunOperator(task_id="summarise", stores=[]).dag_id
+        RunLog(dag_id, "finished", "amazon_us").finish(db, "success", "all done", rows_changed=3)
+        RunLog(dag_id, "finished", "amazon_other").finish(db, "failed", "no", failure="load: no")
+    return ctx
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+@pytest.mark.parametrize("operator", [SummariseRunOperator, SummariseInventoryOperator, SummariseRequestsOperator])
+def test_a_row_that_somebody_holds_does_not_keep_the_other_stores_waiting(
+    chat, finished_run, warehouse_url, sql, short_waits, operator, unfinished
+):
+    sql("UPDATE fba.run SET clock_skew_seconds = 999")
+    for store in ("amazon_us", "amazon_other"):
+        sql("UPDATE fba.store SET client_secret_expires_at = now() WHERE store = %s", store)
+        for report_type in (LISTINGS, AFN):
+            sql(
+                "INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, status, requested_at, applied_at)"
+                " VALUES (gen_random_uuid(), %s, %s, %s, %s, 'DONE', now() - interval '2 days', now())",
+                *(store, report_type, report_type, US),
+            )
+        sql("INSERT INTO fba.fulfillment_request (store, fr_number) VALUES (%s, 'FR-1')", store)
+    sql("SET session_replication_role = replica")
+    sql(
+        "UPDATE fba.fulfillment_request SET created_at = now() - interval '9 hours', inserted_at = now() - interval '9 hours'"
+    )
+    if unfinished:
+        sql(
+            "UPDATE fba.run SET outcome = NULL, summary = NULL, failure = NULL, finished_at = NULL WHERE store = 'amazon_other'"
+        )
+    with psycopg.connect(warehouse_url) as other:
+        other.execute("SELECT FROM fba.run WHERE store = 'amazon_other' FOR UPDATE")
+        with pytest.raises(AirflowFailException, match="1 of 2 stores failed"):
+            run_operator(operator(task_id="summarise", stores=["amazon_us", "amazon_other"]), finished_run)
+    (sent,) = chat.received
+    assert "amazon_us: success. 0 rows read, 3 changed. Needs a person: " in sent["message"]
+    assert "amazon_other: FAILED" in sent["message"]
+    attention = dict(
+        sql("SELECT store, attention ? 'clock_skew' AND attention ? 'credential_expires' FROM fba.run").fetchall()
+    )
+    assert attention == {"amazon_us": True, "amazon_other": False}
+
+
+def test_the_row_of_a_store_whose_shipments_are_loaded_may_be_held_too(
+    chat, finished_run, warehouse_url, sql, short_waits
+):
+    sql("UPDATE fba.run SET outcome = NULL, summary = NULL, failure = NULL, finished_at = NULL")
+    both = ["amazon_us", "amazon_other"]
+    operator = SummariseShipmentsOperator(
+        task_id="summarise",
+        stores=both,
+        windows=[{"conn_id": store} for store in both],
+        loaded=[{"conn_id": store, "counts": {**dict.fromkeys(COUNTS, 0), "lines": 4, "new": 4}} for store in both],
+        followed=[
+            {"conn_id": store, "asked": 0, "overdue": 0, "named": [], **{kind: [] for kind in KINDS}} for store in both
+        ],
+        removed={},
+    )
+    with psycopg.connect(warehouse_url) as other:
+        other.execute("SELECT FROM fba.run WHERE store = 'amazon_other' FOR UPDATE")
+        with pytest.raises(AirflowFailException, match="1 of 2 stores failed"):
+            run_operator(operator, finished_run)
+    (sent,) = chat.received
+    assert "amazon_us: success. 4 rows read, 4 changed." in sent["message"]
+    assert "amazon_other: FAILED" in sent["message"]
+
+
+COUNTS = (
+    *("lines", "rejected", "rows", "new", "updated", "repeated", "replaced", "without_id", "without_request"),
+    *("of_requests", "unknown_sku"),
+)
+KINDS = ("rejected", "cancelled", "partly", "unknown_at_amazon")
+
+
+class Remembered(dict):
+    """The state that Airflow keeps for a task over its attempts."""
+
+    set = dict.__setitem__
+
+
+def test_an_attempt_that_was_killed_after_the_notifications_does_not_send_them_again(
+    chat, finished_run, sql, monkeypatch
+):
+    finished_run["task_state_store"] = Remembered()
+
+    def kill(*_):
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fba_operators.operators.run.remove_expired", kill)
+        with pytest.raises(SystemExit):
+            summarise(finished_run, ["amazon_us", "amazon_other"])
+    summarise(finished_run, ["amazon_us", "amazon_other"])
+    assert len(chat.received) == 1
+    sql("UPDATE fba.run SET failure = 'load: another reason' WHERE store = 'amazon_other'")  # its tasks were cleared
+    summarise(finished_run, ["amazon_us", "amazon_other"])
+    assert "another reason" in chat.received[1]["message"]
+
+
+def test_a_warehouse_that_does_not_answer_is_tried_again_before_anything_is_sent(chat, finished_run, monkeypatch):
+    with DAG("d", schedule=None, default_args={"retries": 9}):
+        operator = SummariseRunOperator(task_id="summarise", stores=["amazon_us", "amazon_other"])
+    with monkeypatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", "postgres://nobody@127.0.0.1:9/nothing")
+        with pytest.raises(psycopg.OperationalError) as away:
+            operator.execute(finished_run)
+    assert chat.received == []
+    assert operator.retries == 2
+    assert operator.retry_policy.evaluate(away.value, 1, 2).action.value != "fail"
 
 
 def test_a_run_that_could_not_be_prepared_is_notified(warehouse, stores, chat):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,26 +11,31 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from devstack.airflow import store_connection, warehouse_connection
+from devstack.airflow import PROJECT, store_connection, warehouse_connection
 from fba_operators.errors import ThrottledError, UnavailableError
 from fba_operators.operators import RetentionOperator
 from fba_operators.runs import retention
+from fba_operators.settings.models import Retention
 from fba_operators.warehouse import statements
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import locked
 from sandbox.server.server import Sandbox
 from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, Campaign, reset
 from tests.helpers import context, run
-from tests.stores import STORE
+from tests.stores import AFN, LISTINGS, SHIPMENTS_REPORT, STORE
 
-LOCKS = (
-    "fba.schema_version",
-    "fba.feed",
-    "fba.global_inventory_pool",
-    "fba.follow_up",
-    "fba.report",
-    "fba.shipment_item",
-)
+# What another store's tasks hold: the room and its keys.
+LOCKS = {
+    "fba.feed": ["other"],
+    "fba.global_inventory_pool": ["other"],
+    "fba.follow_up": ["other"],
+    "fba.report": [f"other {each}" for each in (LISTINGS, AFN, SHIPMENTS_REPORT)],
+    "fba.report_document": ["R1"],
+    "fba.shipment_item": ["other"],
+}
+PACKAGE = PROJECT / "plugins" / "fba_operators"
+SCHEMA = "fba.schema_version"  # one for all stores, which only a migration takes
+CONNECT = Warehouse.connect  # Campaign replaces it
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +47,6 @@ def amazon():
 @pytest.fixture(scope="module")
 def url(postgres, migrated_template):
     return postgres.create_database("waits", template=migrated_template)
-
-
-@pytest.fixture
-def short_waits(monkeypatch):
-    """Give up a lock after a fifth of a second instead of half a minute."""
-    real = statements.statement
-
-    def shortened(name):
-        text = real(name)
-        return text.replace(b"'30s'", b"'200ms'") if name == "warehouse.begin" else text
-
-    monkeypatch.setattr(statements, "statement", shortened)
 
 
 @contextmanager
@@ -73,76 +67,6 @@ def everything_of(store, url):
             " WHERE table_schema = 'fba' AND column_name = 'store' AND table_type = 'BASE TABLE'"
         ).fetchall()
     return [(f"SELECT 1 FROM fba.{table} WHERE store = %s FOR UPDATE".encode(), (store,)) for (table,) in tables]
-
-
-@pytest.mark.parametrize("dag_id", [INVENTORY, SEND, SHIPMENTS])
-def test_rows_of_another_store_are_not_waited_for(url, amazon, monkeypatch, short_waits, dag_id):
-    reset(url, amazon)
-    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
-    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
-    with Campaign(url, amazon, monkeypatch) as campaign:
-        campaign.prepare(dag_id, "plain")
-        campaign.add("OTHER-1", store="other", ship_to_name="Old")
-        campaign.sql(
-            "UPDATE fba.fulfillment_request SET created_at = now() - interval '100 days' WHERE store = 'other'"
-        )
-        campaign.sql("INSERT INTO fba.store (store, max_stock_age_hours) VALUES ('other', 6)")
-        campaign.sql(
-            "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
-            " VALUES ('other', 'A', 1, 0, 1, 'afn_report')"
-        )
-        with idle_session(url, *everything_of("other", url)):
-            states = campaign.run_dag(dag_id, **campaign.params(dag_id))
-        assert set(states.values()) <= {"success", "skipped"}, campaign.output[-3000:]
-        campaign.sql("DELETE FROM fba.global_inventory_pool WHERE store = 'other'")
-        assert campaign.wrong_during_fault(dag_id, states) == []
-
-
-@pytest.mark.parametrize("room", LOCKS)
-def test_a_lock_of_another_store_is_not_waited_for(url, amazon, monkeypatch, short_waits, room):
-    reset(url, amazon)
-    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
-    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
-    held = ("SELECT pg_advisory_xact_lock(hashtext(%s), hashtext('other'))", (room,))
-    if room == "fba.schema_version":
-        held = ("SELECT pg_advisory_xact_lock(hashtext(%s))", (room,))
-    with Campaign(url, amazon, monkeypatch) as campaign, idle_session(url, held):
-        campaign.prepare(SEND, "plain")
-        assert set(campaign.run_dag(SEND).values()) <= {"success", "skipped"}
-        assert Warehouse().migrate() == []
-
-
-def test_who_holds_a_row_is_named(warehouse, warehouse_url, sql, short_waits, monkeypatch):
-    sql("INSERT INTO fba.fulfillment_request (store, fr_number) VALUES ('s', 'FR-1')")
-    held = ("SELECT 1 FROM fba.fulfillment_request FOR UPDATE", None)
-    real = statements.statement
-    monkeypatch.setattr(
-        statements,
-        "statement",
-        lambda name: real(name).replace(b"interval '20 seconds'", b"interval '0'") if name == "warehouse.who_blocks" else real(name).replace(b"'30s'", b"'200ms'"),
-    )  # fmt: skip
-    with (
-        idle_session(warehouse_url, held),
-        pytest.raises(
-            UnavailableError,
-            match=r"held by another session for too long, probably by process \d+ \(psql, user postgres\).*pg_terminate_backend",
-        ),
-        warehouse.connect() as db,
-    ):
-        db.execute("UPDATE fba.fulfillment_request SET order_comment = 'x'")
-
-
-def test_a_store_that_somebody_locks_is_deferred_and_not_failed(warehouse, warehouse_url):
-    held = ("SELECT pg_advisory_xact_lock(hashtext('fba.feed'), hashtext(%s))", (STORE,))
-    with idle_session(warehouse_url, held), pytest.raises(ThrottledError, match="another task is at work"):  # noqa: SIM117
-        with locked(warehouse, "fba.feed", STORE, patience=timedelta(seconds=1)):
-            raise AssertionError("it was held")
-
-
-def test_every_transaction_has_limits(warehouse):
-    with warehouse.connect() as db:
-        for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
-            assert db.execute(f"SHOW {name}".encode()).fetchone() != ("0",)
 
 
 # A row of each kind that retention removes, older than any period allows: table and columns.
@@ -197,6 +121,113 @@ def add_old(sql, kind, store):
     age = "now() - interval '40 months'"
     sql(f"INSERT INTO fba.{table} (store, {columns}) VALUES ('{store}', {values.format(age=age)})")
     sql("SET session_replication_role = origin")
+
+
+@pytest.fixture
+def campaign(url, amazon, monkeypatch, short_waits):
+    """A store whose DAGs connect to the warehouse as in production."""
+    reset(url, amazon)
+    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
+    monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url))
+    with Campaign(url, amazon, monkeypatch) as made:
+        monkeypatch.setattr(Warehouse, "connect", CONNECT)
+        yield made
+
+
+@pytest.mark.parametrize("dag_id", [INVENTORY, SEND, SHIPMENTS])
+def test_rows_of_another_store_are_not_waited_for(url, campaign, dag_id):
+    campaign.prepare(dag_id, "plain")
+    for kind in OLD:
+        add_old(campaign.sql, kind, "other")
+        add_old(campaign.sql, kind, "third")
+    campaign.sql("INSERT INTO fba.store (store, max_stock_age_hours) VALUES ('other', 6)")
+    campaign.sql(
+        "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
+        " VALUES ('other', 'A', 1, 0, 1, 'afn_report')"
+    )
+    with idle_session(url, *everything_of("other", url)):
+        states = campaign.run_dag(dag_id, **campaign.params(dag_id))
+    assert set(states.values()) <= {"success", "skipped"}, campaign.output[-3000:]
+    assert retention.remove_expired(Warehouse(), Retention()).removed == {"other": dict.fromkeys(OLD, 1)}
+    campaign.sql("DELETE FROM fba.global_inventory_pool WHERE store = 'other'")
+    assert campaign.wrong_during_fault(dag_id, states) == []
+
+
+def test_rows_of_the_store_itself_fail_the_task_with_a_reason_and_nothing_is_lost(url, campaign):
+    campaign.prepare(INVENTORY, "plain")
+    campaign.run_dag(INVENTORY, **campaign.params(INVENTORY))
+    campaign.add_new_work(INVENTORY)
+    campaign.advance(60)
+    before = campaign.sql("SELECT sku, quantity FROM fba.global_inventory_pool ORDER BY sku")
+    with idle_session(url, ("SELECT 1 FROM fba.global_inventory_pool FOR UPDATE", None)):
+        states = campaign.run_dag(INVENTORY, **campaign.params(INVENTORY))
+    assert (states["store.merge"], states["summarise"]) == ("failed", "failed")
+    assert {type(error) for error in campaign.errors} == {UnavailableError}
+    assert all("held by another session for too long" in str(error) for error in campaign.errors)
+    assert campaign.sql("SELECT sku, quantity FROM fba.global_inventory_pool ORDER BY sku") == before
+    campaign.advance(60)
+    assert campaign.run_dag(INVENTORY, **campaign.params(INVENTORY))["store.merge"] == "success"
+    assert campaign.wrong_after_fault(INVENTORY, "plain") == []
+
+
+@pytest.mark.parametrize("dag_id", [INVENTORY, SEND, SHIPMENTS])
+def test_a_lock_of_another_store_is_not_waited_for(url, campaign, dag_id):
+    """A lock that were not of one store alone would fail the run, or leave the follow-up out."""
+    take = "SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(%s))"
+    held = [
+        (take, (f"{room} other" if room == "fba.report_document" else room, key))
+        for room, keys in LOCKS.items()
+        for key in keys
+    ]
+    campaign.prepare(dag_id, "plain")
+    with idle_session(url, ("SELECT pg_advisory_xact_lock(hashtext(%s))", (SCHEMA,)), *held):
+        states = campaign.run_dag(dag_id, **campaign.params(dag_id))
+        assert Warehouse().migrate() == []
+    assert set(states.values()) <= {"success", "skipped"}, campaign.output[-3000:]
+    assert campaign.wrong_during_fault(dag_id, states) == []
+    assert dag_id != SHIPMENTS or campaign.calls_of("getFulfillmentOrder") > 0
+
+
+def test_every_lock_is_tried():
+    texts = [
+        path.read_text(encoding="utf-8") for path in (*statements.SQL_FOLDER.glob("*.sql"), *PACKAGE.rglob("*.py"))
+    ]
+    taken = re.compile(r"""hashtext\('(fba\.\w+)|locked\(self\.warehouse, "(fba\.\w+)"|LOCKED = "(fba\.\w+)\"""")
+    found = {name for text in texts for names in taken.findall(text) for name in names if name}
+    assert found == {*LOCKS, SCHEMA}
+
+
+def test_who_holds_a_row_is_named(warehouse, warehouse_url, sql, short_waits, monkeypatch):
+    sql("INSERT INTO fba.fulfillment_request (store, fr_number) VALUES ('s', 'FR-1')")
+    held = ("SELECT 1 FROM fba.fulfillment_request FOR UPDATE", None)
+    real = statements.statement
+    monkeypatch.setattr(
+        statements,
+        "statement",
+        lambda name: real(name).replace(b"interval '20 seconds'", b"interval '0'") if name == "warehouse.who_blocks" else real(name).replace(b"'30s'", b"'200ms'"),
+    )  # fmt: skip
+    with (
+        idle_session(warehouse_url, held),
+        pytest.raises(
+            UnavailableError,
+            match=r"held by another session for too long, probably by process \d+ \(psql, user postgres\).*pg_terminate_backend",
+        ),
+        warehouse.connect() as db,
+    ):
+        db.execute("UPDATE fba.fulfillment_request SET order_comment = 'x'")
+
+
+def test_a_store_that_somebody_locks_is_deferred_and_not_failed(warehouse, warehouse_url):
+    held = ("SELECT pg_advisory_xact_lock(hashtext('fba.feed'), hashtext(%s))", (STORE,))
+    with idle_session(warehouse_url, held), pytest.raises(ThrottledError, match="another task is at work"):  # noqa: SIM117
+        with locked(warehouse, "fba.feed", STORE, patience=timedelta(seconds=1)):
+            raise AssertionError("it was held")
+
+
+def test_every_transaction_has_limits(warehouse):
+    with warehouse.connect() as db:
+        for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+            assert db.execute(f"SHOW {name}".encode()).fetchone() != ("0",)
 
 
 def test_every_kind_has_an_old_row():

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Fee, Preview
 from fba_operators.errors import RequestRefusedError, UnavailableError
-from fba_operators.fulfillment.claim import Ready
+from fba_operators.fulfillment.claim import MAX_ORDERS, Ready
 from fba_operators.fulfillment.ledger import FeedLedger
 from fba_operators.fulfillment.order_json import preview_json
 from fba_operators.fulfillment.order_ledger import OrderLedger
@@ -62,14 +62,14 @@ def _remember(ledger: FeedLedger, feature: str, sku: str, eligible: bool, reason
     ledger.run_alone("fulfillment.set_feature", **values)
 
 
-def ask_quotes(hook: SellingPartnerHook, ledger: FeedLedger, settings: Fulfillment, requests: Iterable[Ready]) -> str:
-    """Ask for a preview of each request and keep what Amazon says for each speed.
+def ask_quotes(hook: SellingPartnerHook, ledger: FeedLedger, settings: Fulfillment, requests: Sequence[Ready]) -> str:
+    """Ask for a preview of each request, of as many as one run sends, and keep what Amazon says for each speed.
 
     :return: a sentence about those that Amazon did not answer, which wait; empty if there are none
     :raises ThrottledError: the quota is used up; what was asked is kept
     """
     unanswered = 0
-    for each in requests:
+    for each in requests[:MAX_ORDERS]:
         method = settings.shipping_methods[each.request.shipping_method or ""]
         country = hook.marketplace.country
         speeds = [*SPEEDS, *(speed for speed, places in ONLY_IN.items() if country in places or speed == method)]

@@ -206,9 +206,12 @@ class PoolUpdate:
                 self._refuse_to_go_back(db)
             execute(db, "reports.tune_for_bulk")
             before = Applied.read(db, self.store, self.settings)
+            if self._are_equal(before, opened):
+                return self._repeat(db, before, opened, "Both reports are equal to those applied before.")
             known = {each.name: self._known_lines(db, before, report_id, each) for each, report_id in ids}
-            if same := self._same(db, before, opened, known):
-                return self._repeat(db, before, opened, same)
+            if self._have_the_same_lines(db, before, opened, known):
+                why = "Both reports hold the same lines as those applied before."
+                return self._repeat(db, before, opened, why)
             listings, afn = (self._read(ledger, db, opened, known, each) for each, _ in ids)
             pool, unconfirmed = read_pool(db, self.store), read_unconfirmed(db, self.store)
             judged = self._judge(listings, afn, pool, self._vanishing(db, unconfirmed), lock)
@@ -227,37 +230,41 @@ class PoolUpdate:
         table = PARSED_COPIES[report_type.name]
         return KnownLines.read(db, self.store, table, report_id) if before.stands(table) else None
 
-    def _same(
+    def _result_before(self, before: Applied) -> Mapping[str, Any] | None:
+        """What the last run reported, if a merge of the same reports would change nothing; else None."""
+        return None if self.accept_zeroed_stock or self.replay else before.result(PARSED_COPIES.values())
+
+    def _are_equal(self, before: Applied, opened: Mapping[str, OpenedReport | None]) -> bool:
+        """Whether both documents are those applied before, and a merge would change nothing."""
+        listings, afn = (opened[each.name] for each in (LISTINGS, AFN_INVENTORY))
+        if listings is None or afn is None or self._result_before(before) is None:
+            return False
+        return before.is_of(listings.raw.digest, afn.raw.digest)
+
+    def _have_the_same_lines(
         self,
         db: psycopg.Connection[Any],
         before: Applied,
         opened: Mapping[str, OpenedReport | None],
         known: Mapping[str, KnownLines | None],
-    ) -> str | None:
-        """Whether a merge would change nothing because the reports are as those before: the sentence for it, or None."""
-        result = before.result(PARSED_COPIES.values())
-        if result is None or self.accept_zeroed_stock or self.replay:
-            return None
-        listings, afn = (opened[each.name] for each in (LISTINGS, AFN_INVENTORY))
-        if listings is None or afn is None:
-            return None
-        if before.is_of(listings.raw.digest, afn.raw.digest):
-            return "Both reports are equal to those applied before."
+    ) -> bool:
+        """Whether both reports hold the lines of those applied before, in whatever order, and a merge would change nothing."""
+        result = self._result_before(before)
         # A rejected line is no row, and of two rows of a SKU their order decides.
-        if result["counts"]["rejected"] or not result["one_row_each"]:
-            return None
-        for report, earlier in zip((listings, afn), before.report_ids, strict=True):
-            lines = known[report.report_type.name]
-            (row,) = execute(db, "reports.by_id", store=self.store, report_id=earlier).fetchall() or (
-                {"columns": None},
-            )
+        if result is None or result["counts"]["rejected"] or not result["one_row_each"]:
+            return False
+        for report_type, earlier in zip((LISTINGS, AFN_INVENTORY), before.report_ids, strict=True):
+            report, lines = opened[report_type.name], known[report_type.name]
+            rows = execute(db, "reports.by_id", store=self.store, report_id=earlier).fetchall()
+            if report is None or lines is None or not rows:
+                return False
             try:
                 document = report.document(scan=False)
-                if lines is None or list(document.header.names) != row["columns"] or not lines.are_all_of(document):
-                    return None
+                if list(document.header.names) != rows[0]["columns"] or not lines.are_all_of(document):
+                    return False
             except DocumentError:
-                return None  # which is told by whoever reads it
-        return "Both reports hold the same lines as those applied before."
+                return False  # which is told by whoever reads it
+        return True
 
     def _repeat(
         self,
@@ -268,7 +275,7 @@ class PoolUpdate:
     ) -> dict[str, int]:
         """Record reports that are as those applied before.
 
-        :param why: what :meth:`_same` returned
+        :param why: the sentence for the run's summary
         """
         result, earlier = before.row["result"], before.report_ids
         reports = [each for each in opened.values() if each]

@@ -278,6 +278,8 @@ class ClaimRequestsOperator(SendingOperator):
     def _ask_first(self, context: Context, selection: Selection, doubt: Doubt) -> None:
         """Ask Amazon for features and quotes of the requests that would be sent now."""
         settings = self.settings
+        if settings.transport == "feed" and not any(map(settings.quotes, settings.shipping_methods)):
+            return  # a feed has no wishes
         ready, unquoted = survey(self.ledger, settings, selection, self.hook.destination, doubt)
         ask_features(self.hook, self.ledger, [*ready, *unquoted])
         if unquoted and (sentence := ask_quotes(self.hook, self.ledger, settings, unquoted)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import psycopg
 from airflow.sdk import BaseOperator, Context, TriggerRule
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.observability import stats
 
 from fba_operators.errors import ConfigurationError
@@ -16,10 +17,12 @@ from fba_operators.operators.base import AmazonRetryPolicy, run_type_of
 from fba_operators.runs.log import RunLog, end_run
 from fba_operators.runs.notifications import notify
 from fba_operators.runs.retention import remove_expired
-from fba_operators.runs.summary import ATTENTION, StoreSummary, counted
+from fba_operators.runs.summary import ATTENTION, StoreSummary, counted, message
 from fba_operators.settings.stores_file import load_stores, stores_path
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 from fba_operators.warehouse.statements import execute
+
+NOTIFIED = "notified"  # key of the task's own state, which a retry finds again
 
 
 class PrepareRunOperator(BaseOperator):
@@ -105,6 +108,8 @@ class SummariseRunOperator(BaseOperator):
     """Summarise what the run did for each store, notify the recipients in stores.yaml, and fail if a store failed.
 
     Runs even if upstream tasks failed, so it must be the last task. Also removes what is older than the retention periods.
+    Only what comes before the notifications is retried. A row of ``fba.run`` that another session holds is passed over: its
+    store is summarised as the row is.
 
     :param stores: what :class:`PrepareRunOperator` returned (templated)
     :param warehouse_conn_id: Postgres connection of the warehouse
@@ -116,7 +121,8 @@ class SummariseRunOperator(BaseOperator):
 
     def __init__(self, *, stores: Any, warehouse_conn_id: str = DEFAULT_WAREHOUSE, **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
-        kwargs.setdefault("retries", 0)
+        kwargs.setdefault("retries", 2)
+        kwargs.setdefault("retry_policy", AmazonRetryPolicy())
         super().__init__(**kwargs)
         self.stores = stores
         self.warehouse_conn_id = warehouse_conn_id
@@ -125,23 +131,24 @@ class SummariseRunOperator(BaseOperator):
         """Log and send the summaries; raise if a store failed."""
         if self.stores is None:
             self._notify(context, [StoreSummary("all stores", "failed", failure="the run was not prepared")])
-            raise AirflowException("The run was not prepared; the first task's log says why.")
+            raise AirflowFailException("The run was not prepared; the first task's log says why.")
         if not self.stores:
             raise AirflowSkipException("This run had nothing to do; the first task's log says why.")
         with Warehouse(self.warehouse_conn_id).connect() as db:
             self.check(db, context)
             rows = end_run(db, self.dag_id, str(context["run_id"]))
         summaries = [rows.get(store) or StoreSummary.of(store, None) for store in self.stores]
+        retention = load_stores().retention
+        self._notify(context, summaries)
         for summary in summaries:
             for line in summary.lines():
                 self.log.info("%s", line)
             self._measure(summary)
-        self._notify(context, summaries)
-        remove_expired(Warehouse(self.warehouse_conn_id), load_stores().retention)
+        remove_expired(Warehouse(self.warehouse_conn_id), retention)
         failed = [summary for summary in summaries if summary.failed]
         if failed:
             reasons = "\n".join(line for summary in failed for line in summary.lines())
-            raise AirflowException(f"{len(failed)} of {counted(len(summaries), 'store')} failed.\n{reasons}")
+            raise AirflowFailException(f"{len(failed)} of {counted(len(summaries), 'store')} failed.\n{reasons}")
         return {summary.store: summary.outcome for summary in summaries}
 
     def check(self, db: psycopg.Connection[Any], context: Context) -> None:
@@ -159,6 +166,16 @@ class SummariseRunOperator(BaseOperator):
             stats.gauge("fba.attention", summary.attention.get(code, 0), tags={**tags, "code": code})
 
     def _notify(self, context: Context, summaries: list[StoreSummary]) -> None:
-        if recipients := load_stores().notifications:
-            link = str(context["ti"].log_url).partition("/tasks/")[0]
-            notify(recipients, self.dag_id, summaries, link)
+        """Notify the recipients, once of the same news: an attempt that was killed after it notified them is retried."""
+        recipients = load_stores().notifications
+        link = str(context["ti"].log_url).partition("/tasks/")[0] if recipients else ""
+        news = [(each.connection, message(self.dag_id, summaries, each.on, link)) for each in recipients]
+        if not any(sent for _, sent in news):
+            return
+        digest, remembered = hashlib.sha256(repr(news).encode()).hexdigest(), context.get("task_state_store")
+        if remembered is not None:
+            if remembered.get(NOTIFIED) == digest:
+                self.log.info("An earlier attempt of this task has sent the notifications.")
+                return
+            remembered.set(NOTIFIED, digest)
+        notify(recipients, self.dag_id, summaries, link)
