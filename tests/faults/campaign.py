@@ -67,7 +67,8 @@ def reset(url: str, amazon: Any) -> None:
     amazon.world.reset()
     with psycopg.connect(url) as db:
         db.execute("SET session_replication_role = replica")  # the triggers that forbid deletion are off
-        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename NOT IN ('schema_version', 'schema_views')"
+        kept = "'schema_version', 'schema_views', 'stock_history', 'stock_edit'"  # what a migration has written
+        tables = f"SELECT tablename FROM pg_tables WHERE schemaname = 'fba' AND tablename NOT IN ({kept})".encode()
         for (table,) in db.execute(tables).fetchall():
             db.execute(sql.SQL("DELETE FROM fba.{}").format(sql.Identifier(table)))
 

@@ -20,19 +20,24 @@ from fba_operators.warehouse import statements
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import locked
 from sandbox.server.server import Sandbox
-from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, Campaign, reset
+from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, TRACK, Campaign, reset
 from tests.helpers import context, run
 from tests.stores import AFN, LISTINGS, SHIPMENTS_REPORT, STORE
 
 # What another store's tasks hold: the room and its keys.
 LOCKS = {
+    "fba.available_change": ["other"],
     "fba.feed": ["other"],
     "fba.global_inventory_pool": ["other"],
     "fba.follow_up": ["other"],
+    "fba.publication": ["other"],
     "fba.report": [f"other {each}" for each in (LISTINGS, AFN, SHIPMENTS_REPORT)],
     "fba.report_document": ["R1"],
     "fba.shipment_item": ["other"],
+    "fba.stock_breakdown": ["other"],
+    "fba.track": ["other"],
 }
+IN_PARTS = {"fba.report_document": "fba.report_document other", "fba.publication": "fba.publication shop"}
 PACKAGE = PROJECT / "plugins" / "fba_operators"
 SCHEMA = "fba.schema_version"  # one for all stores, which only a migration takes
 CONNECT = Warehouse.connect  # Campaign replaces it
@@ -134,7 +139,7 @@ def campaign(url, amazon, monkeypatch, short_waits):
         yield made
 
 
-@pytest.mark.parametrize("dag_id", [INVENTORY, SEND, SHIPMENTS])
+@pytest.mark.parametrize("dag_id", [INVENTORY, SEND, SHIPMENTS, TRACK])
 def test_rows_of_another_store_are_not_waited_for(url, campaign, dag_id):
     campaign.prepare(dag_id, "plain")
     for kind in OLD:
@@ -170,15 +175,11 @@ def test_rows_of_the_store_itself_fail_the_task_with_a_reason_and_nothing_is_los
     assert campaign.wrong_after_fault(INVENTORY, "plain") == []
 
 
-@pytest.mark.parametrize("dag_id", [INVENTORY, SEND, SHIPMENTS])
+@pytest.mark.parametrize("dag_id", [INVENTORY, SEND, SHIPMENTS, TRACK])
 def test_a_lock_of_another_store_is_not_waited_for(url, campaign, dag_id):
     """A lock that were not of one store alone would fail the run, or leave the follow-up out."""
     take = "SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(%s))"
-    held = [
-        (take, (f"{room} other" if room == "fba.report_document" else room, key))
-        for room, keys in LOCKS.items()
-        for key in keys
-    ]
+    held = [(take, (IN_PARTS.get(room, room), key)) for room, keys in LOCKS.items() for key in keys]
     campaign.prepare(dag_id, "plain")
     with idle_session(url, ("SELECT pg_advisory_xact_lock(hashtext(%s))", (SCHEMA,)), *held):
         states = campaign.run_dag(dag_id, **campaign.params(dag_id))
@@ -192,7 +193,9 @@ def test_every_lock_is_tried():
     texts = [
         path.read_text(encoding="utf-8") for path in (*statements.SQL_FOLDER.glob("*.sql"), *PACKAGE.rglob("*.py"))
     ]
-    taken = re.compile(r"""hashtext\('(fba\.\w+)|locked\(self\.warehouse, "(fba\.\w+)"|LOCKED = "(fba\.\w+)\"""")
+    taken = re.compile(
+        r"""hashtext\('(fba\.\w+)|(?:locked|take_lock)\([\w.]+, f?"(fba\.\w+)|(?:LOCKED|LOADS) = "(fba\.\w+)\""""
+    )
     found = {name for text in texts for names in taken.findall(text) for name in names if name}
     assert found == {*LOCKS, SCHEMA}
 
