@@ -17,7 +17,7 @@ from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
 from fba_operators.inventory import applied, update_pool
 from fba_operators.reports.document import Document
 from fba_operators.reports.ledger import RawReport
-from fba_operators.runs.retention import remove_all_expired
+from fba_operators.runs.retention import remove_expired
 from fba_operators.settings.models import Retention
 from fba_operators.warehouse.encryption import decrypt
 from tests.helpers import as_product
@@ -413,7 +413,7 @@ def test_equal_documents_are_stored_once_and_each_can_be_replayed(pairs, downloa
     assert pairs.merge(second, replay=True)["changed"] == 0
     # The older report goes with its age, the raw copy stays for the younger one.
     sql("UPDATE fba.report SET requested_at = '2024-01-01' WHERE report_id = ANY(%s)", list(first.values()))
-    remove_all_expired(pairs.warehouse, Retention())
+    remove_expired(pairs.warehouse, Retention())
     assert sql("SELECT count(*) FROM fba.report").fetchone() == (2,)
     assert pairs.merge(second, replay=True)["changed"] == 0
     sql("DELETE FROM fba.report_document")
