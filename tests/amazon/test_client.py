@@ -8,6 +8,7 @@ import pytest
 
 from fba_operators.amazon.client import Client, amazon_time
 from fba_operators.amazon.hook import SellingPartnerHook
+from fba_operators.amazon.operations import Report
 from fba_operators.errors import CredentialsError, SellingPartnerError, ThrottledError, UnavailableError
 from tests.hostile import HOSTILE, SECRET_PARTS, hostile_body
 from tests.stores import LISTINGS, SELLER, US
@@ -132,3 +133,19 @@ def test_the_number_asked_for_stays_readable_in_amazons_reason(amazon, warehouse
     body = {"errors": [{"code": "InvalidInput", "message": "Nothing for 20655501001 here"}]}
     amazon.world.add_fault("getFulfillmentOrder", "status", status=400, body=body)
     assert SellingPartnerHook().find_fulfillment_order("20655501001") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("2026-11-28T10:00:00Z", True),
+        ("2026-11-28T10:00:00", False),
+        ("2000-01-01T00:00:00+14:00", False),  # in UTC it is still 1999
+        ("2099-12-31T23:59:59-12:00", False),
+        ("0001-01-01T00:00:00+14:00", False),
+        ("9999-12-31T23:59:59-12:00", False),
+    ],
+)
+def test_a_time_that_the_warehouse_does_not_take_counts_as_not_said(text, kept):
+    body = {"reportId": "1", "reportType": "T", "processingStatus": "DONE", "createdTime": text}
+    assert (Report.model_validate(body).created_time is not None) == kept

@@ -17,7 +17,7 @@ DAG_ID = "fba_send_fulfillment_requests"
 def prepared(**arguments):
     """The stores that get tasks, and all stores of the run."""
     ctx = context()
-    ctx["dag"] = SimpleNamespace(params={})
+    ctx["dag"] = SimpleNamespace(params={}, dagrun_timeout=None)
     stores = PrepareRequestsOperator(task_id="prepare", **arguments).execute(ctx)
     return stores, ctx["ti"].pushed["stores"]
 

@@ -21,7 +21,7 @@ TASKS = [
     *(("orders", f"store.{name}") for name in ("settle", "claim", "send")),
 ]
 SAMPLE = [("plain", "store.submit"), ("orders", "store.send")]
-STRIDE = 1 if COMPLETE else 9
+STRIDE = 1 if COMPLETE else 18
 
 
 class FreezeCampaign(Campaign):

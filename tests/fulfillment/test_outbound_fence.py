@@ -226,8 +226,7 @@ def test_after_ninety_days_without_orders_a_feed_asks_for_no_number(shop, fulfil
     assert shop.calls_of("getFulfillmentOrder") == asked + 1
     long_ago = datetime.now(UTC) - timedelta(days=91)
     sql("UPDATE fba.feed_check SET orders_until = %s", long_ago)
-    with Warehouse().connect() as db:
-        assert remove_expired(db, Retention())[STORE]["comparisons of orders"] == 1
+    assert remove_expired(Warehouse(), Retention()).removed[STORE]["comparisons of orders"] == 1
     shop.pass_time(21)
     shop.add("FR-3")
     shop.send()

@@ -26,14 +26,14 @@ def test_one_wait_is_enough_for_both(ids, amazon):
     operator, ctx = WaitForStockReportsOperator(task_id="wait", **ids), context()
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(ctx)
-    amazon.settle()
+    amazon.world.set_clock(advance=60)  # both are finished
     event = wait_inline(deferred.value.trigger)
     assert operator.execute_complete(ctx, event=event) == ids
     assert calls_of(amazon, "getReport") == 2
 
 
 def test_the_slower_one_is_waited_for_as_well(ids, amazon, sql):
-    amazon.settle()
+    amazon.world.set_clock(advance=60)  # both are finished
     sql("UPDATE fba.report SET status = 'DONE', document_id = 'd' WHERE report_id = %s", ids["listings_report_id"])
     assert run(WaitForStockReportsOperator(task_id="wait", **ids)) == ids
 

@@ -278,7 +278,7 @@ def test_of_a_document_that_may_be_rows_with_buyers_nothing_is_quoted(data):
 )
 def test_of_such_a_document_300_characters_without_controls_are_shown(data, shown):
     with pytest.raises(UnreadableDocumentError) as caught:
-        document(data, FULFILLED_SHIPMENTS, charset="Cp1252")
+        document(data, AFN_INVENTORY, charset="Cp1252")
     assert str(caught.value).endswith(f"Amazon says in it: {shown}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -36,13 +36,17 @@ def _without_nul(text: str) -> str:
     return text
 
 
+# What the warehouse takes, less a day: its bounds are midnight in the time zone of the session that made them.
+FIRST, LAST = datetime(2000, 1, 2, tzinfo=UTC), datetime(2099, 12, 31, tzinfo=UTC)
+
+
 def _moment(value: Any) -> datetime:
     if not isinstance(value, str):
         raise ValueError("not a text")
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError("without an offset")
-    if not 2000 <= moment.year < 2100:
+    if not FIRST <= moment < LAST:
         raise ValueError("impossible")
     return moment
 
