@@ -138,7 +138,7 @@ def print_requests(stack: Stack) -> None:
 def print_confirmations(stack: Stack) -> None:
     """Print how many calls it takes to ask the FBA Inventory API about SKUs that are in no report any more."""
     from fba_operators.amazon.hook import SellingPartnerHook
-    from fba_operators.inventory.update_pool import SKUS_PER_CALL, ask_inventory_api
+    from fba_operators.inventory.inventory_api import SKUS_PER_CALL, ask_inventory_api
 
     world = stack.amazon.world
     hook = SellingPartnerHook(stack.stores[0])

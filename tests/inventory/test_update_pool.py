@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import ConfigurationError, DecisionNeededError, RequestRefusedError, UnavailableError
-from fba_operators.inventory.update_pool import ask_inventory_api
+from fba_operators.inventory.inventory_api import ask_inventory_api
 from fba_operators.operators import (
     MergeInventoryOperator,
     RequestReportOperator,
@@ -331,7 +331,7 @@ def slow_api(short_idle, monkeypatch):
         return real(hook, skus)
 
     monkeypatch.setattr(SellingPartnerHook, "get_inventory_summaries", slow)
-    monkeypatch.setattr("fba_operators.inventory.update_pool.SKUS_PER_CALL", 8)
+    monkeypatch.setattr("fba_operators.inventory.inventory_api.SKUS_PER_CALL", 8)
 
 
 def test_amazon_may_answer_slower_than_a_transaction_may_do_nothing(amazon, warehouse, sql, slow_api):

@@ -6,16 +6,13 @@ Imports pandas, so only a task that updates the pool imports it.
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import psycopg
 from airflow.sdk.exceptions import AirflowSkipException
-from more_itertools import chunked
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.processing_status import ProcessingStatus
@@ -28,9 +25,9 @@ from fba_operators.errors import (
     ThrottledError,
 )
 from fba_operators.inventory.applied import Applied
+from fba_operators.inventory.inventory_api import ask_inventory_api
 from fba_operators.inventory.merge import (
     NOT_GIVEN,
-    SOURCES,
     Facts,
     InventoryAnswers,
     MergeResult,
@@ -40,7 +37,6 @@ from fba_operators.inventory.merge import (
     repair_skus,
     stock_frame,
     too_many_zeroed,
-    undocumented_kinds,
 )
 from fba_operators.inventory.pool import (
     CHANNEL,
@@ -51,19 +47,26 @@ from fba_operators.inventory.pool import (
     write_pool,
     write_unconfirmed,
 )
+from fba_operators.inventory.stock_report import StockReport, rows_to_write
+from fba_operators.inventory.summary import (
+    SHOWN,
+    drift_lines,
+    oddity_lines,
+    outcome_line,
+    passing_lines,
+    standing_lines,
+)
 from fba_operators.reports.document import Block
-from fba_operators.reports.header import Header
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.reports.load import (
     OpenedReport,
-    Rejections,
     clear_copy,
     open_report,
     read_report,
     record_applied,
     repeat_evidence,
 )
-from fba_operators.reports.parsed_copy import OURS, KnownLines, ParsedCopy
+from fba_operators.reports.parsed_copy import KnownLines, ParsedCopy
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS, ReportType
 from fba_operators.runs.log import Outcome, RunLog
 from fba_operators.runs.summary import counted, listed
@@ -71,72 +74,9 @@ from fba_operators.settings.models import Inventory
 from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import Lock, locked
 from fba_operators.warehouse.statements import execute
-from fba_operators.words import MOST_OF_A_NAME, words
 
 PARSED_COPIES = {LISTINGS.name: "amazon_all_listings_report", AFN_INVENTORY.name: "amazon_afn_inventory_report"}
-SKUS_PER_CALL = 50  # of getInventorySummaries, Amazon's limit
-SHOWN = 20  # SKUs in a summary or an error
-MIN_ROWS_DRIFT, MAX_ROW_DRIFT = 5, 0.1  # rows and share of the rows by which a report may differ from the one before it
-PLAIN_SKU = re.compile(r"[A-Za-z0-9._:/#-]+")  # others have been left out of lists of several SKUs
-DOCUMENTED = {LISTINGS.name: r"DEFAULT|AMAZON_\w+", AFN_INVENTORY.name: r"SELLABLE|UNSELLABLE"}
 log = logging.getLogger(__name__)
-
-
-def ask_inventory_api(
-    hook: SellingPartnerHook, skus: list[str], *, between_calls: Callable[[], None] = lambda: None
-) -> InventoryAnswers:
-    """Ask for the stock of SKUs in as few calls as Amazon allows, isolating those it refuses.
-
-    Amazon has listed nothing for SKUs with blanks, apostrophes and the like that had stock, so such a SKU counts as
-    absent only when Amazon does not know it alone either.
-
-    :param between_calls: called before each call
-    :raises UnavailableError: Amazon did not answer; no SKU becomes 0 because of that
-    """
-    quantities: dict[str, int] = {}
-    not_given: set[str] = set()
-    # Amazon splits the list at commas, so a SKU with one can only be asked for alone.
-    batches = list(chunked((sku for sku in skus if "," not in sku), SKUS_PER_CALL))
-    batches += [[sku] for sku in skus if "," in sku]
-    while batches:
-        batch = batches.pop(0)
-        between_calls()
-        try:
-            found = hook.get_inventory_summaries(batch)
-        except RequestRefusedError:
-            if len(batch) == 1:
-                not_given.add(batch[0])
-            else:
-                half = len(batch) // 2
-                batches[:0] = [batch[:half], batch[half:]]
-            continue
-        for sku, quantity in found.items():
-            if quantity is None:
-                not_given.add(sku)
-            else:
-                quantities[sku] = quantity
-        if len(batch) > 1:
-            batches += [[sku] for sku in batch if sku not in found and not PLAIN_SKU.fullmatch(sku)]
-    absent = frozenset(skus).difference(quantities, not_given)
-    return InventoryAnswers(quantities, absent, frozenset(not_given))
-
-
-@dataclass(frozen=True)
-class StockReport:
-    """A report that was read: its raw copy and counts are committed, its parsed copy is written and not committed.
-
-    :param frame: :func:`stock_frame` of its rows
-    """
-
-    report_id: str
-    digest: bytes
-    report_type: str
-    header: Header
-    line_count: int
-    replaced_lines: int
-    rejected: Rejections
-    frame: pd.DataFrame
-    copy: ParsedCopy
 
 
 @dataclass(frozen=True)
@@ -286,7 +226,7 @@ class PoolUpdate:
         listings, afn = ((report.report_id, report.raw.digest) for report in reports)
         before.record(db, self.store, listings=listings, afn=afn, held=before.held, result=result)
         counts: dict[str, int] = {**result["counts"], "changed": 0}
-        lines = [_outcome(counts), why, *result["lines"]]
+        lines = [outcome_line(counts), why, *result["lines"]]
         self._record_run(db, "success", lines, counts, result["attention"])
         return counts
 
@@ -406,7 +346,7 @@ class PoolUpdate:
         loaded = [report for report in (listings, afn) if report]
         of_afn = afn.frame if afn else empty
         # A condition that Amazon does not document says neither that units can be sold nor that they cannot.
-        if odd := undocumented_kinds(of_afn, DOCUMENTED[AFN_INVENTORY.name]):
+        if afn and (odd := afn.undocumented):
             of_afn = of_afn[~of_afn["kind"].isin(list(odd))]
         of_listings, repaired, doubtful = repair_skus(listings.frame if listings else empty, of_afn, pool)
         frames = (of_listings, of_afn, pool)
@@ -429,7 +369,7 @@ class PoolUpdate:
             import_deleted_skus=self.settings.import_deleted_skus,
             facts=facts,
         )
-        standing = [sentence for report in loaded for sentence in _oddities(report)]
+        standing = [sentence for report in loaded for sentence in oddity_lines(report)]
         if repaired:
             standing.append(
                 f"{counted(len(repaired), 'SKU')} with ? recognised: {listed(sorted(repaired.values()), SHOWN)}."
@@ -492,7 +432,7 @@ class PoolUpdate:
         result = judged.result
         sources = pool_sources(listings.header, self.settings.fields) if listings else CHANNEL
         uncertain = {sku for since in unconfirmed for sku in since} | {*before.held, *judged.repaired}
-        rows = _rows_to_write(result.frame, listings, uncertain=uncertain, everything=not before.pool_stands)
+        rows = rows_to_write(result.frame, listings, uncertain=uncertain, everything=not before.pool_stands)
         ids = {"afn_report_id": self.afn_report_id, "listings_report_id": self.listings_report_id}
         changed = write_pool(db, self.store, rows, sources, **ids, is_empty=pool_is_empty)
         kept = {*result.fba.since, *result.fbm.since, *judged.held}
@@ -520,9 +460,9 @@ class PoolUpdate:
             **{f"from_{source}": number for source, number in result.sources.items()},
         }
         not_given = result.kept[NOT_GIVEN] + result.not_added[NOT_GIVEN]
-        drift = [sentence for report in loaded for sentence in self._drift(db, report)]
+        drift = [sentence for report in loaded for sentence in drift_lines(report, self._applied_before(db, report))]
         shared = execute(db, "inventory.shared_fnskus", store=self.store).fetchall()
-        standing = [*_standing(counts, result), *judged.standing]
+        standing = [*standing_lines(counts, result), *judged.standing]
         if shared:
             which = listed([f"{row['fnsku']} ({row['first_sku']}, {row['last_sku']})" for row in shared], SHOWN)
             several = counted(len(shared), "FNSKU is", "FNSKUs are")
@@ -533,7 +473,7 @@ class PoolUpdate:
             "not_added_skus": sum(map(len, result.not_added.values())),
             "conflicting_skus": sum(result.conflicts.values()),
             "shared_fnsku": len(shared),
-            "report_drift": sum(len(_undocumented(report)) for report in loaded),
+            "report_drift": sum(len(report.undocumented) for report in loaded),
         }
         unconfirmed = {*result.fba.since, *result.fbm.since}
         # Equal reports would change nothing where the reports alone decided; what else is in the pool stays as it is.
@@ -552,7 +492,7 @@ class PoolUpdate:
         self._record_run(
             db,
             "failed" if not_given else "success",
-            [_outcome(counts), *_passing(result), *standing, *judged.passing, *drift],
+            [outcome_line(counts), *passing_lines(result), *standing, *judged.passing, *drift],
             counts,
             {
                 **attention,
@@ -591,123 +531,6 @@ class PoolUpdate:
             attention=attention,
         )
 
-    def _drift(self, db: psycopg.Connection[Any], report: StockReport) -> list[str]:
-        """Sentences about columns and row counts other than in the report applied before."""
-        name = report.report_type
+    def _applied_before(self, db: psycopg.Connection[Any], report: StockReport) -> Mapping[str, Any] | None:
         key = {"store": self.store, "report_id": report.report_id}
-        before = execute(db, "reports.applied_before", **key).fetchone()
-        if before is None or before["columns"] is None:
-            return []
-        sentences = []
-        columns, earlier = list(report.header.names), before["columns"]
-        if columns != earlier:
-            new, gone = (
-                [each for each in columns if each not in earlier],
-                [each for each in earlier if each not in columns],
-            )
-            what = "; ".join(
-                f"{word} {listed([words(each, MOST_OF_A_NAME) for each in names], SHOWN)}"
-                for word, names in (("new:", new), ("gone:", gone))
-                if names
-            )
-            sentences.append(f"{name} has other columns than before ({what or 'in another order'}).")
-        rows, rows_before = report.line_count, before["row_count"] + before["rejected_row_count"]
-        if abs(rows - rows_before) >= MIN_ROWS_DRIFT and abs(rows - rows_before) > MAX_ROW_DRIFT * rows_before:
-            sentences.append(f"{name} has {counted(rows, 'row')}, before it had {rows_before}.")
-        return sentences
-
-
-def _rows_to_write(
-    frame: pd.DataFrame, listings: StockReport | None, *, uncertain: Collection[str], everything: bool
-) -> pd.DataFrame:
-    """The rows of a merge that the pool may not have yet, each with the row of the parsed copy that gives title etc.
-
-    A SKU is left out where its numbers are as in the pool and its one listings row was there before as well: then title
-    etc. come from the same row as before.
-
-    :param uncertain: SKUs of which that cannot be concluded
-    :param everything: leave none out
-    """
-    lines = frame["listing_line"].to_numpy(np.int64, na_value=0)
-    listed = lines > 0
-    reports, numbers = listings.copy.keys() if listings else (lines, lines)
-    # Place of each row's line among the rows of the report, whose line numbers ascend.
-    places = np.searchsorted(listings.frame["line_number"].to_numpy(), lines[listed]) if listings else lines[listed]
-    report, number = np.full(len(frame), OURS), lines.copy()
-    report[listed], number[listed] = reports[places], numbers[places]
-    wanted = np.full(len(frame), everything)
-    if not everything:
-        wanted |= frame["differs"].to_numpy(bool) | (listed & (report == OURS)) | (frame["listings"].to_numpy() > 1)
-        doubtful = {*uncertain, *(listings.copy.gone if listings else ())}
-        if doubtful:
-            wanted |= frame["sku"].isin(doubtful).to_numpy(bool)
-    rows = frame[wanted]
-    names = [*listings.copy.report_ids, listings.report_id] if listings else []  # OURS is the last
-    skus = listings.frame["sku"].to_numpy(object)[places[wanted[listed]]] if listings else []
-    same = listed[wanted]
-    same[listed[wanted]] = rows["sku"].to_numpy(object)[listed[wanted]] == skus
-    return rows.assign(
-        listing_report=pd.Categorical.from_codes(
-            np.where(listed[wanted], report[wanted] % max(len(names), 1), -1), categories=pd.Index(names, dtype=object)
-        ),
-        listing_line=pd.arrays.IntegerArray(number[wanted], ~listed[wanted]),
-        by_line=same,
-    )
-
-
-def _undocumented(report: StockReport) -> dict[str, int]:
-    return undocumented_kinds(report.frame, DOCUMENTED[report.report_type])
-
-
-def _oddities(report: StockReport) -> list[str]:
-    """Sentences about values that Amazon does not document and bytes that do not decode."""
-    sentences = [
-        f"{counted(number, 'row')} of {report.report_type} with the undocumented value {words(kind, SHOWN)!a}."
-        for kind, number in _undocumented(report).items()
-    ]
-    if report.replaced_lines:
-        lines = counted(report.replaced_lines, "line")
-        sentences.append(f"{lines} of {report.report_type} with bytes that do not decode, which were replaced.")
-    return sentences
-
-
-def _outcome(counts: Mapping[str, int]) -> str:
-    """The first line of a summary."""
-    by_source = {source: counts[f"from_{source}"] for source in SOURCES}
-    sources = ", ".join(f"{source} {number}" for source, number in by_source.items() if number)
-    return f"{counted(counts['skus'], 'SKU')}, {counts['changed']} changed. Quantities from: {sources or 'nowhere'}."
-
-
-def _passing(result: MergeResult) -> list[str]:
-    """What happened to the stock in this run, in lines."""
-    lines = []
-    if result.zeroed:
-        lines.append(f"{counted(len(result.zeroed), 'SKU')} ran out of stock.")
-    for kind, gone in (("FBA", result.fba), ("merchant-fulfilled", result.fbm)):
-        if gone.since:
-            kept = counted(len(gone.since), f"SKU with {kind} stock is", f"SKUs with {kind} stock are")
-            lines.append(f"{kept} in no report any more and kept unconfirmed: {listed(sorted(gone.since), SHOWN)}.")
-    if result.zeroed_unstated:
-        zeroed = counted(len(result.zeroed_unstated), "SKU")
-        lines.append(f"{zeroed} became 0 although no report states it: {listed(result.zeroed_unstated, SHOWN)}.")
-    if result.jumped:
-        lines.append("The units in stock changed implausibly; compare some SKUs with Seller Central.")
-    return lines
-
-
-def _standing(counts: Mapping[str, int], result: MergeResult) -> list[str]:
-    """What equal reports would say again, in lines: SKUs last."""
-    lines = []
-    if counts["rejected"]:
-        lines.append(f"{counted(counts['rejected'], 'line')} rejected.")
-    for kind, number in result.conflicts.items():
-        if number:
-            lines.append(f"{counted(number, 'SKU')} with differing {kind.upper()} rows, the smallest taken.")
-    if result.left_out_skus:
-        units = counted(result.left_out_units, "unit")
-        lines.append(f"{counted(len(result.left_out_skus), 'deleted SKU')} with {units} left out.")
-    for what, skus_by_reason in (("kept as they were", result.kept), ("not added", result.not_added)):
-        for reason, skus in skus_by_reason.items():
-            if skus:
-                lines.append(f"{counted(len(skus), 'SKU')} {what}, because {reason}: {listed(skus, SHOWN)}.")
-    return lines
+        return execute(db, "reports.applied_before", **key).fetchone()
