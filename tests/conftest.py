@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from psycopg.sql import SQL, Identifier
 
 # Airflow reads its settings when it is first imported, which collecting the tests does; so they are made here.
 _stack = ExitStack()
@@ -94,6 +95,22 @@ def airflow_sql(postgres: Server, airflow_database: None):
     """Run a statement in Airflow's own database."""
     with psycopg.connect(postgres.url("airflow"), autocommit=True) as db:
         yield lambda query, *values: db.execute(query, values or None)
+
+
+@pytest.fixture
+def kept_by_airflow(airflow_sql):
+    """All that Airflow's own database holds, as one text: XComs, rendered fields, events and whatever a version calls them."""
+
+    def read() -> str:
+        tables = airflow_sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        assert len(tables) > 20
+        return "\n".join(
+            f"{table} {row}"
+            for (table,) in tables
+            for (row,) in airflow_sql(SQL("SELECT t::text FROM {} AS t").format(Identifier(table)))
+        )
+
+    return read
 
 
 @pytest.fixture
