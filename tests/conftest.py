@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 
 # Airflow reads its settings when it is first imported, which collecting the tests does; so they are made here.
 _stack = ExitStack()
-_numbers = itertools.count(1)
+_numbers = itertools.cycle(range(20))  # of databases: each is made anew in place of the twentieth before it
 _home = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="fba-tests-")))
 
 from devstack.airflow import settings, store_connection, warehouse_connection  # noqa: E402
