@@ -156,7 +156,9 @@ DECLARE
     amazon CONSTANT text := CASE WHEN NEW.amazon_order_status IS NOT NULL OR NEW.transport = 'outbound' THEN 'order' ELSE 'feed' END;
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO fba.request_event (store, fr_number, at, what, source) VALUES (NEW.store, NEW.fr_number, NEW.inserted_at, 'created', 'merchant');
+        -- A request that was deleted or lost with an older backup is inserted again: its timeline has it, and must not refuse it.
+        INSERT INTO fba.request_event (store, fr_number, at, what, source)
+        VALUES (NEW.store, NEW.fr_number, NEW.inserted_at, 'created', 'merchant') ON CONFLICT DO NOTHING;
         INSERT INTO fba.request_event (store, fr_number, what, detail, source)
         SELECT r.store, r.fr_number, 'resent', 'as ' || NEW.fr_number, us FROM fba.fulfillment_request AS r
         WHERE r.store = NEW.store AND r.fr_number = NEW.resend_of;
