@@ -108,7 +108,7 @@ FROM (
 ) AS k
 
 -- name: stock_found
--- First those that begin as it was typed, then those that have its words in SKU, ASIN or title.
+-- First those that begin as it was typed, then those of this ASIN, then those with these words in the title.
 SELECT k.sku, row_number() OVER (ORDER BY k.how, k.sku) AS n, NULL::numeric AS days_of_cover, NULL::timestamptz AS changed_at,
        NULL::bigint AS changed_from, NULL::bigint AS changed_to
 FROM (
@@ -116,8 +116,10 @@ FROM (
         (SELECT p.sku, 1 AS how FROM fba.global_inventory_pool AS p
          WHERE p.store = %(store)s AND upper(p.sku) LIKE %(begins)s ORDER BY upper(p.sku) USING ~<~ LIMIT %(most)s)
         UNION ALL
-        (SELECT p.sku, 2 FROM fba.global_inventory_pool AS p
-         WHERE p.store = %(store)s AND fba.words_of(p.sku, p.asin, p.title) @@ to_tsquery('pg_catalog.simple', %(words)s) LIMIT %(most)s)
+        (SELECT p.sku, 2 FROM fba.global_inventory_pool AS p WHERE p.store = %(store)s AND p.asin = %(asin)s LIMIT %(most)s)
+        UNION ALL
+        (SELECT p.sku, 3 FROM fba.global_inventory_pool AS p
+         WHERE p.store = %(store)s AND fba.words_of(p.title) @@ to_tsquery('pg_catalog.simple', %(words)s) LIMIT %(most)s)
     ) AS f GROUP BY f.sku ORDER BY how, f.sku LIMIT %(most)s
 ) AS k
 

@@ -53,7 +53,7 @@ def test_the_axis_ends_at_a_round_number(most, top):
 def test_a_plot_holds_a_value_until_it_changes():
     drawn = plot([(NOW - timedelta(days=2), 4), (NOW - timedelta(days=1), 0)], title="<b>", until=NOW)
     (path,) = re.findall(r'class="line" d="([^"]+)"', drawn)
-    assert re.fullmatch(r"M56\.0 8\.0H384\.0V178\.0H712\.0", path)
+    assert re.fullmatch(r"M62\.0 8\.0H477\.0V178\.0H892\.0", path)
     assert "<b>" not in drawn
     assert plot([], title="x") == ""
     assert "<svg" in plot([(NOW, 3)], title="one moment")

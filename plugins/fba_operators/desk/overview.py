@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from fba_operators.desk.access import may_act
 from fba_operators.desk.lists import rows_as_csv
-from fba_operators.desk.plot import plot
+from fba_operators.desk.plot import NARROW, plot
 from fba_operators.desk.reading import Db
 from fba_operators.desk.view import link, page
 from fba_operators.warehouse.statements import execute
@@ -88,9 +88,15 @@ def _plots(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A plot for each store: units in stock at the end of each day."""
     plots = []
     for store, days in groupby(rows, lambda row: row["store"]):
-        points = [(datetime.combine(row["day"], time(12), UTC), row["units"]) for row in days]
+        points = [(datetime.combine(row["day"], time(), UTC), row["units"]) for row in days]
         title = f"Units in stock of {store[:60]} over {len(points)} days"
-        plots.append({"store": store[:60], "units": points[-1][1], "drawing": plot(points, title=title, steps=False)})
+        plots.append(
+            {
+                "store": store[:60],
+                "units": points[-1][1],
+                "drawing": plot(points, title=title, until=datetime.now(UTC), width=NARROW),
+            }
+        )
     return plots
 
 

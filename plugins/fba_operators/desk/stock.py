@@ -72,7 +72,12 @@ def stock(
         return page(request, "stock.html", stores=[], store=None, rows=[])
     words = re.findall(r"[^\W_]+", q)
     if q.strip():
-        search = {"begins": like(q.strip().upper()), "words": _all_of(words), "most": FOUND + 1}
+        search = {
+            "begins": like(q.strip().upper()),
+            "asin": q.strip().upper(),
+            "words": _all_of(words),
+            "most": FOUND + 1,
+        }
         rows = _rows(db, "desk.stock_found", {"store": store, **search})
         if form == "csv":
             return rows_as_csv("stock", COLUMNS, rows)
