@@ -19,7 +19,7 @@ FROM (
     SELECT store, code, subject, number, since, remedy FROM fba.needs_attention_at_once
     UNION ALL
     SELECT c.store, CASE WHEN c.fba_units = 0 THEN 'out_of_stock' ELSE 'low_stock' END, NULL, count(*), min(c.as_of),
-           'They are sold faster than they last: see which, and send units to Amazon.'
+           'None is left, or they last fewer days than low_stock_days: send units to Amazon.'
     FROM fba.stock_cover AS c JOIN fba.store AS s ON s.store = c.store
     WHERE c.days_of_cover < coalesce(s.low_stock_days, 0.1) AND (c.fba_units = 0 OR s.low_stock_days IS NOT NULL) GROUP BY 1, 2
 ) AS n ORDER BY since DESC NULLS LAST, store, code, subject LIMIT %(most)s
@@ -38,7 +38,7 @@ FROM (
         SELECT store, code, subject, number, since, remedy FROM fba.needs_attention_at_once
         UNION ALL
         SELECT c.store, CASE WHEN c.fba_units = 0 THEN 'out_of_stock' ELSE 'low_stock' END, NULL, count(*), min(c.as_of),
-               'They are sold faster than they last: see which, and send units to Amazon.'
+               'None is left, or they last fewer days than low_stock_days: send units to Amazon.'
         FROM fba.stock_cover AS c JOIN fba.store AS s ON s.store = c.store
         WHERE c.days_of_cover < coalesce(s.low_stock_days, 0.1) AND (c.fba_units = 0 OR s.low_stock_days IS NOT NULL) GROUP BY 1, 2
     ) AS n GROUP BY n.store, n.code, fba.shortened(n.remedy, 300)

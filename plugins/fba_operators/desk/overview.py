@@ -30,11 +30,11 @@ TABLES = {
 # Where the desk shows what a code of needs_attention is about, where that is not a request.
 _PAGES = {
     **dict.fromkeys(("unconfirmed_skus", "vanished_skus"), ("stock", "unconfirmed")),
-    **dict.fromkeys(("low_stock",), ("stock", "low")),
-    **dict.fromkeys(("out_of_stock", "zeroed_skus"), ("stock", "zero")),
-    **dict.fromkeys(("units_jumped",), ("stock", "changed")),
-    **dict.fromkeys(("conflicting_skus",), ("stock", "conflicts")),
-    **dict.fromkeys(("refused_stock",), ("reports", "refused")),
+    **dict.fromkeys(("low_stock", "out_of_stock"), ("stock", "low")),
+    "zeroed_skus": ("stock", "zero"),
+    "units_jumped": ("stock", "changed"),
+    "conflicting_skus": ("stock", "conflicts"),
+    "refused_stock": ("reports", "refused"),
     **dict.fromkeys(("rejected_lines", "report_drift"), ("reports", "rejected")),
     **dict.fromkeys(("failed_run", "stale_stock", "clock_skew"), ("reports", "all")),
 }
