@@ -288,7 +288,17 @@ def test_what_is_not_there_is_said(read, browse, path):
     assert "no" in plain(answer.text)
 
 
-@pytest.mark.parametrize("path", ["/fba/sku", "/fba/stock?only=odd", "/fba/requests?day=x", "/fba/reports?after=x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/fba/sku",
+        "/fba/stock?only=odd",
+        "/fba/requests?day=x",
+        "/fba/reports?after=x",
+        "/fba/stock?q=%00",
+        "/fba/stock?after=a&after_units=99999999999999999999",
+    ],
+)
 def test_a_broken_address_is_a_sentence(browse, path):
     answer = browse("viewer").get(path)
     assert answer.status_code == 422
