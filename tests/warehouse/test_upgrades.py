@@ -71,6 +71,7 @@ DATA = {
         INSERT INTO fba.available_change (store, n, sku, available, shares_fnsku_with) VALUES ('amazon_us', 1, 'OLD-SKU', 4, '{}');
         INSERT INTO fba.publication VALUES ('shop', 'amazon_us', 1, '2026-01-07');
     """,
+    15: "INSERT INTO fba.request_event (store, fr_number, what, source, actor) VALUES ('amazon_us', 'FR-1', 'approved', 'merchant', 'ann')",
 }
 
 
