@@ -465,25 +465,26 @@ WHERE EXISTS (
 
 -- name: as_person
 -- For this transaction: the database's rules for everybody but the product hold, who decides has a name in the timeline, and nobody
--- waits long before a page. Times as text, which the digest is made of, do not depend on the session.
+-- waits long before a page.
 SELECT set_config('fba.writer', '', true), set_config('fba.actor', %(actor)s, true), set_config('lock_timeout', '5s', true),
-       set_config('statement_timeout', '30s', true), set_config('TimeZone', 'UTC', true)
+       set_config('statement_timeout', '30s', true)
 
 -- name: lock_to_decide
 SELECT fr_number FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = %(fr_number)s FOR UPDATE
 
 -- name: to_decide
--- What a person decides about, without texts that may quote an address, and a digest of it. What the runs rewrite while a request
--- waits is not in the digest, because it changes no decision. Editing a request takes its quote and the question for an approval away.
+-- What a person decides about, without texts that may quote an address, and a digest of it: the same in every session, whatever its
+-- time zone. What the runs rewrite while a request waits is not in it, because that changes no decision. Editing a request takes its quote and the question for an approval away.
 SELECT r.store, r.fr_number, r.status, coalesce(fba.is_stuck(r.store, r.fr_number), false) AS stuck, r.cancel_requested_at,
-       r.approved_at, r.approval_asked_at, q.speed, q.fee, q.currency, r.ship_to_name IS NOT NULL AND r.ship_to_address_1 IS NOT NULL AS has_address, t.fr_number AS twin,
+       r.approved_at, r.approval_asked_at, q.speed, q.fee, q.currency, fba.has_address(r.store, r.fr_number) AS has_address, t.fr_number AS twin,
        encode(sha256(convert_to(jsonb_build_array(
-           r.status, r.resolved_at, r.cancel_requested_at, r.approved_at, r.approval_asked_at, r.unknown_since, r.stuck_since, r.claim_id,
+           r.status, extract(epoch FROM r.resolved_at), extract(epoch FROM r.cancel_requested_at), extract(epoch FROM r.approved_at),
+           extract(epoch FROM r.approval_asked_at), extract(epoch FROM r.unknown_since), extract(epoch FROM r.stuck_since), r.claim_id,
            r.amazon_order_status, r.shipping_method, r.channel, r.packaging, r.block_amazon_logistics, r.signature, r.deliver_together,
-           r.deliver_by, t.fr_number,
+           extract(epoch FROM r.deliver_by), t.fr_number,
            (SELECT jsonb_agg(jsonb_build_array(i.line, i.sku, i.quantity, i.unit_price) ORDER BY i.line)
             FROM fba.fulfillment_request_item AS i WHERE i.store = r.store AND i.fr_number = r.fr_number),
-           (SELECT jsonb_agg(jsonb_build_array(p.speed, p.fulfillable, p.fee, p.currency, p.arrive_latest, p.chosen) ORDER BY p.speed)
+           (SELECT jsonb_agg(jsonb_build_array(p.speed, p.fulfillable, p.fee, p.currency, extract(epoch FROM p.arrive_latest), p.chosen) ORDER BY p.speed)
             FROM fba.fulfillment_quote AS p WHERE p.store = r.store AND p.fr_number = r.fr_number)
        )::text, 'UTF8')), 'hex') AS digest
 FROM fba.fulfillment_request AS r

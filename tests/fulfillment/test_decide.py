@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from fba_operators.errors import UnavailableError
+from fba_operators.fulfillment import decide as module
 from fba_operators.fulfillment.choices import ACTIONS, choice, choices
-from fba_operators.fulfillment.decide import decide, look
+from fba_operators.fulfillment.decide import decide
 from fba_operators.warehouse import statements
 from tests.helpers import as_product
 from tests.sending import GOOD, PERSONAL
@@ -115,6 +116,11 @@ def quote(db, number, fee):
     )
 
 
+def look(warehouse, number="FR-1"):
+    with warehouse.connect() as db:
+        return module.look(db, STORE, number)
+
+
 def click(warehouse, action, seen, actor="ann"):
     return decide(warehouse, STORE, "FR-1", action, actor=actor, seen=seen.digest)
 
@@ -135,7 +141,7 @@ def timeline(sql, number="FR-1"):
 def test_each_action_in_each_state(warehouse, sql, add, state, action):
     how, allowed = STATES[state]
     add(**how)
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     offered = choice(seen, action)
     before = rows(sql)
     outcome = click(warehouse, action, seen)
@@ -172,7 +178,7 @@ def test_what_cannot_be_undone_is_said_before(warehouse, add):
         if how.get("carried") or how.get("asked") or how.get("copy"):
             continue
         add(number, **how)
-        for each in choices(look(warehouse, STORE, number)):
+        for each in choices(look(warehouse, number)):
             if each.action in ("resend", "decide-pending", "decide-rejected") and not each.refusal:
                 assert "two" in each.warning
             if each.action == "decide-accepted" and not each.refusal:
@@ -181,7 +187,7 @@ def test_what_cannot_be_undone_is_said_before(warehouse, add):
 
 def test_nothing_that_is_shown_is_personal(warehouse, add):
     add(status="rejected", status_reason="Wilhelmina Secret, 77 Hidden Lane is not an address")
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     text = str(seen) + str(choices(seen))
     assert not [
         value for name, value in PERSONAL.items() if name not in ("ship_to_country", "ship_to_state") and value in text
@@ -193,7 +199,7 @@ def test_of_two_people_who_click_at_once_one_wins(warehouse, sql, add, action):
     state = next(name for name, (_, allowed) in STATES.items() if action in allowed and (name != "pending"))
     add(**STATES[state][0])
     before = len(timeline(sql))
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     start = threading.Barrier(2)
 
     def person(name):
@@ -215,7 +221,7 @@ def test_of_two_people_who_click_at_once_one_wins(warehouse, sql, add, action):
 
 def test_a_request_that_a_run_claims_between_look_and_click(shop, warehouse, sql):
     shop.add("FR-1")
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     shop.send(until="claim")
     before = rows(sql)
     outcome = click(warehouse, "cancel", seen)
@@ -224,7 +230,7 @@ def test_a_request_that_a_run_claims_between_look_and_click(shop, warehouse, sql
         "Nothing was done: somebody or a run was faster. FR-1 of amazon_us is now sending. Look at it, and decide again."
     )
     assert rows(sql) == before
-    assert click(warehouse, "cancel", look(warehouse, STORE, "FR-1")).done
+    assert click(warehouse, "cancel", look(warehouse)).done
 
 
 @pytest.mark.parametrize(
@@ -239,7 +245,7 @@ def test_a_request_that_a_run_claims_between_look_and_click(shop, warehouse, sql
 )
 def test_an_approval_is_for_what_was_seen(warehouse, sql, add, change):
     add(**STATES["needs approval"][0])
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     sql(change)
     outcome = click(warehouse, "approve", seen)
     assert not outcome.done
@@ -249,7 +255,7 @@ def test_an_approval_is_for_what_was_seen(warehouse, sql, add, change):
 
 def test_what_the_runs_rewrite_while_it_waits_does_not_lose_the_click(warehouse, sql, add, monkeypatch):
     add(**STATES["needs approval"][0])
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     quote(add.db, "FR-1", "12.30")
     add.db.execute(
         "UPDATE fba.fulfillment_request SET waiting_reason = 'otherwise', looked_up_at = now(), attempts = 1"
@@ -265,7 +271,7 @@ def warehouse_of(add):
 
 def test_a_cancellation_is_taken_back_with_the_status_and_that_is_said(warehouse, sql, add):
     add(**STATES["invalid, cancelled before it was sent"][0])
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     assert "cancellation is taken back" in choice(seen, "pending").says
     assert click(warehouse, "pending", seen).done
     assert [what for what, _, _ in timeline(sql)][-2:] == ["set_by_hand", "set_by_hand"]
@@ -273,10 +279,10 @@ def test_a_cancellation_is_taken_back_with_the_status_and_that_is_said(warehouse
 
 def test_a_request_that_is_gone(warehouse, sql, add):
     add()
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     sql("DELETE FROM fba.fulfillment_request_item")
     sql("DELETE FROM fba.fulfillment_request")
-    assert look(warehouse, STORE, "FR-1") is None
+    assert look(warehouse) is None
     outcome = click(warehouse, "cancel", seen)
     assert not outcome.done
     assert "there is no request FR-1 of amazon_us any more" in outcome.sentence
@@ -284,7 +290,7 @@ def test_a_request_that_is_gone(warehouse, sql, add):
 
 def test_a_request_that_another_session_holds(warehouse, add, monkeypatch):
     add()
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     real = statements.statement
     monkeypatch.setattr(statements, "statement", lambda name: real(name).replace(b"'5s'", b"'200ms'"))
     with psycopg.connect(warehouse_of(add)) as db:
@@ -296,7 +302,7 @@ def test_a_request_that_another_session_holds(warehouse, add, monkeypatch):
 
 def test_a_decision_names_somebody(warehouse, sql, add):
     add()
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     before = rows(sql)
     with pytest.raises(ValueError, match="names nobody"):
         click(warehouse, "cancel", seen, "")
@@ -308,9 +314,8 @@ def test_a_decision_names_somebody(warehouse, sql, add):
 def test_the_databases_own_rules_decide_last(warehouse, sql, add, monkeypatch):
     """Whatever the words say: here they allow everything."""
     add(**STATES["submitted"][0])
-    seen = look(warehouse, STORE, "FR-1")
+    seen = look(warehouse)
     from fba_operators.fulfillment import choices as words
-    from fba_operators.fulfillment import decide as module
 
     monkeypatch.setattr(module, "choice", lambda request, action: words.Choice(action, action))
     before = rows(sql)
@@ -325,7 +330,7 @@ def test_no_name_stays_in_the_session(warehouse, sql, add):
     """A pooler gives the session to somebody else."""
     add()
     with warehouse.session():
-        assert click(warehouse, "cancel", look(warehouse, STORE, "FR-1")).done
+        assert click(warehouse, "cancel", look(warehouse)).done
         with warehouse.connect() as db:
             assert db.execute("SELECT current_setting('fba.actor', true), fba.is_product()").fetchone() == ("", True)
 

@@ -3,6 +3,13 @@ ALTER TABLE fba.request_event ADD COLUMN actor text DEFAULT nullif(current_setti
 COMMENT ON COLUMN fba.request_event.actor IS
     'The user of Airflow who decided it on the FBA desk (the transaction''s fba.actor). Null: a run, Amazon, or SQL that did not say who.';
 
+CREATE FUNCTION fba.has_address(store text, fr_number text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.ship_to_name IS NOT NULL AND r.ship_to_address_1 IS NOT NULL FROM fba.fulfillment_request AS r
+    WHERE r.store = $1 AND r.fr_number = $2
+$$;
+COMMENT ON FUNCTION fba.has_address IS 'Whether a request still has its address, for who may not read that: without it, it cannot be sent again.';
+
 -- As before, but the first request counts like its copies: one that was set back to pending after a copy was rejected may still be
 -- sent. All of them are locked, so that none becomes pending between the look and the copy.
 CREATE OR REPLACE FUNCTION fba.resend(store text, fr_number text) RETURNS text LANGUAGE plpgsql AS $$

@@ -36,14 +36,10 @@ class Outcome:
     fr_number: str
 
 
-def look(warehouse: Warehouse, store: str, fr_number: str) -> Deciding | None:
-    """Return the request as it is now, or None if there is none.
-
-    :raises UnavailableError: the warehouse is busy
-    """
-    with warehouse.connect() as db:
-        execute(db, "fulfillment.as_person", actor="")
-        return _read(db, store, fr_number)
+def look(db: psycopg.Connection[Any], store: str, fr_number: str) -> Deciding | None:
+    """Return the request as it is now, or None if there is none. It reads nothing that ``fba_reader`` may not read."""
+    row = execute(db, "fulfillment.to_decide", store=store, fr_number=fr_number).fetchone()
+    return None if row is None else Deciding(**row)
 
 
 def decide(warehouse: Warehouse, store: str, fr_number: str, action: str, *, actor: str, seen: str) -> Outcome:
@@ -64,7 +60,7 @@ def decide(warehouse: Warehouse, store: str, fr_number: str, action: str, *, act
             execute(db, "fulfillment.as_person", actor=actor)
             # Nobody changes it from here on: a second person and a run wait, or pass it over.
             execute(db, "fulfillment.lock_to_decide", store=store, fr_number=fr_number)
-            now = _read(db, store, fr_number)
+            now = look(db, store, fr_number)
             if now is None:
                 return Outcome(False, f"Nothing was done: there is no request {name} any more.", fr_number)
             if now.digest != seen:
@@ -84,7 +80,7 @@ def decide(warehouse: Warehouse, store: str, fr_number: str, action: str, *, act
                 status=now.status,
                 decided=action.removeprefix("decide-"),
             ).fetchone()
-            then = _read(db, store, fr_number)
+            then = look(db, store, fr_number)
     except (psycopg.errors.RaiseException, psycopg.errors.CheckViolation) as error:
         return Outcome(False, f"Nothing was done: the database refuses it. {str(error).splitlines()[0]}", fr_number)
     if row is None or then is None:
@@ -93,8 +89,3 @@ def decide(warehouse: Warehouse, store: str, fr_number: str, action: str, *, act
     if made != fr_number:
         return Outcome(True, f"{name} is sent again as {made}, which is pending.", made)
     return Outcome(True, f"{name} is now {then.is_now}.", fr_number)
-
-
-def _read(db: psycopg.Connection[Any], store: str, fr_number: str) -> Deciding | None:
-    row = execute(db, "fulfillment.to_decide", store=store, fr_number=fr_number).fetchone()
-    return None if row is None else Deciding(**row)
