@@ -3,5 +3,128 @@
 SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
        set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', '1min', true)
 
+-- name: stores
+-- From one store to the next by the key: the pool may have millions of rows.
+WITH RECURSIVE stocked AS (
+    SELECT min(store) AS store FROM fba.global_inventory_pool
+    UNION ALL
+    SELECT (SELECT min(p.store) FROM fba.global_inventory_pool AS p WHERE p.store > s.store) FROM stocked AS s WHERE s.store IS NOT NULL
+)
+SELECT store FROM fba.store UNION SELECT store FROM stocked WHERE store IS NOT NULL ORDER BY store
+
 -- name: needs_attention
-SELECT store, code, subject, number, since, remedy FROM fba.needs_attention ORDER BY since LIMIT 200
+SELECT n.store, n.code, fba.shortened(n.subject, 80) AS subject, n.number, n.since, fba.shortened(n.remedy, 300) AS remedy,
+       EXISTS (SELECT FROM fba.fulfillment_request AS r WHERE r.store = n.store AND r.fr_number = n.subject) AS is_request,
+       CASE WHEN octet_length(n.subject) <= 500 THEN n.subject END AS key
+FROM fba.needs_attention AS n ORDER BY n.since DESC NULLS LAST, n.store, n.code, n.subject LIMIT %(most)s
+
+-- name: sku
+SELECT p.store, fba.shortened(p.sku, 200) AS sku, p.sku AS key, fba.shortened(p.title, 300) AS title, fba.shortened(p.brand, 100) AS brand, p.price,
+       fba.shortened(p.asin, 40) AS asin, fba.shortened(p.fulfillment_channel, 60) AS fulfillment_channel,
+       fba.shortened(p.listing_status, 60) AS listing_status, p.fba_quantity, p.fbm_quantity, p.quantity, p.quantity_source,
+       p.afn_report_id, p.listings_report_id, p.updated_at, p.unconfirmed_since,
+       a.promised, a.buffer, a.available, a.shares_fnsku_with[1:20] AS shares_fnsku_with
+FROM fba.global_inventory_pool AS p
+LEFT JOIN fba.available_to_sell AS a ON a.store = p.store AND a.sku = p.sku
+WHERE p.store = %(store)s AND p.sku = %(sku)s
+
+-- name: outlook
+SELECT fba_units, units_a_day, days_of_cover, sales_until, inbound, inbound_as_of
+FROM fba.stock_outlook WHERE store = %(store)s AND sku = %(sku)s
+
+-- name: sku_afn_lines
+SELECT a.report_id, a.line_number, fba.shortened(a.fulfillment_channel_sku, 60) AS fnsku, fba.shortened(a.condition_type, 60) AS condition_type,
+       fba.shortened(a.warehouse_condition_code, 60) AS warehouse_condition_code, fba.shortened(a.quantity_available, 40) AS quantity_available
+FROM fba.amazon_afn_inventory_report AS a WHERE a.seller_sku = %(sku)s AND a.store = %(store)s
+ORDER BY a.report_id, a.line_number LIMIT 100
+
+-- name: sku_listings_lines
+SELECT l.report_id, l.line_number, fba.shortened(l.fulfillment_channel, 60) AS fulfillment_channel, fba.shortened(l.quantity, 40) AS quantity,
+       fba.shortened(l.price, 40) AS price, fba.shortened(l.status, 60) AS status, fba.shortened(l.asin1, 40) AS asin
+FROM fba.amazon_all_listings_report AS l WHERE l.seller_sku = %(sku)s AND l.store = %(store)s
+ORDER BY l.report_id, l.line_number LIMIT 100
+
+-- name: sku_rejected_lines
+SELECT j.report_id, r.report_type, j.line_number, fba.shortened(j.reason, 300) AS reason
+FROM fba.report AS r JOIN fba.rejected_row AS j ON j.store = r.store AND j.report_id = r.report_id
+WHERE r.store = %(store)s AND j.sku = %(sku)s AND r.report_id IN (%(afn_report_id)s, %(listings_report_id)s)
+ORDER BY j.report_id, j.line_number LIMIT 20
+
+-- name: sku_history
+SELECT at, quantity_before, quantity, fba_quantity, fbm_quantity, quantity_source_before, quantity_source, afn_report_id, listings_report_id
+FROM fba.stock_change WHERE store = %(store)s AND sku = %(sku)s ORDER BY at DESC LIMIT %(most)s
+
+-- name: history_begins
+SELECT begins_at FROM fba.stock_history
+
+-- name: sku_breakdown
+SELECT fnsku, fulfillable, reserved_customer_order, reserved_transfer, reserved_processing, inbound_working, inbound_shipped,
+       inbound_receiving, researching, unfulfillable, future_supply, as_of
+FROM fba.stock_breakdown WHERE store = %(store)s AND sku = %(sku)s
+
+-- name: sku_requests
+SELECT r.store, fba.shortened(r.fr_number, 80) AS fr_number, CASE WHEN octet_length(r.fr_number) <= 500 THEN r.fr_number END AS key, r.status,
+       r.created_at, sum(i.quantity)::bigint AS units, max(p.units) AS promised
+FROM fba.fulfillment_request_item AS i
+JOIN fba.fulfillment_request AS r ON r.store = i.store AND r.fr_number = i.fr_number
+LEFT JOIN (SELECT u.fr_number, u.units FROM fba.promised_units AS u WHERE u.store = %(store)s AND u.sku = %(sku)s) AS p ON p.fr_number = r.fr_number
+WHERE i.store = %(store)s AND i.sku = %(sku)s AND (r.status IN ('pending', 'sending', 'submitted', 'unknown') OR p.units IS NOT NULL)
+GROUP BY r.store, r.fr_number, r.status, r.created_at ORDER BY r.created_at DESC LIMIT 50
+
+-- name: request
+SELECT r.store, r.fr_number AS key, fba.shortened(r.fr_number, 80) AS fr_number, fba.shortened(r.displayable_order_number, 80) AS displayable_order_number,
+       fba.shortened(r.shipping_method, 40) AS shipping_method, r.speed, r.transport, fba.shortened(r.channel, 60) AS channel, r.packaging,
+       r.block_amazon_logistics, r.signature, r.deliver_together, r.deliver_by, r.created_at, r.status, r.attempts, r.sent_at, r.resolved_at,
+       fba.shortened(r.amazon_order_status, 60) AS amazon_order_status, r.cancel_requested_at, r.acknowledged_at, r.approval_asked_at,
+       r.approved_at, r.approved_fee, fba.shortened(r.resend_of, 80) AS resend_of, fba.shortened(r.waiting_reason, 500) AS waiting_reason,
+       r.waiting_since, fba.is_stuck(r.store, r.fr_number) AS stuck
+FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = %(number)s
+
+-- name: request_words
+SELECT reason FROM fba.request_words WHERE store = %(store)s AND fr_number = %(number)s
+
+-- name: request_needs
+SELECT code, since, fba.shortened(remedy, 300) AS remedy FROM fba.needs_attention
+WHERE store = %(store)s AND subject = %(number)s ORDER BY since
+
+-- name: request_copies
+SELECT fba.shortened(fr_number, 80) AS fr_number, fr_number AS key, status FROM fba.fulfillment_request
+WHERE store = %(store)s AND resend_of = %(number)s ORDER BY inserted_at LIMIT 20
+
+-- name: request_items
+SELECT i.line, fba.shortened(i.sku, 120) AS sku, CASE WHEN octet_length(i.sku) <= 500 THEN i.sku END AS key, i.quantity, i.unit_price,
+       fba.shortened(i.title, 120) AS title, p.shipped, p.delivered, p.open
+FROM fba.fulfillment_request_item AS i
+LEFT JOIN fba.fulfillment_progress AS p ON p.store = i.store AND p.fr_number = i.fr_number AND p.sku = i.sku
+WHERE i.store = %(store)s AND i.fr_number = %(number)s ORDER BY i.line LIMIT 200
+
+-- name: request_timeline
+SELECT at, what, fba.shortened(package_key, 60) AS package_key, fba.shortened(detail, 300) AS detail, source
+FROM fba.request_event WHERE store = %(store)s AND fr_number = %(number)s ORDER BY at, n LIMIT 300
+
+-- name: request_quotes
+SELECT speed, quoted_at, fulfillable, fee, fba.shortened(currency, 8) AS currency, ship_earliest, ship_latest, arrive_earliest, arrive_latest,
+       shipments, chosen FROM fba.fulfillment_quote WHERE store = %(store)s AND fr_number = %(number)s ORDER BY chosen DESC, speed LIMIT 20
+
+-- name: request_packages
+SELECT fba.shortened(p.package_key, 60) AS package_key, fba.shortened(p.carrier, 60) AS carrier,
+       fba.shortened(coalesce(p.tracking_number, p.amazon_tracking_number), 60) AS tracking_number,
+       CASE WHEN p.tracking_url ~ '^https://[^\s"<>]+$' AND octet_length(p.tracking_url) <= 1000 THEN p.tracking_url END AS tracking_url,
+       p.status, p.ship_date, p.arrives_at, p.delivered_at, p.updated_at, i.units, i.skus
+FROM fba.package AS p CROSS JOIN LATERAL (
+    SELECT sum(quantity)::bigint AS units, fba.shortened(string_agg(fba.shortened(sku, 60), ', ' ORDER BY sku), 300) AS skus
+    FROM fba.package_item AS i WHERE i.store = p.store AND i.fr_number = p.fr_number AND i.package_key = p.package_key
+) AS i
+WHERE p.store = %(store)s AND p.fr_number = %(number)s ORDER BY p.first_seen_at LIMIT 100
+
+-- name: request_shipments
+SELECT fba.shortened(carrier, 60) AS carrier, fba.shortened(tracking_number, 60) AS tracking_number, fba.shortened(service_level, 60) AS service_level,
+       fba.shortened(sku, 120) AS sku, quantity, ship_date
+FROM fba.shipment_item WHERE store = %(store)s AND coalesce(fr_number, merchant_order_id) = %(number)s ORDER BY ship_date LIMIT 200
+
+-- name: request_feeds
+SELECT f.feed_id, f.status, f.submitted_at, f.finished_at, fba.shortened(m.result_code, 60) AS result_code,
+       fba.shortened(m.message_code, 60) AS message_code, w.description
+FROM fba.feed_message AS m JOIN fba.feed AS f ON f.store = m.store AND f.document_id = m.document_id
+LEFT JOIN fba.feed_message_words AS w ON w.store = m.store AND w.document_id = m.document_id AND w.message_id = m.message_id
+WHERE m.store = %(store)s AND m.fr_number = %(number)s ORDER BY f.claimed_at DESC LIMIT 20

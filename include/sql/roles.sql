@@ -122,6 +122,8 @@ BEGIN
                 'store document_id claim_id run_id feed_id status message_count claimed_at uploaded_at submit_started_at submitted_at
                 finished_at result_document_id judged_at settled_at set_aside_at seller_id marketplace_id endpoint'),
             ('fba_reader', 'SELECT', 'feed_message', 'store document_id message_id fr_number result_code message_code'),
+            ('fba_reader', 'SELECT', 'request_words', '*'),
+            ('fba_reader', 'SELECT', 'feed_message_words', '*'),
             ('fba_reader', 'SELECT', 'feed_check', 'store checked_until last_claim orders_until'),
             ('fba_reader', 'SELECT', 'foreign_feed', '*'),
             ('fba_reader', 'SELECT', 'order_at_amazon', '*'),

@@ -1,4 +1,4 @@
--- views 2
+-- views 3
 -- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
 -- Whoever changes anything below raises the number in the first line: of two installs on one warehouse the larger number
 -- wins, and with equal numbers each would replace the views of the other.
@@ -437,3 +437,17 @@ WHERE o.units_a_day > 0
 GROUP BY o.store, l.code;
 COMMENT ON VIEW fba.needs_attention IS
     'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';
+
+-- What product and Amazon say about a request, for who must not see whom it goes to.
+CREATE OR REPLACE VIEW fba.request_words AS
+SELECT r.store, r.fr_number, fba.shortened(fba.without_person(left(r.status_reason, 4000), r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2,
+           r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email, r.ship_to_phone, r.order_comment), 600) AS reason
+FROM fba.fulfillment_request AS r;
+COMMENT ON VIEW fba.request_words IS 'status_reason of each request without the buyer''s name, address, e-mail and telephone number.';
+
+CREATE OR REPLACE VIEW fba.feed_message_words AS
+SELECT m.store, m.document_id, m.message_id, m.fr_number, fba.shortened(fba.without_person(left(m.description, 4000), r.ship_to_name,
+           r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email,
+           r.ship_to_phone, r.order_comment), 600) AS description
+FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r ON r.store = m.store AND r.fr_number = m.fr_number;
+COMMENT ON VIEW fba.feed_message_words IS 'What Amazon''s processing report says of each message, without the buyer.';

@@ -11,9 +11,12 @@ from fba_operators.desk.view import page
 from fba_operators.warehouse.statements import execute
 
 router = APIRouter()
+MOST_NEEDS = 200  # things that need somebody, on one page
 
 
 @router.get("/")
 def overview(request: Request, db: Db, acts: Annotated[bool, Depends(may_act)]) -> HTMLResponse:
     """What needs somebody now, and the state of each store."""
-    return page(request, "overview.html", acts=acts, needs=execute(db, "desk.needs_attention").fetchall())
+    return page(
+        request, "overview.html", acts=acts, needs=execute(db, "desk.needs_attention", most=MOST_NEEDS).fetchall()
+    )

@@ -37,19 +37,23 @@ class AppWhenAsked:
         await app(scope, receive, send)
 
 
+_APPS: list[Any] = [{"app": AppWhenAsked(), "url_prefix": "/fba", "name": "FBA desk"}]
+_VIEWS: list[Any] = [
+    {
+        "name": "FBA",
+        "href": "fba/",
+        "url_route": "fba",
+        "destination": "nav",
+        "nav_top_level": True,
+        "icon": "fba/static/icon.svg",
+        "icon_dark_mode": "fba/static/icon_dark.svg",
+    }
+]
+
+
 class FbaDesk(AirflowPlugin):
     """The page *FBA* in Airflow's navigation."""
 
     name = "fba_desk"
-    fastapi_apps = [{"app": AppWhenAsked(), "url_prefix": "/fba", "name": "FBA desk"}]
-    external_views = [
-        {
-            "name": "FBA",
-            "href": "fba/",
-            "url_route": "fba",
-            "destination": "nav",
-            "nav_top_level": True,
-            "icon": "fba/static/icon.svg",
-            "icon_dark_mode": "fba/static/icon_dark.svg",
-        }
-    ]
+    fastapi_apps = _APPS
+    external_views = _VIEWS

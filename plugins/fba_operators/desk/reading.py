@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, cast
 
 import psycopg
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from fastapi import Depends
 
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 HERE = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir()) if path.is_file()}
@@ -59,6 +59,16 @@ def ago(value: datetime | None) -> str | Markup:
     )
 
 
+def day(value: datetime | None) -> str | Markup:
+    """The day of a time in UTC."""
+    return UNKNOWN if value is None else f"{value.astimezone(UTC):%Y-%m-%d}"
+
+
+def yes(value: bool | None) -> str | Markup:
+    """Yes or no, or that it is not known."""
+    return UNKNOWN if value is None else ("yes" if value else "no")
+
+
 def link(page: str, **query: Any) -> str:
     """A link to a page of the desk, relative as all are; what is None or empty is left out."""
     given = {key: value for key, value in query.items() if value not in (None, "")}
@@ -67,7 +77,7 @@ def link(page: str, **query: Any) -> str:
 
 _templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
 _templates.trim_blocks = _templates.lstrip_blocks = True
-_templates.filters |= {"number": number, "text": text, "when": when, "ago": ago, "escape": escape}
+_templates.filters |= {"number": number, "text": text, "when": when, "ago": ago, "day": day, "yes": yes}
 _templates.globals |= {"link": link, "version": _VERSION}
 
 
