@@ -128,3 +128,14 @@ SELECT f.feed_id, f.status, f.submitted_at, f.finished_at, fba.shortened(m.resul
 FROM fba.feed_message AS m JOIN fba.feed AS f ON f.store = m.store AND f.document_id = m.document_id
 LEFT JOIN fba.feed_message_words AS w ON w.store = m.store AND w.document_id = m.document_id AND w.message_id = m.message_id
 WHERE m.store = %(store)s AND m.fr_number = %(number)s ORDER BY f.claimed_at DESC LIMIT 20
+
+-- name: pending_requests
+SELECT count(*) AS number FROM fba.fulfillment_request WHERE status = 'pending'
+
+-- name: refused_stock
+-- The refused reports that no later one has replaced, each with how often this type was refused since.
+SELECT r.report_id, r.report_type, n.number FROM fba.needs_attention AS n JOIN fba.report AS r ON r.store = n.store AND r.report_id = n.subject
+WHERE n.store = %(store)s AND n.code = 'refused_stock' ORDER BY r.report_type
+
+-- name: last_failure
+SELECT (SELECT failure FROM fba.run WHERE store = %(store)s AND dag_id = %(dag_id)s ORDER BY started_at DESC LIMIT 1) AS failure

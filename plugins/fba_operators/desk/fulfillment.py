@@ -8,6 +8,8 @@ from fastapi.responses import HTMLResponse
 from fba_operators.desk.access import may_act
 from fba_operators.desk.reading import Db
 from fba_operators.desk.view import page
+from fba_operators.fulfillment.choices import choices
+from fba_operators.fulfillment.decide import look
 from fba_operators.warehouse.statements import execute
 
 router = APIRouter()
@@ -25,6 +27,7 @@ def request(request: Request, db: Db, acts: Annotated[bool, Depends(may_act)], s
         "request.html",
         acts=acts,
         row=row,
+        choices=choices(now) if acts and (now := look(db, store, number)) else [],
         words=execute(db, "desk.request_words", **key).fetchone(),
         needs=execute(db, "desk.request_needs", **key).fetchall(),
         copies=execute(db, "desk.request_copies", **key).fetchall(),
