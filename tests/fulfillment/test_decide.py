@@ -13,107 +13,16 @@ from fba_operators.fulfillment import decide as module
 from fba_operators.fulfillment.choices import ACTIONS, choice, choices
 from fba_operators.fulfillment.decide import decide
 from fba_operators.warehouse import statements
-from tests.helpers import as_product
-from tests.sending import GOOD, PERSONAL
+from tests.deciding import BECOMES, STATES, requests_in, rows, timeline
+from tests.sending import PERSONAL
 from tests.stores import STORE
-
-# Name of a state → how a request comes into it, and the actions that are allowed in it.
-STATES = {
-    "pending": ({"status": "pending"}, {"cancel"}),
-    "needs approval": ({"status": "pending", "asked": True}, {"approve", "cancel"}),
-    "approved": ({"status": "pending", "asked": True, "approved": True}, {"cancel"}),
-    "to be cancelled": ({"status": "pending", "asked": True, "cancel_requested_at": "2026-01-02"}, set()),
-    "invalid": ({"status": "invalid"}, {"pending"}),
-    "invalid, cancelled before it was sent": (
-        {"status": "invalid", "cancel_requested_at": "2026-01-02"},
-        {"pending"},
-    ),
-    "sending": ({"status": "sending", "carried": True}, {"cancel"}),
-    "submitted": ({"status": "submitted", "carried": True}, {"cancel"}),
-    "unknown": ({"status": "unknown", "carried": True}, {"cancel"}),
-    "sending that nothing carries": ({"status": "sending"}, {"cancel", "decide-pending"}),
-    "submitted that nothing carries": (
-        {"status": "submitted"},
-        {"cancel", "decide-pending", "decide-accepted", "decide-rejected"},
-    ),
-    "stuck": (
-        {"status": "unknown", "carried": True, "stuck_since": "2026-01-02"},
-        {"cancel", "decide-pending", "decide-accepted", "decide-rejected"},
-    ),
-    "accepted": ({"status": "accepted"}, {"cancel"}),
-    "accepted, to be cancelled": ({"status": "accepted", "cancel_requested_at": "2026-01-02"}, set()),
-    "rejected": ({"status": "rejected"}, {"pending", "resend"}),
-    "rejected without an address": ({"status": "rejected", "ship_to_name": None}, set()),
-    "rejected and sent again": ({"status": "rejected", "copy": True}, set()),
-    "cancelled": ({"status": "cancelled"}, {"resend"}),
-    "cancelled and sent again": ({"status": "cancelled", "copy": True}, set()),
-}
-BECOMES = {
-    "approve": "pending",
-    "pending": "pending",
-    "decide-pending": "pending",
-    "decide-accepted": "accepted",
-    "decide-rejected": "rejected",
-}
 
 
 @pytest.fixture
 def add(warehouse_url):
     """Put in a request as it is in a state of ``STATES``."""
-    with psycopg.connect(warehouse_url, autocommit=True) as db:
-        as_product(db)
-
-        def put(
-            number="FR-1",
-            *,
-            status="pending",
-            asked=False,
-            carried=False,
-            approved=False,
-            copy=False,
-            stuck_since=None,
-            **fields,
-        ):
-            row = {"store": STORE, "fr_number": number, "shipping_method": "Standard", "status": status}
-            row |= PERSONAL | fields
-            names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
-            db.execute(f"INSERT INTO fba.fulfillment_request ({names}) VALUES ({marks})".encode(), [*row.values()])
-            if status in ("pending", "invalid", "rejected"):
-                db.execute(
-                    "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) VALUES (%s, %s, 1, %s, 2)",
-                    (STORE, number, GOOD),
-                )
-            if asked:
-                quote(db, number, "12.30")
-                db.execute("UPDATE fba.fulfillment_request SET approval_asked_at = now()")
-            if approved:
-                db.execute("UPDATE fba.fulfillment_request SET approved_at = '2026-01-02'")
-            if carried:
-                db.execute(
-                    "INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count)"
-                    " VALUES (%s, 'D', gen_random_uuid(), 'r', 1)",
-                    (STORE,),
-                )
-                db.execute(
-                    "INSERT INTO fba.feed_message (store, document_id, message_id, fr_number) VALUES (%s, 'D', 1, %s)",
-                    (STORE, number),
-                )
-            if stuck_since:
-                db.execute("UPDATE fba.fulfillment_request SET stuck_since = %s", (stuck_since,))
-            if copy:
-                db.execute("SELECT fba.resend(%s, %s)", (STORE, number))
-
-        put.db = db
-        yield put
-
-
-def quote(db, number, fee):
-    db.execute(
-        "INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable, fee, currency, chosen)"
-        " VALUES (%s, %s, 'Standard', now(), true, %s, 'USD', true) ON CONFLICT (store, fr_number, speed)"
-        " DO UPDATE SET fee = excluded.fee, quoted_at = excluded.quoted_at",
-        (STORE, number, fee),
-    )
+    with requests_in(warehouse_url) as requests:
+        yield requests
 
 
 def look(warehouse, number="FR-1"):
@@ -123,17 +32,6 @@ def look(warehouse, number="FR-1"):
 
 def click(warehouse, action, seen, actor="ann"):
     return decide(warehouse, STORE, "FR-1", action, actor=actor, seen=seen.digest)
-
-
-def rows(sql):
-    """All of the requests and their timelines."""
-    return sql("SELECT to_jsonb(r) FROM fba.fulfillment_request AS r ORDER BY fr_number").fetchall(), sql(
-        "SELECT to_jsonb(e) FROM fba.request_event AS e ORDER BY n"
-    ).fetchall()
-
-
-def timeline(sql, number="FR-1"):
-    return sql("SELECT what, actor, source FROM fba.request_event WHERE fr_number = %s ORDER BY n", number).fetchall()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -256,7 +154,7 @@ def test_an_approval_is_for_what_was_seen(warehouse, sql, add, change):
 def test_what_the_runs_rewrite_while_it_waits_does_not_lose_the_click(warehouse, sql, add, monkeypatch):
     add(**STATES["needs approval"][0])
     seen = look(warehouse)
-    quote(add.db, "FR-1", "12.30")
+    add.quote("FR-1", "12.30")
     add.db.execute(
         "UPDATE fba.fulfillment_request SET waiting_reason = 'otherwise', looked_up_at = now(), attempts = 1"
     )
