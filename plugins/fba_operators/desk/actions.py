@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from fba_operators.desk.access import MAY_ACT, MAY_TRIGGER, same_origin
 from fba_operators.desk.notice import Notice, carried
-from fba_operators.desk.reading import Db, Trouble, WarehouseMissingError, connection_of
+from fba_operators.desk.reading import Db, Trouble, WarehouseMissingError, connection_of, reading
 from fba_operators.desk.start_run import DagNow, Started, dag_now, start_run
 from fba_operators.desk.view import link, page
 from fba_operators.errors import UnavailableError
@@ -86,13 +86,14 @@ def take(user: GetUserDep, store: str, number: str, action: str, seen: str) -> R
 
 
 @router.get("/run", dependencies=[_on_the_dag])
-def ask_run(request: Request, db: Db, user: GetUserDep, dag_id: str) -> HTMLResponse:
-    """What a run now will do, and the form that starts it."""
+def ask_run(request: Request, user: GetUserDep, dag_id: str) -> HTMLResponse:
+    """What a run now will do, and the form that starts it; also where the first run has yet to make the tables."""
     _runnable(dag_id)
     now = dag_now(dag_id)
     facts = [("DAG", dag_id), ("Newest run", now.last_run or None)]
     if dag_id == SEND:
-        facts.append(("Pending requests", _value(db, "desk.pending_requests")))
+        with contextmanager(reading)() as db:
+            facts.append(("Pending requests", _value(db, "desk.pending_requests")))
     return page(
         request,
         "confirm.html",
