@@ -3,6 +3,17 @@
 SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
        set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', '1min', true)
 
+-- name: pending_requests
+SELECT count(*) AS number FROM fba.fulfillment_request WHERE status = 'pending'
+
+-- name: refused_stock
+-- The refused reports that no later one has replaced, each with how often this type was refused since.
+SELECT r.report_id, r.report_type, n.number FROM fba.needs_attention AS n JOIN fba.report AS r ON r.store = n.store AND r.report_id = n.subject
+WHERE n.store = %(store)s AND n.code = 'refused_stock' ORDER BY r.report_type
+
+-- name: last_failure
+SELECT (SELECT failure FROM fba.run WHERE store = %(store)s AND dag_id = %(dag_id)s ORDER BY started_at DESC LIMIT 1) AS failure
+
 -- name: stores
 -- From one store to the next by the key: the pool may have millions of rows.
 WITH RECURSIVE stocked AS (
@@ -17,6 +28,83 @@ SELECT n.store, n.code, fba.shortened(n.subject, 80) AS subject, n.number, n.sin
        EXISTS (SELECT FROM fba.fulfillment_request AS r WHERE r.store = n.store AND r.fr_number = n.subject) AS is_request,
        CASE WHEN octet_length(n.subject) <= 500 THEN n.subject END AS key
 FROM fba.needs_attention AS n ORDER BY n.since DESC NULLS LAST, n.store, n.code, n.subject LIMIT %(most)s
+
+-- name: stock_rows
+-- The keys are the SKUs in their order n, with what the list adds to each: days of cover, or a change.
+SELECT k.n, fba.shortened(k.sku, 120) AS sku, k.sku AS after_sku, CASE WHEN octet_length(k.sku) <= 500 THEN k.sku END AS key,
+       fba.shortened(p.title, 120) AS title, fba.shortened(p.asin, 40) AS asin, p.quantity, p.fba_quantity, p.fbm_quantity, p.quantity_source,
+       p.unconfirmed_since, p.updated_at, k.days_of_cover, k.changed_at, k.changed_from, k.changed_to
+FROM ({keys}) AS k LEFT JOIN fba.global_inventory_pool AS p ON p.store = %(store)s AND p.sku = k.sku ORDER BY k.n
+
+-- name: stock_by_sku
+SELECT k.sku, row_number() OVER () AS n, NULL::numeric AS days_of_cover, NULL::timestamptz AS changed_at, NULL::bigint AS changed_from, NULL::bigint AS changed_to
+FROM (
+    SELECT p.sku FROM fba.global_inventory_pool AS p
+    WHERE p.store = %(store)s AND (%(only)s = 'all' OR %(only)s = 'zero' AND p.quantity = 0 OR %(only)s = 'unconfirmed' AND p.unconfirmed_since IS NOT NULL)
+      AND (%(after)s::text IS NULL OR p.sku > %(after)s)
+    ORDER BY p.sku LIMIT %(most)s
+) AS k
+
+-- name: stock_fewest
+SELECT k.sku, row_number() OVER () AS n, NULL::numeric AS days_of_cover, NULL::timestamptz AS changed_at, NULL::bigint AS changed_from, NULL::bigint AS changed_to
+FROM (
+    SELECT p.sku FROM fba.global_inventory_pool AS p
+    WHERE p.store = %(store)s AND (%(only)s = 'all' OR %(only)s = 'zero' AND p.quantity = 0 OR %(only)s = 'unconfirmed' AND p.unconfirmed_since IS NOT NULL)
+      AND (%(after)s::text IS NULL OR (p.quantity, p.sku) > (%(after_units)s, %(after)s))
+    ORDER BY p.quantity, p.sku LIMIT %(most)s
+) AS k
+
+-- name: stock_most
+SELECT k.sku, row_number() OVER () AS n, NULL::numeric AS days_of_cover, NULL::timestamptz AS changed_at, NULL::bigint AS changed_from, NULL::bigint AS changed_to
+FROM (
+    SELECT p.sku FROM fba.global_inventory_pool AS p
+    WHERE p.store = %(store)s AND (%(only)s = 'all' OR %(only)s = 'zero' AND p.quantity = 0 OR %(only)s = 'unconfirmed' AND p.unconfirmed_since IS NOT NULL)
+      AND (%(after)s::text IS NULL OR (p.quantity, p.sku) < (%(after_units)s, %(after)s))
+    ORDER BY p.quantity DESC, p.sku DESC LIMIT %(most)s
+) AS k
+
+-- name: stock_changed
+-- The changes of the last 24 hours, newest first; of a SKU that changed twice both.
+SELECT k.sku, row_number() OVER () AS n, NULL::numeric AS days_of_cover, k.at AS changed_at, k.quantity_before AS changed_from, k.quantity AS changed_to
+FROM (
+    SELECT c.sku, c.at, c.quantity_before, c.quantity FROM fba.stock_change AS c
+    WHERE c.store = %(store)s AND c.at > statement_timestamp() - interval '24 hours'
+      AND (%(after)s::text IS NULL OR (c.at, c.sku) < (%(after_at)s, %(after)s))
+    ORDER BY c.at DESC, c.sku DESC LIMIT %(most)s
+) AS k
+
+-- name: stock_low
+-- What does not last as long as low_stock_days of stores.yaml, or two weeks where that is not set; the shortest first.
+SELECT k.sku, row_number() OVER () AS n, k.days_of_cover, NULL::timestamptz AS changed_at, NULL::bigint AS changed_from, NULL::bigint AS changed_to
+FROM (
+    SELECT o.sku, o.days_of_cover FROM fba.stock_outlook AS o
+    WHERE o.store = %(store)s AND o.units_a_day > 0
+      AND o.days_of_cover < coalesce((SELECT s.low_stock_days FROM fba.store AS s WHERE s.store = %(store)s), 14)
+      AND (%(after)s::text IS NULL OR (o.days_of_cover, o.sku) > (%(after_days)s, %(after)s))
+    ORDER BY o.days_of_cover, o.sku LIMIT %(most)s
+) AS k
+
+-- name: stock_conflicts
+-- SKUs of which several lines of the listings report state different quantities; the smallest was taken.
+SELECT k.sku, row_number() OVER () AS n, NULL::numeric AS days_of_cover, NULL::timestamptz AS changed_at, NULL::bigint AS changed_from, NULL::bigint AS changed_to
+FROM (
+    SELECT c.sku FROM fba.conflicting_sku AS c
+    WHERE c.store = %(store)s AND (%(after)s::text IS NULL OR c.sku > %(after)s) ORDER BY c.sku LIMIT %(most)s
+) AS k
+
+-- name: stock_found
+-- First those that begin as it was typed, then those that have its words in SKU, ASIN or title.
+SELECT k.sku, row_number() OVER (ORDER BY k.how, k.sku) AS n, NULL::numeric AS days_of_cover, NULL::timestamptz AS changed_at,
+       NULL::bigint AS changed_from, NULL::bigint AS changed_to
+FROM (
+    SELECT f.sku, min(f.how) AS how FROM (
+        (SELECT p.sku, 1 AS how FROM fba.global_inventory_pool AS p
+         WHERE p.store = %(store)s AND upper(p.sku) LIKE %(begins)s ORDER BY upper(p.sku) USING ~<~ LIMIT %(most)s)
+        UNION ALL
+        (SELECT p.sku, 2 FROM fba.global_inventory_pool AS p
+         WHERE p.store = %(store)s AND fba.words_of(p.sku, p.asin, p.title) @@ to_tsquery('pg_catalog.simple', %(words)s) LIMIT %(most)s)
+    ) AS f GROUP BY f.sku ORDER BY how, f.sku LIMIT %(most)s
+) AS k
 
 -- name: sku
 SELECT p.store, fba.shortened(p.sku, 200) AS sku, p.sku AS key, fba.shortened(p.title, 300) AS title, fba.shortened(p.brand, 100) AS brand, p.price,
@@ -99,7 +187,7 @@ LEFT JOIN fba.fulfillment_progress AS p ON p.store = i.store AND p.fr_number = i
 WHERE i.store = %(store)s AND i.fr_number = %(number)s ORDER BY i.line LIMIT 200
 
 -- name: request_timeline
-SELECT at, what, fba.shortened(package_key, 60) AS package_key, fba.shortened(detail, 300) AS detail, source
+SELECT at, what, fba.shortened(package_key, 60) AS package_key, fba.shortened(detail, 300) AS detail, source, fba.shortened(actor, 60) AS actor
 FROM fba.request_event WHERE store = %(store)s AND fr_number = %(number)s ORDER BY at, n LIMIT 300
 
 -- name: request_quotes
@@ -129,13 +217,99 @@ FROM fba.feed_message AS m JOIN fba.feed AS f ON f.store = m.store AND f.documen
 LEFT JOIN fba.feed_message_words AS w ON w.store = m.store AND w.document_id = m.document_id AND w.message_id = m.message_id
 WHERE m.store = %(store)s AND m.fr_number = %(number)s ORDER BY f.claimed_at DESC LIMIT 20
 
--- name: pending_requests
-SELECT count(*) AS number FROM fba.fulfillment_request WHERE status = 'pending'
+-- name: requests_listed
+SELECT r.store, fba.shortened(r.fr_number, 80) AS fr_number, r.fr_number AS after_number, CASE WHEN octet_length(r.fr_number) <= 500 THEN r.fr_number END AS key,
+       r.status, fba.shortened(r.channel, 60) AS channel, fba.shortened(r.shipping_method, 40) AS shipping_method, r.created_at, r.sent_at, r.resolved_at,
+       fba.shortened(r.amazon_order_status, 60) AS amazon_order_status, fba.shortened(coalesce(w.reason, r.waiting_reason), 200) AS reason, i.skus, i.units
+FROM (
+    SELECT q.store, q.fr_number FROM fba.fulfillment_request AS q
+    WHERE (%(store)s::text IS NULL OR q.store = %(store)s) AND (%(status)s::text IS NULL OR q.status = %(status)s)
+      AND (%(channel)s::text IS NULL OR q.channel = %(channel)s)
+      AND (%(day)s::date IS NULL OR q.created_at >= %(day)s::date::timestamp AT TIME ZONE 'UTC' AND q.created_at < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC')
+      AND (%(number)s::text IS NULL OR upper(q.fr_number) LIKE %(number)s OR upper(q.displayable_order_number) LIKE %(number)s)
+      AND (%(sku)s::text IS NULL OR (q.store, q.fr_number) IN (
+          SELECT i.store, i.fr_number FROM fba.fulfillment_request_item AS i WHERE i.sku = %(sku)s AND (%(store)s::text IS NULL OR i.store = %(store)s)))
+      AND (%(after)s::text IS NULL OR (q.created_at, q.store, q.fr_number) < (%(after_at)s, %(after_store)s, %(after)s))
+    ORDER BY q.created_at DESC, q.store DESC, q.fr_number DESC LIMIT %(most)s
+) AS k
+JOIN fba.fulfillment_request AS r ON r.store = k.store AND r.fr_number = k.fr_number
+LEFT JOIN fba.request_words AS w ON w.store = k.store AND w.fr_number = k.fr_number
+LEFT JOIN LATERAL (
+    SELECT count(*) AS skus, sum(i.quantity)::bigint AS units FROM fba.fulfillment_request_item AS i WHERE i.store = k.store AND i.fr_number = k.fr_number
+) AS i ON true
+ORDER BY r.created_at DESC, r.store DESC, r.fr_number DESC
 
--- name: refused_stock
--- The refused reports that no later one has replaced, each with how often this type was refused since.
-SELECT r.report_id, r.report_type, n.number FROM fba.needs_attention AS n JOIN fba.report AS r ON r.store = n.store AND r.report_id = n.subject
-WHERE n.store = %(store)s AND n.code = 'refused_stock' ORDER BY r.report_type
+-- name: channels
+SELECT DISTINCT fba.shortened(channel, 60) AS channel FROM fba.fulfillment_request
+WHERE channel IS NOT NULL AND octet_length(channel) <= 60 ORDER BY 1 LIMIT 50
 
--- name: last_failure
-SELECT (SELECT failure FROM fba.run WHERE store = %(store)s AND dag_id = %(dag_id)s ORDER BY started_at DESC LIMIT 1) AS failure
+-- name: stock_units
+-- At the end of each of the last 90 days, as far as the history of a store reaches.
+SELECT t.store, d.day, sum(t.units) FILTER (WHERE t.at < (d.day + 1)::timestamp AT TIME ZONE 'UTC')::bigint AS units
+FROM fba.stock_total_change AS t
+CROSS JOIN generate_series((statement_timestamp() AT TIME ZONE 'UTC')::date - 89, (statement_timestamp() AT TIME ZONE 'UTC')::date, '1 day') AS g (moment)
+CROSS JOIN LATERAL (SELECT g.moment::date AS day) AS d
+GROUP BY t.store, d.day
+HAVING min(t.at) < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+   AND (SELECT begins_at FROM fba.stock_history) < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+ORDER BY t.store, d.day
+
+-- name: requests_by_day
+SELECT (created_at AT TIME ZONE 'UTC')::date AS day, status, count(*) AS requests FROM fba.fulfillment_request
+WHERE created_at >= ((statement_timestamp() AT TIME ZONE 'UTC')::date - 13)::timestamp AT TIME ZONE 'UTC' AND created_at < statement_timestamp() + interval '1 day'
+GROUP BY 1, 2 ORDER BY 1 DESC, 2
+
+-- name: parcels_by_status
+-- All that are on their way, and what was delivered in the last 30 days.
+SELECT status, count(*) AS parcels, min(arrives_at) AS arrives_first FROM fba.package WHERE status IS DISTINCT FROM 'DELIVERED' GROUP BY status
+UNION ALL
+SELECT 'DELIVERED', count(*), NULL FROM fba.package WHERE status = 'DELIVERED' AND delivered_at > statement_timestamp() - interval '30 days' HAVING count(*) > 0
+ORDER BY 1
+
+-- name: freshness
+SELECT s.store, s.max_stock_age_hours, l.requested_at AS listings_at, a.requested_at AS afn_at, h.requested_at AS shipments_at,
+       c.read_at AS orders_at, r.finished_at AS inventory_run_at, r.outcome AS inventory_outcome
+FROM fba.store AS s
+LEFT JOIN LATERAL (SELECT requested_at FROM fba.report AS r WHERE r.store = s.store AND r.report_type = 'GET_MERCHANT_LISTINGS_ALL_DATA'
+    AND r.applied_at IS NOT NULL ORDER BY r.applied_at DESC LIMIT 1) AS l ON true
+LEFT JOIN LATERAL (SELECT requested_at FROM fba.report AS r WHERE r.store = s.store AND r.report_type = 'GET_AFN_INVENTORY_DATA'
+    AND r.applied_at IS NOT NULL ORDER BY r.applied_at DESC LIMIT 1) AS a ON true
+LEFT JOIN LATERAL (SELECT requested_at FROM fba.report AS r WHERE r.store = s.store AND r.report_type = 'GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL'
+    AND r.applied_at IS NOT NULL ORDER BY r.applied_at DESC LIMIT 1) AS h ON true
+LEFT JOIN fba.order_cursor AS c ON c.store = s.store
+LEFT JOIN LATERAL (SELECT finished_at, outcome FROM fba.run AS r WHERE r.dag_id = 'fba_get_inventory' AND r.store = s.store
+    ORDER BY r.started_at DESC LIMIT 1) AS r ON true
+ORDER BY s.store
+
+-- name: reports_listed
+SELECT request_id, store, report_id, report_type, status, requested_at, finished_at, applied_at, refused_at, row_count, rejected_row_count, data_start, data_end
+FROM fba.report
+WHERE (%(store)s::text IS NULL OR store = %(store)s) AND (%(only)s = 'all' OR %(only)s = 'refused' AND refused_at IS NOT NULL OR %(only)s = 'rejected' AND rejected_row_count > 0)
+  AND (%(after)s::uuid IS NULL OR (requested_at, request_id) < (%(after_at)s, %(after)s::uuid))
+ORDER BY requested_at DESC, request_id DESC LIMIT %(most)s
+
+-- name: rejected_lines
+SELECT line_number, fba.shortened(reason, 300) AS reason, fba.shortened(sku, 120) AS sku, CASE WHEN octet_length(sku) <= 500 THEN sku END AS key
+FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report)s ORDER BY line_number LIMIT %(most)s
+
+-- name: refusals
+SELECT store, subject AS report_id, number, since, remedy FROM fba.needs_attention WHERE code = 'refused_stock' ORDER BY since
+
+-- name: last_runs
+SELECT d.dag_id, s.store, r.run_id, r.started_at, r.finished_at, r.ends_by, r.outcome, r.rows_in, r.rows_rejected, r.rows_changed, r.throttled_seconds,
+       fba.shortened(r.failure, 300) AS failure
+FROM (SELECT DISTINCT store FROM fba.store) AS s
+CROSS JOIN unnest(%(dags)s::text[]) WITH ORDINALITY AS d (dag_id, n)
+JOIN LATERAL (
+    SELECT * FROM fba.run AS r WHERE r.dag_id = d.dag_id AND r.store = s.store ORDER BY r.started_at DESC LIMIT 3
+) AS r ON true
+ORDER BY s.store, d.n, r.started_at DESC
+
+-- name: calls_by_operation
+SELECT r.store, c.operation, sum(c.calls::bigint)::bigint AS calls, sum(r.throttled_seconds) AS throttled
+FROM fba.run AS r CROSS JOIN LATERAL jsonb_each_text(r.calls) AS c (operation, calls)
+WHERE r.started_at > statement_timestamp() - interval '24 hours' GROUP BY r.store, c.operation ORDER BY r.store, c.operation
+
+-- name: quotas
+SELECT bucket, tokens, rate, burst, refilled_at, least(burst, tokens + rate * extract(epoch FROM statement_timestamp() - refilled_at)) AS left_now
+FROM fba.rate_limit ORDER BY bucket LIMIT 200

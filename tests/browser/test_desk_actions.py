@@ -139,7 +139,7 @@ def test_the_button_of_a_task_leads_to_the_desk(page, stack, desk, sql, tmp_path
     path = f"/dags/{SEND}/dagRuns/{run_id}/taskInstances/store.claim/links?map_index=0"
     address = f"{stack.airflow.url}/fba/requests?store={STORE}"
     assert stack.airflow.call("GET", path)["extra_links"] == {"FBA desk": address}
-    page.goto(f"{stack.airflow.url}/dags/{SEND}/runs/{run_id}/tasks/store.claim/mapped/0")
+    page.goto(f"{stack.airflow.url}/dags/{SEND}/runs/{run_id}/tasks/store.claim/mapped/0/details")
     button = page.get_by_role("link", name="FBA desk")
     expect(button).to_have_attribute("href", address)
     page.screenshot(path=tmp_path / "button.png")
@@ -150,7 +150,7 @@ def test_an_approval_by_keyboard_inside_airflows_own_page(page, stack, desk, add
     page.goto(f"{stack.airflow.url}/plugin/fba")
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", level=1)).to_be_visible()
-    inside = next(each for each in page.frames if "/fba/" in each.url)
+    inside = next(each for each in page.frames if each.parent_frame)
     inside.goto(f"{desk}/request?store={STORE}&number=DESK-AP")
     inside.get_by_role("link", name="Approve…").click()
     expect(frame.get_by_text("for a fee of 12.30 USD")).to_be_visible()

@@ -39,3 +39,76 @@ BEGIN
     RETURN words;
 END $$;
 COMMENT ON FUNCTION fba.without_person IS 'A text without these names, addresses and numbers, in whatever letters it has them.';
+
+-- Written by every merge that reads the listings report.
+CREATE TABLE fba.conflicting_sku (
+    store text NOT NULL,
+    sku text NOT NULL,
+    PRIMARY KEY (store, sku)
+);
+COMMENT ON TABLE fba.conflicting_sku IS
+    'SKUs whose lines in the last applied listings report state different quantities; the smallest one counts.';
+
+-- The units in stock over time, without reading every change of every SKU: how much each statement changed them. Rows are only added,
+-- so that two writers of a store do not wait for each other.
+CREATE TABLE fba.stock_total_change (
+    n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    store text NOT NULL,
+    at timestamptz NOT NULL CONSTRAINT at_is_possible CHECK (at BETWEEN '2000-01-01' AND '2100-01-01'),
+    units bigint NOT NULL,
+    skus_in_stock bigint NOT NULL
+);
+CREATE INDEX stock_total_change_by_store ON fba.stock_total_change (store, at) INCLUDE (units, skus_in_stock);
+COMMENT ON TABLE fba.stock_total_change IS
+    'By how much a statement changed the units of a store''s pool, and the number of its SKUs above 0. Their sum up to a moment is what there was then.';
+
+-- As before, and the sum beside the changes.
+CREATE OR REPLACE FUNCTION fba.record_stock_change() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at CONSTANT timestamptz := clock_timestamp();
+    none CONSTANT text := '(SELECT * FROM fba.global_inventory_pool WHERE false)';
+    old_rows CONSTANT text := CASE TG_OP WHEN 'INSERT' THEN none WHEN 'TRUNCATE' THEN 'fba.global_inventory_pool' ELSE 'old_rows' END;
+    new_rows CONSTANT text := CASE WHEN TG_OP IN ('INSERT', 'UPDATE') THEN 'new_rows' ELSE none END;
+    record CONSTANT text := format($statement$
+        INSERT INTO fba.stock_change AS c (store, sku, at, quantity_before, quantity, fba_quantity_before, fba_quantity,
+            fbm_quantity_before, fbm_quantity, quantity_source_before, quantity_source, afn_report_id, listings_report_id)
+        SELECT coalesce(n.store, o.store), coalesce(n.sku, o.sku), $1, o.quantity, n.quantity, o.fba_quantity, n.fba_quantity,
+               o.fbm_quantity, n.fbm_quantity, o.quantity_source, n.quantity_source, n.afn_report_id, n.listings_report_id
+        FROM %s AS o FULL JOIN %s AS n ON n.store = o.store AND n.sku = o.sku
+        WHERE (o.quantity, o.fba_quantity, o.fbm_quantity, o.quantity_source)
+            IS DISTINCT FROM (n.quantity, n.fba_quantity, n.fbm_quantity, n.quantity_source)
+        $statement$, old_rows, new_rows);
+    total CONSTANT text := format($statement$
+        INSERT INTO fba.stock_total_change (store, at, units, skus_in_stock)
+        SELECT t.store, $1, sum(t.units), sum(t.skus) FROM (
+            SELECT n.store, sum(n.quantity) AS units, count(*) FILTER (WHERE n.quantity > 0) AS skus FROM %s AS n GROUP BY n.store
+            UNION ALL
+            SELECT o.store, -sum(o.quantity), -count(*) FILTER (WHERE o.quantity > 0) FROM %s AS o GROUP BY o.store
+        ) AS t GROUP BY t.store HAVING sum(t.units) <> 0 OR sum(t.skus) <> 0
+        $statement$, new_rows, old_rows);
+BEGIN
+    EXECUTE total USING at;
+    EXECUTE record USING at;
+    RETURN NULL;
+EXCEPTION WHEN unique_violation THEN
+    EXECUTE total USING at;
+    EXECUTE record || $conflict$
+        ON CONFLICT (store, sku, at) DO UPDATE SET
+            quantity = excluded.quantity, fba_quantity = excluded.fba_quantity, fbm_quantity = excluded.fbm_quantity,
+            quantity_source = excluded.quantity_source, afn_report_id = excluded.afn_report_id,
+            listings_report_id = excluded.listings_report_id
+        $conflict$ USING at;
+    RETURN NULL;
+END $$;
+
+-- What there is now, less what is known to have changed, was there when the history began.
+INSERT INTO fba.stock_total_change (store, at, units, skus_in_stock)
+SELECT t.store, t.at, sum(t.units), sum(t.skus) FROM (
+    SELECT store, at, (coalesce(quantity, 0) - coalesce(quantity_before, 0)) AS units,
+           (coalesce(quantity, 0) > 0)::int - (coalesce(quantity_before, 0) > 0)::int AS skus FROM fba.stock_change
+    UNION ALL
+    SELECT store, (SELECT begins_at FROM fba.stock_history), quantity, (quantity > 0)::int FROM fba.global_inventory_pool
+    UNION ALL
+    SELECT store, (SELECT begins_at FROM fba.stock_history), coalesce(quantity_before, 0) - coalesce(quantity, 0),
+           (coalesce(quantity_before, 0) > 0)::int - (coalesce(quantity, 0) > 0)::int FROM fba.stock_change
+) AS t GROUP BY t.store, t.at HAVING sum(t.units) <> 0 OR sum(t.skus) <> 0;

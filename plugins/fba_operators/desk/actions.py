@@ -39,6 +39,7 @@ RUNS = {
     "fba_publish_stock": "It tells the destinations of stores.yaml which quantities have changed.",
 }
 
+_REPORTS = {"GET_MERCHANT_LISTINGS_ALL_DATA": "listings report", "GET_AFN_INVENTORY_DATA": "AFN report"}
 _on_inventory = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=INVENTORY))
 _on_the_dag = Depends(requires_access_dag("POST", DagAccessEntity.RUN))  # the one that dag_id of the address names
 _same_origin = Depends(same_origin)
@@ -128,10 +129,7 @@ def ask_accept(request: Request, db: Db, user: GetUserDep, store: str) -> HTMLRe
         title=f"Accept zeroed stock of {store}?",
         facts=[
             ("Store", store),
-            *(
-                (f"Refused {row['report_type']}", f"report {row['report_id']}, {row['number']} refused")
-                for row in refused
-            ),
+            *((f"Refused {_REPORTS[row['report_type']]}", _times(row)) for row in refused),
             ("Why", _value(db, "desk.last_failure", store=store, dag_id=INVENTORY)),
             ("Newest run", now.last_run or None),
         ],
@@ -169,6 +167,10 @@ def _refused(db: psycopg.Connection[Any], store: str) -> list[dict[str, Any]]:
 def _value(db: psycopg.Connection[Any], name: str, **values: Any) -> Any:
     """The only value of a statement's only row."""
     return next(iter((execute(db, name, **values).fetchone() or {"": None}).values()))
+
+
+def _times(row: dict[str, Any]) -> str:
+    return str(row["report_id"]) + (f", the newest of {row['number']}" if row["number"] > 1 else "")
 
 
 def _why_not_accept(now: DagNow, refused: list[dict[str, Any]], store: str) -> str:

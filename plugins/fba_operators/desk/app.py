@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from fba_operators.desk import actions, fulfillment, overview, stock
+from fba_operators.desk import actions, fulfillment, overview, runs, stock
 from fba_operators.desk.access import MAY_READ
 from fba_operators.desk.reading import Trouble, WarehouseMissingError, trouble_of
 from fba_operators.desk.view import STATIC, page
@@ -106,5 +106,5 @@ async def unreadable(request: Request, error: psycopg.Error) -> HTMLResponse:
     return page(request, "trouble.html", status=503, trouble=trouble_of(error))
 
 
-for room in (overview, stock, fulfillment, actions):
+for room in (overview, stock, fulfillment, runs, actions):
     app.include_router(room.router)

@@ -1,27 +1,100 @@
 """The page *Overview*: what needs somebody, and how the stores are."""
 
-from typing import Annotated
+from datetime import UTC, datetime, time
+from itertools import groupby
+from typing import Annotated, Any, Literal
 
+import psycopg
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import Response
 
 from fba_operators.desk.access import may_act
 from fba_operators.desk.actions import RUNS
+from fba_operators.desk.lists import rows_as_csv
+from fba_operators.desk.plot import plot
 from fba_operators.desk.reading import Db
-from fba_operators.desk.view import page
+from fba_operators.desk.view import link, page
 from fba_operators.warehouse.statements import execute
 
 router = APIRouter()
 MOST_NEEDS = 200  # things that need somebody, on one page
+TABLES = {
+    "needs": ("desk.needs_attention", ("store", "code", "subject", "number", "since", "remedy")),
+    "units": ("desk.stock_units", ("store", "day", "units")),
+    "requests": ("desk.requests_by_day", ("day", "status", "requests")),
+    "parcels": ("desk.parcels_by_status", ("status", "parcels", "arrives_first")),
+    "freshness": (
+        "desk.freshness",
+        ("store", "listings_at", "afn_at", "shipments_at", "orders_at", "inventory_run_at", "inventory_outcome"),
+    ),
+}
+# Where the desk shows what a code of needs_attention is about, where that is not a request.
+_PAGES = {
+    **dict.fromkeys(("unconfirmed_skus", "vanished_skus"), ("stock", "unconfirmed")),
+    **dict.fromkeys(("low_stock",), ("stock", "low")),
+    **dict.fromkeys(("out_of_stock", "zeroed_skus"), ("stock", "zero")),
+    **dict.fromkeys(("units_jumped",), ("stock", "changed")),
+    **dict.fromkeys(("conflicting_skus",), ("stock", "conflicts")),
+    **dict.fromkeys(("refused_stock",), ("reports", "refused")),
+    **dict.fromkeys(("rejected_lines", "report_drift"), ("reports", "rejected")),
+    **dict.fromkeys(("failed_run", "stale_stock", "clock_skew"), ("reports", "all")),
+}
 
 
 @router.get("/")
-def overview(request: Request, db: Db, acts: Annotated[bool, Depends(may_act)]) -> HTMLResponse:
+def overview(
+    request: Request,
+    db: Db,
+    acts: Annotated[bool, Depends(may_act)],
+    form: Literal["page", "needs", "units", "requests", "parcels", "freshness"] = "page",
+) -> Response:
     """What needs somebody now, and the state of each store."""
+    if form != "page":
+        query, columns = TABLES[form]
+        return rows_as_csv(form, columns, execute(db, query, most=100_000).fetchall())
+    read = {name: execute(db, query, most=MOST_NEEDS + 1).fetchall() for name, (query, _) in TABLES.items()}
+    for row in read["needs"]:
+        row["target"] = _target(row)
+    statuses = sorted({row["status"] for row in read["requests"]})
+    days = {
+        day: {row["status"]: row["requests"] for row in rows}
+        for day, rows in groupby(read["requests"], lambda row: row["day"])
+    }
     return page(
         request,
         "overview.html",
         acts=acts,
         runs=RUNS,
-        needs=execute(db, "desk.needs_attention", most=MOST_NEEDS).fetchall(),
+        needs=read["needs"][:MOST_NEEDS],
+        more=len(read["needs"]) > MOST_NEEDS,
+        plots=_plots(read["units"]),
+        statuses=statuses,
+        days=days,
+        parcels=read["parcels"],
+        fresh=read["freshness"],
+        is_new=not read["freshness"] and not _has_stock(db),
     )
+
+
+def _target(row: dict[str, Any]) -> str | None:
+    """The page of the desk that shows what a row is about."""
+    if row["is_request"] and row["key"]:
+        return link("request", store=row["store"], number=row["key"])
+    if row["code"] in _PAGES:
+        where, only = _PAGES[row["code"]]
+        return link(where, store=row["store"], only=only)
+    return None
+
+
+def _plots(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A plot for each store: units in stock at the end of each day."""
+    plots = []
+    for store, days in groupby(rows, lambda row: row["store"]):
+        points = [(datetime.combine(row["day"], time(12), UTC), row["units"]) for row in days]
+        title = f"Units in stock of {store[:60]} over {len(points)} days"
+        plots.append({"store": store[:60], "units": points[-1][1], "drawing": plot(points, title=title, steps=False)})
+    return plots
+
+
+def _has_stock(db: psycopg.Connection[Any]) -> bool:
+    return execute(db, "desk.stores").fetchone() is not None

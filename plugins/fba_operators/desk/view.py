@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fba_operators.desk.notice import said
+from fba_operators.desk.plot import bar
 
 HERE = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir()) if path.is_file()}
@@ -66,6 +67,11 @@ def day(value: datetime | None) -> str | Markup:
     return UNKNOWN if value is None else f"{value.astimezone(UTC):%Y-%m-%d}"
 
 
+def older(value: datetime | None, hours: float) -> bool:
+    """Whether something is longer ago than so many hours; what never was is."""
+    return value is None or (datetime.now(UTC) - value).total_seconds() > hours * 3600
+
+
 def yes(value: bool | None) -> str | Markup:
     """Yes or no, or that it is not known."""
     return UNKNOWN if value is None else ("yes" if value else "no")
@@ -79,8 +85,8 @@ def link(page: str, **query: Any) -> str:
 
 _templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
 _templates.trim_blocks = _templates.lstrip_blocks = True
-_templates.filters |= {"number": number, "text": text, "when": when, "ago": ago, "day": day, "yes": yes}
-_templates.globals |= {"link": link, "version": _VERSION}
+_templates.filters |= {"number": number, "text": text, "when": when, "ago": ago, "day": day, "yes": yes, "older": older}
+_templates.globals |= {"link": link, "version": _VERSION, "bar": bar}
 
 
 def page(request: Request, template: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:
