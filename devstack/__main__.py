@@ -85,7 +85,8 @@ def _run(command: str, home: Path, began: float) -> None:
         console.print(f"[green]✓[/] sandbox Amazon on {amazon.url}, a merchant with {LISTINGS} listings")
         amazon.world.inventory_page_size = 1000  # Amazon's 50 would be half a minute of waiting for its quota
         folder = home / "published"
-        (home / "stores.yaml").write_text(demo.STORES_YAML.format(folder=folder), encoding="utf-8")
+        publish = demo.PUBLISH_YAML.format(folder=folder)
+        (home / "stores.yaml").write_text(demo.STORES_YAML + publish, encoding="utf-8")
         environment = settings(home, postgres.url("airflow", "postgresql+psycopg2"), warehouse_url, amazon.url)
         environment["FBA_STORES_FILE"] = str(home / "stores.yaml")
         if command == "run":
@@ -97,6 +98,7 @@ def _run(command: str, home: Path, began: float) -> None:
         console.print(f"Done in {time.monotonic() - began:.0f} s.")
         if command == "up":
             console.print(f"Airflow stays up: {url} (user {airflow.user}, password {airflow.password})")
+            console.print(f"The FBA desk, for who does not write SQL: {url}/plugin/fba", soft_wrap=True)
             console.print("For `airflow` commands in a second terminal, first enter this there:")
             console.print(f"  . {environment_file(home)}", soft_wrap=True)
             console.print(f"SQL in the warehouse: {PSQL} {warehouse_url}", soft_wrap=True)
@@ -116,7 +118,7 @@ def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str, stores
     airflow.run("fba_send_fulfillment_requests")
     demo.show_requests(warehouse_url)
     _check(demo.wrong_orders(warehouse_url, amazon))
-    stores_yaml.write_text(demo.ORDER_BY_ORDER_YAML, encoding="utf-8")
+    stores_yaml.write_text(demo.ORDER_BY_ORDER_YAML + demo.PUBLISH_YAML.format(folder=folder), encoding="utf-8")
     demo.insert_orders(warehouse_url)
     airflow.run("fba_send_fulfillment_requests")
     demo.show_quotes(warehouse_url)

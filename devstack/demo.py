@@ -25,7 +25,9 @@ stores:
       low_stock_days: 14
     fulfillment:
       hold_hours: 1
-      rules: {{ship_to_countries: [US, CA]}}
+      rules: {ship_to_countries: [US, CA]}
+"""
+PUBLISH_YAML = """\
 publish: [{{name: folder, file: "file://{folder}"}}]
 """
 ORDER_BY_ORDER_YAML = """\

@@ -1,6 +1,6 @@
 -- name: begin
--- Nothing can be written, and nothing takes long: a page is asked for again, a task is not.
-SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
+-- Nothing can be written, and nothing takes long: a page is asked for again, a task is not. To compile a plan takes longer than to run it.
+SELECT set_config('jit', 'off', true), set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
        set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', '1min', true)
 
 -- name: pending_requests
@@ -24,10 +24,36 @@ WITH RECURSIVE stocked AS (
 SELECT store FROM fba.store UNION SELECT store FROM stocked WHERE store IS NOT NULL ORDER BY store
 
 -- name: needs_attention
-SELECT n.store, n.code, fba.shortened(n.subject, 80) AS subject, n.number, n.since, fba.shortened(n.remedy, 300) AS remedy,
-       EXISTS (SELECT FROM fba.fulfillment_request AS r WHERE r.store = n.store AND r.fr_number = n.subject) AS is_request,
-       CASE WHEN octet_length(n.subject) <= 500 THEN n.subject END AS key
-FROM fba.needs_attention AS n ORDER BY n.since DESC NULLS LAST, n.store, n.code, n.subject LIMIT %(most)s
+-- What runs out is as the last run of fba_get_inventory found it: to count the sales of four weeks would keep the page waiting.
+SELECT store, code, fba.shortened(subject, 200) AS subject, number, since, fba.shortened(remedy, 300) AS remedy
+FROM (
+    SELECT store, code, subject, number, since, remedy FROM fba.needs_attention_at_once
+    UNION ALL
+    SELECT c.store, CASE WHEN c.fba_units = 0 THEN 'out_of_stock' ELSE 'low_stock' END, NULL, count(*), min(c.as_of),
+           'They are sold faster than they last: see which, and send units to Amazon.'
+    FROM fba.stock_cover AS c JOIN fba.store AS s ON s.store = c.store
+    WHERE c.days_of_cover < coalesce(s.low_stock_days, 0.1) AND (c.fba_units = 0 OR s.low_stock_days IS NOT NULL) GROUP BY 1, 2
+) AS n ORDER BY since DESC NULLS LAST, store, code, subject LIMIT %(most)s
+
+-- name: needs_by_kind
+-- One row for what has the same remedy, and the newest of its subjects.
+SELECT g.store, g.code, g.remedy, g.number, g.things, g.since, (
+    SELECT jsonb_agg(jsonb_build_object('subject', fba.shortened(u.subject, 80), 'key', CASE WHEN octet_length(u.subject) <= 500 AND EXISTS (
+               SELECT FROM fba.fulfillment_request AS r WHERE r.store = g.store AND r.fr_number = u.subject) THEN u.subject END) ORDER BY u.n)
+    FROM unnest(g.subjects) WITH ORDINALITY AS u (subject, n)
+) AS subjects
+FROM (
+    SELECT n.store, n.code, fba.shortened(n.remedy, 300) AS remedy, sum(n.number)::bigint AS number, count(*) AS things, min(n.since) AS since,
+           (array_agg(n.subject ORDER BY n.since DESC NULLS LAST, n.subject) FILTER (WHERE n.subject IS NOT NULL))[1:%(most)s] AS subjects
+    FROM (
+        SELECT store, code, subject, number, since, remedy FROM fba.needs_attention_at_once
+        UNION ALL
+        SELECT c.store, CASE WHEN c.fba_units = 0 THEN 'out_of_stock' ELSE 'low_stock' END, NULL, count(*), min(c.as_of),
+               'They are sold faster than they last: see which, and send units to Amazon.'
+        FROM fba.stock_cover AS c JOIN fba.store AS s ON s.store = c.store
+        WHERE c.days_of_cover < coalesce(s.low_stock_days, 0.1) AND (c.fba_units = 0 OR s.low_stock_days IS NOT NULL) GROUP BY 1, 2
+    ) AS n GROUP BY n.store, n.code, fba.shortened(n.remedy, 300)
+) AS g ORDER BY g.since DESC NULLS LAST, g.store, g.code LIMIT 100
 
 -- name: stock_rows
 -- The keys are the SKUs in their order n, with what the list adds to each: days of cover, or a change.
@@ -77,8 +103,8 @@ FROM (
 -- What does not last as long as low_stock_days of stores.yaml, or two weeks where that is not set; the shortest first.
 SELECT k.sku, row_number() OVER () AS n, k.days_of_cover, NULL::timestamptz AS changed_at, NULL::bigint AS changed_from, NULL::bigint AS changed_to
 FROM (
-    SELECT o.sku, o.days_of_cover FROM fba.stock_outlook AS o
-    WHERE o.store = %(store)s AND o.units_a_day > 0
+    SELECT o.sku, o.days_of_cover FROM fba.stock_cover AS o
+    WHERE o.store = %(store)s
       AND o.days_of_cover < coalesce((SELECT s.low_stock_days FROM fba.store AS s WHERE s.store = %(store)s), 14)
       AND (%(after)s::text IS NULL OR (o.days_of_cover, o.sku) > (%(after_days)s, %(after)s))
     ORDER BY o.days_of_cover, o.sku LIMIT %(most)s
@@ -116,9 +142,8 @@ FROM fba.global_inventory_pool AS p
 LEFT JOIN fba.available_to_sell AS a ON a.store = p.store AND a.sku = p.sku
 WHERE p.store = %(store)s AND p.sku = %(sku)s
 
--- name: outlook
-SELECT fba_units, units_a_day, days_of_cover, sales_until, inbound, inbound_as_of
-FROM fba.stock_outlook WHERE store = %(store)s AND sku = %(sku)s
+-- name: cover
+SELECT fba_units, units_a_day, days_of_cover, sales_until, inbound, as_of FROM fba.stock_cover WHERE store = %(store)s AND sku = %(sku)s
 
 -- name: sku_afn_lines
 SELECT a.report_id, a.line_number, fba.shortened(a.fulfillment_channel_sku, 60) AS fnsku, fba.shortened(a.condition_type, 60) AS condition_type,
@@ -172,7 +197,7 @@ FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = %(
 SELECT reason FROM fba.request_words WHERE store = %(store)s AND fr_number = %(number)s
 
 -- name: request_needs
-SELECT code, since, fba.shortened(remedy, 300) AS remedy FROM fba.needs_attention
+SELECT code, since, fba.shortened(remedy, 300) AS remedy FROM fba.needs_attention_at_once
 WHERE store = %(store)s AND subject = %(number)s ORDER BY since
 
 -- name: request_copies
@@ -245,14 +270,22 @@ WHERE channel IS NOT NULL AND octet_length(channel) <= 60 ORDER BY 1 LIMIT 50
 
 -- name: stock_units
 -- At the end of each of the last 90 days, as far as the history of a store reaches.
-SELECT t.store, d.day, sum(t.units) FILTER (WHERE t.at < (d.day + 1)::timestamp AT TIME ZONE 'UTC')::bigint AS units
-FROM fba.stock_total_change AS t
-CROSS JOIN generate_series((statement_timestamp() AT TIME ZONE 'UTC')::date - 89, (statement_timestamp() AT TIME ZONE 'UTC')::date, '1 day') AS g (moment)
-CROSS JOIN LATERAL (SELECT g.moment::date AS day) AS d
-GROUP BY t.store, d.day
-HAVING min(t.at) < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
-   AND (SELECT begins_at FROM fba.stock_history) < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
-ORDER BY t.store, d.day
+WITH bounds AS (
+    SELECT (statement_timestamp() AT TIME ZONE 'UTC')::date - 89 AS first_day
+), by_day AS (
+    SELECT t.store, greatest((t.at AT TIME ZONE 'UTC')::date, w.first_day - 1) AS day, sum(t.units) AS units, min(t.at) AS first_at
+    FROM fba.stock_total_change AS t CROSS JOIN bounds AS w GROUP BY 1, 2
+)
+SELECT c.store, c.day, c.units::bigint AS units
+FROM (
+    SELECT s.store, d.day, sum(coalesce(b.units, 0)) OVER (PARTITION BY s.store ORDER BY d.day) AS units, s.first_at
+    FROM (SELECT store, min(first_at) AS first_at FROM by_day GROUP BY store) AS s
+    CROSS JOIN bounds AS w CROSS JOIN LATERAL (SELECT w.first_day + n AS day FROM generate_series(-1, 89) AS n) AS d
+    LEFT JOIN by_day AS b ON b.store = s.store AND b.day = d.day
+) AS c CROSS JOIN bounds AS w
+WHERE c.day >= w.first_day
+  AND greatest(c.first_at, (SELECT begins_at FROM fba.stock_history)) < (c.day + 1)::timestamp AT TIME ZONE 'UTC'
+ORDER BY c.store, c.day
 
 -- name: requests_by_day
 SELECT (created_at AT TIME ZONE 'UTC')::date AS day, status, count(*) AS requests FROM fba.fulfillment_request
@@ -293,7 +326,7 @@ SELECT line_number, fba.shortened(reason, 300) AS reason, fba.shortened(sku, 120
 FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report)s ORDER BY line_number LIMIT %(most)s
 
 -- name: refusals
-SELECT store, subject AS report_id, number, since, remedy FROM fba.needs_attention WHERE code = 'refused_stock' ORDER BY since
+SELECT store, subject AS report_id, number, since, remedy FROM fba.needs_attention_at_once WHERE code = 'refused_stock' ORDER BY since
 
 -- name: last_runs
 SELECT d.dag_id, s.store, r.run_id, r.started_at, r.finished_at, r.ends_by, r.outcome, r.rows_in, r.rows_rejected, r.rows_changed, r.throttled_seconds,

@@ -136,3 +136,9 @@ ON CONFLICT (store) DO UPDATE SET read_until = excluded.read_until, marketplace_
 
 -- name: breakdowns_not_named
 SELECT count(*) FROM fba.stock_breakdown WHERE store = %(store)s AND as_of < %(begun_at)s
+
+-- name: set_conflicts
+WITH gone AS (
+    DELETE FROM fba.conflicting_sku WHERE store = %(store)s AND NOT sku = ANY (%(skus)s)
+)
+INSERT INTO fba.conflicting_sku (store, sku) SELECT %(store)s, unnest(%(skus)s::text[]) ON CONFLICT DO NOTHING

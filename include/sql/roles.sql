@@ -118,6 +118,7 @@ BEGIN
             ('fba_reader', 'SELECT', 'tracked_order', '*'),
             ('fba_reader', 'SELECT', 'order_cursor', '*'),
             ('fba_reader', 'SELECT', 'needs_attention', '*'),
+            ('fba_reader', 'SELECT', 'needs_attention_at_once', '*'),
             ('fba_reader', 'SELECT', 'feed',
                 'store document_id claim_id run_id feed_id status message_count claimed_at uploaded_at submit_started_at submitted_at
                 finished_at result_document_id judged_at settled_at set_aside_at seller_id marketplace_id endpoint'),
@@ -133,6 +134,10 @@ BEGIN
             ('fba_reader', 'SELECT', 'available_by_fnsku', '*'),
             ('fba_reader', 'SELECT', 'promised_units', '*'),
             ('fba_reader', 'SELECT', 'stock_outlook', '*'),
+            ('fba_reader', 'SELECT', 'stock_cover', '*'),
+            ('fba_reader', 'SELECT', 'wholly_shipped', '*'),
+            ('fba_reader', 'SELECT', 'stock_total_change', '*'),
+            ('fba_reader', 'SELECT', 'conflicting_sku', '*'),
             ('fba_reader', 'SELECT', 'stock_breakdown', '*'),
             ('fba_reader', 'SELECT', 'breakdown_reading', '*'),
             ('fba_reader', 'SELECT', 'stock_change', '*'),

@@ -114,6 +114,34 @@ WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND s.store = r.store
   AND EXISTS (SELECT FROM fba.needs_attention AS n WHERE n.store = r.store AND n.code = 'stale_stock')
   AND r.store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
 
+-- name: keep_cover
+-- What is equal is not written again, so as_of is when the row was last found to be different.
+WITH cover AS (
+    SELECT store, sku, fba_units, units_a_day, days_of_cover, inbound, sales_until FROM fba.stock_outlook WHERE units_a_day > 0
+), gone AS (
+    DELETE FROM fba.stock_cover AS c WHERE NOT EXISTS (SELECT FROM cover AS n WHERE n.store = c.store AND n.sku = c.sku)
+)
+INSERT INTO fba.stock_cover AS c (store, sku, fba_units, units_a_day, days_of_cover, inbound, sales_until, as_of)
+SELECT store, sku, fba_units, units_a_day, days_of_cover, inbound, sales_until, statement_timestamp() FROM cover
+ON CONFLICT (store, sku) DO UPDATE SET
+    fba_units = excluded.fba_units, units_a_day = excluded.units_a_day, days_of_cover = excluded.days_of_cover, inbound = excluded.inbound,
+    sales_until = excluded.sales_until, as_of = excluded.as_of
+WHERE (c.fba_units, c.units_a_day, c.days_of_cover, c.inbound) IS DISTINCT FROM
+    (excluded.fba_units, excluded.units_a_day, excluded.days_of_cover, excluded.inbound)
+
+-- name: keep_shipped
+-- A part in each run, so that the first run after an upgrade does not do all of them.
+INSERT INTO fba.wholly_shipped (store, fr_number)
+SELECT r.store, r.fr_number
+FROM (
+    SELECT q.store, q.fr_number FROM fba.fulfillment_request AS q
+    WHERE q.status = 'accepted' AND q.amazon_order_asked_at IS NOT NULL
+      AND NOT EXISTS (SELECT FROM fba.wholly_shipped AS w WHERE w.store = q.store AND w.fr_number = q.fr_number)
+    ORDER BY q.resolved_at DESC LIMIT %(most)s
+) AS r
+WHERE (SELECT sum(p.open) FROM fba.fulfillment_progress AS p WHERE p.store = r.store AND p.fr_number = r.fr_number) = 0
+ON CONFLICT DO NOTHING
+
 -- name: add_low_stock
 -- Of stores that want to be told (low_stock_days). The database is not asked where there is none.
 UPDATE fba.run AS r SET attention = r.attention || n.counts
@@ -432,6 +460,24 @@ WITH due AS ({due}), history AS (
 ), removed AS (
     DELETE FROM fba.stock_change AS c USING due, history
     WHERE c.store = due.store AND c.sku = due.sku AND c.at = due.at RETURNING c.store
+)
+SELECT store, count(*) FROM removed GROUP BY store
+
+-- name: expired_stock_totals
+-- All but the last of them; what they say together is written into one.
+SELECT t.n, t.store FROM fba.stock_total_change AS t
+WHERE t.at < statement_timestamp() - make_interval(months => %(data_months)s) AND EXISTS (
+    SELECT FROM fba.stock_total_change AS later WHERE later.store = t.store AND (later.at, later.n) > (t.at, t.n)
+      AND later.at < statement_timestamp() - make_interval(months => %(data_months)s))
+ORDER BY t.at
+
+-- name: remove_stock_totals
+WITH due AS ({due}), removed AS (
+    DELETE FROM fba.stock_total_change AS t USING due WHERE t.n = due.n RETURNING t.store, t.at, t.units, t.skus_in_stock
+), kept AS (
+    INSERT INTO fba.stock_total_change (store, at, units, skus_in_stock)
+    SELECT store, max(at), sum(units), sum(skus_in_stock) FROM removed GROUP BY store
+    HAVING count(*) > 1 OR sum(units) <> 0 OR sum(skus_in_stock) <> 0
 )
 SELECT store, count(*) FROM removed GROUP BY store
 

@@ -225,7 +225,7 @@ COMMENT ON VIEW fba.stock_outlook IS
     'How long the FBA stock of each SKU lasts: units that are not promised, units sold a day in the last 28 days, days of cover, and what is inbound.';
 
 -- statement_timestamp(), not clock_timestamp(): that is volatile, so no index on a time could be used.
-CREATE OR REPLACE VIEW fba.needs_attention AS
+CREATE OR REPLACE VIEW fba.needs_attention_at_once AS
 WITH recent AS (  -- events of the last day: the newest run that reported each
     SELECT DISTINCT ON (r.store, a.code) r.store, a.code, a.number::bigint AS number, r.finished_at
     FROM fba.run AS r CROSS JOIN LATERAL jsonb_each_text(r.attention) AS a (code, number)
@@ -356,6 +356,7 @@ FROM fba.fulfillment_request AS r CROSS JOIN LATERAL (
     SELECT sum(p.open)::bigint AS open FROM fba.fulfillment_progress AS p WHERE p.store = r.store AND p.fr_number = r.fr_number
 ) AS p
 WHERE r.status = 'accepted' AND r.amazon_order_asked_at IS NOT NULL AND p.open > 0
+  AND NOT EXISTS (SELECT FROM fba.wholly_shipped AS w WHERE w.store = r.store AND w.fr_number = r.fr_number)
   AND coalesce(r.amazon_order_status, '') <> 'CompletePartialled'
   AND coalesce(least(r.sent_at, r.resolved_at), r.created_at) < statement_timestamp() - interval '24 hours'
 UNION ALL
@@ -424,7 +425,12 @@ WHERE fba.is_amazon_logistics(p.carrier, p.tracking_number) AND EXISTS (
     SELECT FROM fba.outbound_order AS o
     WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.intent_at IS NOT NULL AND 'BLOCK_AMZL' = ANY (o.features))
 GROUP BY r.store, r.fr_number, r.acknowledged_at
-HAVING coalesce(r.acknowledged_at < min(p.left_at), true)
+HAVING coalesce(r.acknowledged_at < min(p.left_at), true);
+COMMENT ON VIEW fba.needs_attention_at_once IS
+    'fba.needs_attention without low_stock and out_of_stock, for which four weeks of sales must be counted.';
+
+CREATE OR REPLACE VIEW fba.needs_attention AS
+SELECT store, code, subject, number, since, remedy FROM fba.needs_attention_at_once
 UNION ALL
 SELECT o.store, l.code, NULL, count(*), min(o.updated_at),
        'fba.stock_outlook names them, with the units sold a day and the days of cover. '

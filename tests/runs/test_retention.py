@@ -393,7 +393,7 @@ def plan(db, kind, **values):
         ("shipments", "shipments_by_age"),
         ("reports", "report_by_age"),
         ("runs", "run_by_age"),
-        ("changes of stock", "stock_change_by_age"),
+        ("changes of stock", "stock_change_by_time"),
         ("breakdowns of stock", "stock_breakdown_by_age"),
         ("addresses", "fulfillment_request_personal"),
         ("processing reports", "feed_with_document"),

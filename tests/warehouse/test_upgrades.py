@@ -71,6 +71,11 @@ DATA = {
         INSERT INTO fba.available_change (store, n, sku, available, shares_fnsku_with) VALUES ('amazon_us', 1, 'OLD-SKU', 4, '{}');
         INSERT INTO fba.publication VALUES ('shop', 'amazon_us', 1, '2026-01-07');
     """,
+    14: """
+        INSERT INTO fba.stock_cover VALUES ('amazon_us', 'OLD-SKU', 4, 0.5, 8, NULL, '2026-01-08', '2026-01-08');
+        INSERT INTO fba.conflicting_sku VALUES ('amazon_us', 'OLD-SKU');
+        INSERT INTO fba.wholly_shipped SELECT store, fr_number FROM fba.fulfillment_request WHERE status = 'accepted';
+    """,
     15: "INSERT INTO fba.request_event (store, fr_number, what, source, actor) VALUES ('amazon_us', 'FR-1', 'approved', 'merchant', 'ann')",
 }
 

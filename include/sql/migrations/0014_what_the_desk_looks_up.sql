@@ -49,6 +49,55 @@ CREATE TABLE fba.conflicting_sku (
 COMMENT ON TABLE fba.conflicting_sku IS
     'SKUs whose lines in the last applied listings report state different quantities; the smallest one counts.';
 
+-- To count the sales of four weeks takes a second where there are many, so each run of fba_get_inventory does it once and keeps it.
+CREATE TABLE fba.stock_cover (
+    store text NOT NULL,
+    sku text NOT NULL,
+    fba_units bigint NOT NULL,
+    units_a_day numeric NOT NULL,
+    days_of_cover numeric NOT NULL,
+    inbound bigint,
+    sales_until timestamptz CONSTRAINT sales_until_is_possible CHECK (sales_until BETWEEN '2000-01-01' AND '2100-01-01'),
+    as_of timestamptz NOT NULL CONSTRAINT as_of_is_possible CHECK (as_of BETWEEN '2000-01-01' AND '2100-01-01'),
+    PRIMARY KEY (store, sku)
+);
+CREATE INDEX stock_cover_by_days ON fba.stock_cover (store, days_of_cover, sku);
+COMMENT ON TABLE fba.stock_cover IS 'fba.stock_outlook of the SKUs that are sold, as the last run of fba_get_inventory found it.';
+
+-- Requests of which nothing is open any more, so that who looks for overdue ones does not add up all parcels of all requests each time.
+-- What could open one again takes it from here: another number of units, another parcel, or none. A copy's parcels count for both.
+CREATE TABLE fba.wholly_shipped (
+    store text NOT NULL,
+    fr_number text NOT NULL,
+    PRIMARY KEY (store, fr_number),
+    FOREIGN KEY (store, fr_number) REFERENCES fba.fulfillment_request ON UPDATE CASCADE ON DELETE CASCADE
+);
+COMMENT ON TABLE fba.wholly_shipped IS 'Accepted requests of which fba.fulfillment_progress leaves nothing open, as runs of fba_get_inventory found them.';
+CREATE FUNCTION fba.forget_wholly_shipped() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    was CONSTANT jsonb := to_jsonb(OLD);
+    number CONSTANT text := coalesce(was ->> 'fr_number', was ->> 'merchant_order_id');
+BEGIN
+    DELETE FROM fba.wholly_shipped AS w WHERE w.store = OLD.store AND w.fr_number IN (
+        SELECT number UNION ALL
+        SELECT r.resend_of FROM fba.fulfillment_request AS r WHERE r.store = OLD.store AND r.fr_number = number AND r.resend_of IS NOT NULL);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER forget_shipped AFTER DELETE ON fba.shipment_item FOR EACH ROW EXECUTE FUNCTION fba.forget_wholly_shipped();
+CREATE TRIGGER forget_shipped_else AFTER UPDATE ON fba.shipment_item FOR EACH ROW
+    WHEN ((OLD.sku, OLD.quantity, OLD.tracking_number, OLD.fr_number, OLD.merchant_order_id)
+        IS DISTINCT FROM (NEW.sku, NEW.quantity, NEW.tracking_number, NEW.fr_number, NEW.merchant_order_id))
+    EXECUTE FUNCTION fba.forget_wholly_shipped();
+CREATE TRIGGER forget_shipped AFTER DELETE ON fba.package FOR EACH ROW EXECUTE FUNCTION fba.forget_wholly_shipped();
+CREATE TRIGGER forget_shipped_else AFTER UPDATE ON fba.package FOR EACH ROW
+    WHEN ((OLD.package_key, OLD.tracking_number, OLD.amazon_tracking_number, fba.has_left(OLD.status, OLD.ship_date))
+        IS DISTINCT FROM (NEW.package_key, NEW.tracking_number, NEW.amazon_tracking_number, fba.has_left(NEW.status, NEW.ship_date)))
+    EXECUTE FUNCTION fba.forget_wholly_shipped();
+CREATE TRIGGER forget_shipped AFTER DELETE ON fba.package_item FOR EACH ROW EXECUTE FUNCTION fba.forget_wholly_shipped();
+CREATE TRIGGER forget_shipped_else AFTER UPDATE ON fba.package_item FOR EACH ROW
+    WHEN ((OLD.package_key, OLD.sku, OLD.quantity) IS DISTINCT FROM (NEW.package_key, NEW.sku, NEW.quantity))
+    EXECUTE FUNCTION fba.forget_wholly_shipped();
+
 -- The units in stock over time, without reading every change of every SKU: how much each statement changed them. Rows are only added,
 -- so that two writers of a store do not wait for each other.
 CREATE TABLE fba.stock_total_change (

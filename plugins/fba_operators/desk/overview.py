@@ -17,7 +17,7 @@ from fba_operators.desk.view import link, page
 from fba_operators.warehouse.statements import execute
 
 router = APIRouter()
-MOST_NEEDS = 200  # things that need somebody, on one page
+SUBJECTS = 50  # that are named of one kind of thing that needs somebody
 TABLES = {
     "needs": ("desk.needs_attention", ("store", "code", "subject", "number", "since", "remedy")),
     "units": ("desk.stock_units", ("store", "day", "units")),
@@ -52,8 +52,9 @@ def overview(
     if form != "page":
         query, columns = TABLES[form]
         return rows_as_csv(form, columns, execute(db, query, most=100_000).fetchall())
-    read = {name: execute(db, query, most=MOST_NEEDS + 1).fetchall() for name, (query, _) in TABLES.items()}
-    for row in read["needs"]:
+    read = {name: execute(db, query).fetchall() for name, (query, _) in TABLES.items() if name != "needs"}
+    needs = execute(db, "desk.needs_by_kind", most=SUBJECTS).fetchall()
+    for row in needs:
         row["target"] = _target(row)
     statuses = sorted({row["status"] for row in read["requests"]})
     days = {
@@ -65,8 +66,7 @@ def overview(
         "overview.html",
         acts=acts,
         runs=RUNS,
-        needs=read["needs"][:MOST_NEEDS],
-        more=len(read["needs"]) > MOST_NEEDS,
+        needs=needs,
         plots=_plots(read["units"]),
         statuses=statuses,
         days=days,
@@ -77,9 +77,9 @@ def overview(
 
 
 def _target(row: dict[str, Any]) -> str | None:
-    """The page of the desk that shows what a row is about."""
-    if row["is_request"] and row["key"]:
-        return link("request", store=row["store"], number=row["key"])
+    """The page of the desk that shows what a kind is about, all of it."""
+    if row["code"] in ("invalid", "rejected", "unknown"):
+        return link("requests", store=row["store"], status=row["code"])
     if row["code"] in _PAGES:
         where, only = _PAGES[row["code"]]
         return link(where, store=row["store"], only=only)

@@ -70,7 +70,7 @@ def reports(
     rows, last = screen(read(db, {"request_id": after, "requested_at": after_at} if after else None, SCREEN + 1))
     return page(
         request,
-        "reports.html",
+        "all_reports.html",
         rows=rows,
         following=last and {**chosen, "after": last["request_id"], "after_at": last["requested_at"].isoformat()},
         stores=[row["store"] for row in execute(db, "desk.stores")],

@@ -72,11 +72,7 @@ def stock(
         return page(request, "stock.html", stores=[], store=None, rows=[])
     words = re.findall(r"[^\W_]+", q)
     if q.strip():
-        search = {
-            "begins": like(q.strip().upper()),
-            "words": " & ".join(f"{word}:*" for word in words) or None,
-            "most": FOUND + 1,
-        }
+        search = {"begins": like(q.strip().upper()), "words": _all_of(words), "most": FOUND + 1}
         rows = _rows(db, "desk.stock_found", {"store": store, **search})
         if form == "csv":
             return rows_as_csv("stock", COLUMNS, rows)
@@ -127,6 +123,14 @@ def stock(
 def like(begins: str) -> str:
     """The pattern of LIKE for texts that begin like this."""
     return re.sub(r"([\\%_])", r"\\\1", begins) + "%"
+
+
+def _all_of(words: list[str]) -> str | None:
+    """The tsquery for all of these words, of which the last may go on; None where that would be most SKUs."""
+    if not words or len(words[-1]) < 2:
+        words = words[:-1]
+        return " & ".join(words) or None
+    return " & ".join([*words[:-1], f"{words[-1]}:*"])
 
 
 def _choices(q: str, only: str, sort: str) -> dict[str, Any]:
@@ -190,7 +194,7 @@ def sku(
         afn=afn,
         listings=listings,
         rejected=execute(db, "desk.sku_rejected_lines", **key, **reports).fetchall(),
-        outlook=execute(db, "desk.outlook", **key).fetchone(),
+        cover=execute(db, "desk.cover", **key).fetchone(),
         breakdown=execute(db, "desk.sku_breakdown", **key).fetchone(),
         requests=execute(db, "desk.sku_requests", **key).fetchall(),
         begins=execute(db, "desk.history_begins").fetchone(),

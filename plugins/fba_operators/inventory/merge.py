@@ -107,6 +107,7 @@ class MergeResult:
     :param not_added: reason → SKUs that are not in the pool and are not added to it
     :param sources: quantity source → number of rows in ``frame``
     :param conflicts: ``fba`` and ``fbm`` → number of SKUs whose listings rows of that kind differ (smallest taken)
+    :param conflicting: those SKUs
     :param left_out_skus: SKUs left out because they have no listing (``import_deleted_skus`` is off)
     :param left_out_units: their sellable units
     :param in_stock: SKUs of the pool with a quantity above 0
@@ -123,6 +124,7 @@ class MergeResult:
     not_added: Mapping[str, list[str]]
     sources: Mapping[str, int]
     conflicts: Mapping[str, int]
+    conflicting: list[str]
     left_out_skus: list[str]
     left_out_units: int
     in_stock: int
@@ -435,6 +437,7 @@ def merge_inventory(
             "fba": int((facts.fba_conflicts & listed).sum()),
             "fbm": int((facts.fbm_conflicts & listed).sum()),
         },
+        conflicting=facts.skus[(facts.fba_conflicts | facts.fbm_conflicts) & listed].tolist(),
         left_out_skus=facts.skus[left_out].tolist(),
         left_out_units=int(facts.afn_quantity[left_out].sum()),
         in_stock=int(had_stock.sum()),

@@ -89,6 +89,11 @@ def write_unconfirmed(
         execute(db, "inventory.set_unconfirmed", store=store, skus=skus, fba=fba, fbm=fbm, stated=sorted(stated))
 
 
+def write_conflicts(db: psycopg.Connection[Any], store: str, skus: Collection[str]) -> None:
+    """Write which SKUs the listings report states differently in several lines, in the transaction of :func:`write_pool`."""
+    execute(db, "inventory.set_conflicts", store=store, skus=list(skus))
+
+
 def pool_sources(header: Header, fields: Mapping[Any, str]) -> dict[str, sql.Composable]:
     """For each pool column, the SQL that reads its value from the parsed copy of the listings report (alias l).
 

@@ -48,6 +48,7 @@ from fba_operators.inventory.pool import (
     pool_sources,
     read_pool,
     read_unconfirmed,
+    write_conflicts,
     write_pool,
     write_unconfirmed,
 )
@@ -498,6 +499,7 @@ class PoolUpdate:
         kept = {*result.fba.since, *result.fbm.since, *judged.held}
         stated = {sku for since in unconfirmed for sku in since} - kept
         write_unconfirmed(db, self.store, result.fba.since, result.fbm.since, stated)
+        write_conflicts(db, self.store, result.conflicting)
         record_applied(db, self.store, *ids.values())
         return changed
 

@@ -20,6 +20,7 @@ from fba_operators.settings.stores_file import load_stores
 from fba_operators.warehouse.statements import execute
 
 REPORT_IDS = ("listings_report_id", "afn_report_id")
+SHIPPED_AT_ONCE = 20_000  # requests that one run looks at, to keep which are wholly shipped
 
 
 class SummariseInventoryOperator(SummariseRunOperator):
@@ -29,10 +30,12 @@ class SummariseInventoryOperator(SummariseRunOperator):
     """
 
     def check(self, db: psycopg.Connection[Any], context: Context) -> None:
-        """Add ``stale_stock``, ``low_stock`` and ``out_of_stock`` to what needs a person."""
+        """Add ``stale_stock``, ``low_stock`` and ``out_of_stock`` to what needs a person, and keep what takes long to work out."""
         key = {"dag_id": self.dag_id, "run_id": str(context["run_id"])}
         execute(db, "runs.add_stale_stock", **key)
         execute(db, "runs.add_low_stock", **key)
+        execute(db, "runs.keep_cover")
+        execute(db, "runs.keep_shipped", most=SHIPPED_AT_ONCE)
 
 
 class WaitForStockReportsOperator(WaitForReportOperator):

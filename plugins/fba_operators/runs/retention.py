@@ -34,6 +34,7 @@ KINDS = {
     "reports": ("runs.expired_reports", "runs.remove_reports"),
     "runs": ("runs.expired_runs", "runs.remove_runs"),
     "changes of stock": ("runs.expired_stock_changes", "runs.remove_stock_changes"),
+    "sums of stock": ("runs.expired_stock_totals", "runs.remove_stock_totals"),
     "breakdowns of stock": ("runs.expired_breakdowns", "runs.remove_breakdowns"),
     "delivered changes": ("runs.expired_available_changes", "runs.remove_available_changes"),
 }
