@@ -233,6 +233,16 @@ def test_no_name_stays_in_the_session(warehouse, sql, add):
             assert db.execute("SELECT current_setting('fba.actor', true), fba.is_product()").fetchone() == ("", True)
 
 
+def test_a_program_that_decides_for_people_may_say_for_whom(sql, add):
+    add()
+    sql("BEGIN")
+    sql("SELECT set_config('fba.actor', 'Ann', true)")
+    sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now()")
+    sql("COMMIT")
+    sql("UPDATE fba.fulfillment_request SET cancel_requested_at = NULL")
+    assert [actor for _, actor, _ in timeline(sql)] == [None, "Ann", None]
+
+
 def test_a_request_and_its_copies_are_not_sent_side_by_side(sql, add):
     """Rejected, sent again, the copy rejected too: then either the first becomes pending, or a second copy is made."""
     add(status="rejected")
