@@ -13,6 +13,7 @@ from sandbox.world.world import DEFAULT_MERCHANT
 from tests.deciding import requests_in
 from tests.stores import AFN, STORE, US
 
+pytestmark = pytest.mark.timeout(900)  # several real runs in one test
 INVENTORY, SEND = "fba_get_inventory", "fba_send_fulfillment_requests"
 ADDRESS = {
     "ship_to_name": "Wilhelmina Secret",
