@@ -3,6 +3,17 @@
 SELECT set_config('jit', 'off', true), set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
        set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', '1min', true)
 
+-- name: pending_requests
+SELECT count(*) AS number FROM fba.fulfillment_request WHERE status = 'pending'
+
+-- name: refused_stock
+-- The refused reports that no later one has replaced, each with how often this type was refused since.
+SELECT r.report_id, r.report_type, n.number FROM fba.needs_attention AS n JOIN fba.report AS r ON r.store = n.store AND r.report_id = n.subject
+WHERE n.store = %(store)s AND n.code = 'refused_stock' ORDER BY r.report_type
+
+-- name: last_failure
+SELECT (SELECT failure FROM fba.run WHERE store = %(store)s AND dag_id = %(dag_id)s ORDER BY started_at DESC LIMIT 1) AS failure
+
 -- name: stores
 -- From one store to the next by the key: the pool may have millions of rows.
 WITH RECURSIVE stocked AS (
@@ -203,7 +214,7 @@ LEFT JOIN fba.fulfillment_progress AS p ON p.store = i.store AND p.fr_number = i
 WHERE i.store = %(store)s AND i.fr_number = %(number)s ORDER BY i.line LIMIT 200
 
 -- name: request_timeline
-SELECT at, what, fba.shortened(package_key, 60) AS package_key, fba.shortened(detail, 300) AS detail, source
+SELECT at, what, fba.shortened(package_key, 60) AS package_key, fba.shortened(detail, 300) AS detail, source, fba.shortened(actor, 60) AS actor
 FROM fba.request_event WHERE store = %(store)s AND fr_number = %(number)s ORDER BY at, n LIMIT 300
 
 -- name: request_quotes

@@ -462,3 +462,57 @@ WHERE EXISTS (
       AND greatest(r.cancel_requested_at, r.resolved_at, r.sent_at) > clock_timestamp() - interval '3 days'
 ) OR EXISTS (SELECT FROM fba.feed AS f WHERE f.store = s.store AND f.settled_at IS NULL)
   OR EXISTS (SELECT FROM fba.outbound_order AS o WHERE o.store = s.store AND o.settled_at IS NULL)
+
+-- name: as_person
+-- For this transaction: the database's rules for everybody but the product hold, who decides has a name in the timeline, and nobody
+-- waits long before a page.
+SELECT set_config('fba.writer', '', true), set_config('fba.actor', %(actor)s, true), set_config('lock_timeout', '5s', true),
+       set_config('statement_timeout', '30s', true)
+
+-- name: lock_to_decide
+SELECT fr_number FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = %(fr_number)s FOR UPDATE
+
+-- name: to_decide
+-- What a person decides about, without texts that may quote an address, and a digest of it: the same in every session, whatever its
+-- time zone. What the runs rewrite while a request waits is not in it, because that changes no decision. Editing a request takes its quote and the question for an approval away.
+SELECT r.store, r.fr_number, r.status, coalesce(fba.is_stuck(r.store, r.fr_number), false) AS stuck, r.cancel_requested_at,
+       r.approved_at, r.approval_asked_at, q.speed, q.fee, q.currency, fba.has_address(r.store, r.fr_number) AS has_address, t.fr_number AS twin,
+       encode(sha256(convert_to(jsonb_build_array(
+           r.status, extract(epoch FROM r.resolved_at), extract(epoch FROM r.cancel_requested_at), extract(epoch FROM r.approved_at),
+           extract(epoch FROM r.approval_asked_at), extract(epoch FROM r.unknown_since), extract(epoch FROM r.stuck_since), r.claim_id,
+           r.amazon_order_status, r.shipping_method, r.channel, r.packaging, r.block_amazon_logistics, r.signature, r.deliver_together,
+           extract(epoch FROM r.deliver_by), t.fr_number,
+           (SELECT jsonb_agg(jsonb_build_array(i.line, i.sku, i.quantity, i.unit_price) ORDER BY i.line)
+            FROM fba.fulfillment_request_item AS i WHERE i.store = r.store AND i.fr_number = r.fr_number),
+           (SELECT jsonb_agg(jsonb_build_array(p.speed, p.fulfillable, p.fee, p.currency, extract(epoch FROM p.arrive_latest), p.chosen) ORDER BY p.speed)
+            FROM fba.fulfillment_quote AS p WHERE p.store = r.store AND p.fr_number = r.fr_number)
+       )::text, 'UTF8')), 'hex') AS digest
+FROM fba.fulfillment_request AS r
+LEFT JOIN fba.fulfillment_quote AS q ON q.store = r.store AND q.fr_number = r.fr_number AND q.chosen
+LEFT JOIN LATERAL (  -- the request that goes out instead of this one
+    SELECT n.fr_number FROM fba.fulfillment_request AS n
+    WHERE n.store = r.store AND n.fr_number <> r.fr_number AND n.status NOT IN ('cancelled', 'rejected')
+      AND (n.resend_of = coalesce(r.resend_of, r.fr_number) OR n.fr_number = r.resend_of)
+    ORDER BY n.fr_number LIMIT 1
+) AS t ON true
+WHERE r.store = %(store)s AND r.fr_number = %(fr_number)s
+
+-- name: decide_approve
+UPDATE fba.fulfillment_request SET approved_at = clock_timestamp(), approved_by = %(actor)s
+WHERE store = %(store)s AND fr_number = %(fr_number)s AND status = 'pending' AND approval_asked_at IS NOT NULL AND approved_at IS NULL
+RETURNING fr_number
+
+-- name: decide_cancel
+UPDATE fba.fulfillment_request SET cancel_requested_at = clock_timestamp()
+WHERE store = %(store)s AND fr_number = %(fr_number)s AND status = %(status)s AND cancel_requested_at IS NULL
+RETURNING fr_number
+
+-- name: decide_status
+-- A cancellation that was asked for before it was sent would make it invalid again.
+UPDATE fba.fulfillment_request SET status = %(decided)s,
+    cancel_requested_at = CASE WHEN %(decided)s <> 'pending' THEN cancel_requested_at END
+WHERE store = %(store)s AND fr_number = %(fr_number)s AND status = %(status)s
+RETURNING fr_number
+
+-- name: decide_resend
+SELECT fba.resend(%(store)s, %(fr_number)s) AS fr_number

@@ -18,6 +18,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Amazon FBA",
         "description": "Amazon FBA stock, fulfillment requests and shipments through the Selling Partner API.",
         "versions": [__version__],
+        "extra-links": ["fba_operators.operators.links.DeskLink"],
         "connection-types": [
             {
                 "connection-type": "amazon_sp_api",

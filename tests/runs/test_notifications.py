@@ -122,13 +122,14 @@ def summarise(ctx, stores):
     return None
 
 
-def test_always_notifies_of_each_run_with_its_link(amazon, warehouse, stores, chat):
+def test_always_notifies_of_each_run_with_a_link_to_the_desk(amazon, warehouse, stores, chat, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/prefix/")
     stores(", on: [always]")
     assert inventory_run("first") is None
     (sent,) = chat.received
     assert ": success" in sent["title"]
     assert "amazon_us: success." in sent["message"]
-    assert sent["message"].endswith("https://airflow.example/dags/fba_get_inventory/runs/first")
+    assert sent["message"].endswith("\nhttps://airflow.example/prefix/fba/")
 
 
 def test_a_change_is_notified_once(amazon, warehouse, stores, chat):
@@ -149,6 +150,8 @@ def test_a_failed_store_is_notified_without_amazons_text(amazon, warehouse, stor
     assert "1 of 2 stores failed" in sent["title"]
     assert "amazon_other: FAILED. token: Connection amazon_other: the refresh token is not valid" in sent["message"]
     assert "invalid_grant" in sent["message"]
+    logs = "https://airflow.example/dags/fba_get_inventory/runs/first"
+    assert sent["message"].endswith(f"/fba/\nLogs: {logs}"), "for a failure, where its logs are"
     assert "revoked-secret" not in json.dumps(sent) + caplog.text
     assert DEFAULT_MERCHANT.client_secret not in json.dumps(sent)
     assert "chat-secret-token" not in caplog.text
@@ -389,10 +392,10 @@ def test_attention_is_news_only_when_a_standing_count_changes_or_an_event_happen
 
 def test_stores_without_news_are_only_counted():
     stores = [StoreSummary("quiet", "success"), StoreSummary("busy", "success", rows_changed=3)]
-    title, body, kind = message("dag", stores, ["change"], "link")
+    title, body, kind = message("dag", stores, ["change"], "desk", "run")
     assert (title, kind) == ("dag: success", "info")
-    assert body == "busy: success. 0 rows read, 3 changed.\n1 other store has no news.\nlink"
-    assert message("dag", stores[:1], ["change", "failure", "attention"], "link") is None
+    assert body == "busy: success. 0 rows read, 3 changed.\n1 other store has no news.\ndesk"
+    assert message("dag", stores[:1], ["change", "failure", "attention"], "desk", "run") is None
 
 
 def test_every_standing_code_has_a_text():

@@ -10,9 +10,10 @@ import pytest
 
 from devstack.airflow import warehouse_connection
 from devstack.postgres import PSQL, running_postgres
+from fba_operators.fulfillment.decide import decide, look
 from fba_operators.operators import PrepareRunOperator, SummariseRequestsOperator
 from fba_operators.warehouse.database import Warehouse
-from fba_operators.warehouse.statements import SQL_FOLDER
+from fba_operators.warehouse.statements import SQL_FOLDER, execute
 from tests.helpers import as_product, run
 from tests.sending import GOOD, PERSONAL
 from tests.stores import STORE
@@ -295,6 +296,39 @@ def test_a_merchant_may_do_nothing_else(login):
             continue
         not_refused.append(statement)
     assert not_refused == []
+
+
+# Who decides in the desk
+
+
+def test_a_desk_that_only_reads_sees_the_same_as_who_decides(login, product):
+    """The page is read by a login in fba_reader, the decision is taken with the DAGs': both make the same digest."""
+    order(login("shop"))
+    seen = look(login("dashboard"), STORE, "FR-1")
+    assert seen == look(product, STORE, "FR-1")
+    assert seen.has_address
+    assert decide(Warehouse(), STORE, "FR-1", "cancel", actor="ann", seen=seen.digest).done
+    told = login("dashboard").execute("SELECT what, actor, source FROM fba.request_event ORDER BY n").fetchall()
+    assert told == [("created", None, "merchant"), ("cancel_requested", "ann", "merchant")]
+
+
+def test_the_desk_may_no_more_than_a_merchant_although_its_login_is_the_products(login, product):
+    order(login("shop"))
+    advance(product, "FR-1", "sending", "unknown")
+    product.execute("UPDATE fba.fulfillment_request SET claim_id = gen_random_uuid()")
+    product.execute(
+        "INSERT INTO fba.feed (store, document_id, claim_id, run_id, message_count) VALUES (%s, 'D', gen_random_uuid(), 'r', 1)",
+        (STORE,),
+    )
+    product.execute(
+        "INSERT INTO fba.feed_message (store, document_id, message_id, fr_number) VALUES (%s, 'D', 1, 'FR-1')", (STORE,)
+    )
+    with Warehouse().connect() as db:
+        execute(db, "fulfillment.as_person", actor="ann")
+        with pytest.raises(psycopg.errors.RaiseException, match="by hand yet"):
+            execute(
+                db, "fulfillment.decide_status", store=STORE, fr_number="FR-1", status="unknown", decided="accepted"
+            )
 
 
 # A dashboard

@@ -76,6 +76,7 @@ DATA = {
         INSERT INTO fba.conflicting_sku VALUES ('amazon_us', 'OLD-SKU');
         INSERT INTO fba.wholly_shipped SELECT store, fr_number FROM fba.fulfillment_request WHERE status = 'accepted';
     """,
+    15: "INSERT INTO fba.request_event (store, fr_number, what, source, actor) VALUES ('amazon_us', 'FR-1', 'approved', 'merchant', 'ann')",
 }
 
 

@@ -44,5 +44,6 @@ def same_origin(request: Request) -> None:
     )
 
 
-# For every route that writes: `@router.post("/approve", dependencies=MAY_ACT)`.
-MAY_ACT = [Depends(same_origin), Depends(_trigger)]
+# For every page that offers a form, and for every route that writes: `@router.post("/approve", dependencies=MAY_ACT)`.
+MAY_TRIGGER = [Depends(_trigger)]
+MAY_ACT = [Depends(same_origin), *MAY_TRIGGER]

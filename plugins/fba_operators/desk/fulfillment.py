@@ -12,6 +12,8 @@ from fba_operators.desk.lists import SCREEN, Row, Text, as_csv, rows_as_csv, scr
 from fba_operators.desk.reading import Db
 from fba_operators.desk.stock import like
 from fba_operators.desk.view import page
+from fba_operators.fulfillment.choices import choices
+from fba_operators.fulfillment.decide import look
 from fba_operators.warehouse.statements import execute
 
 router = APIRouter()
@@ -21,7 +23,7 @@ COLUMNS = (
     *("created_at", "sent_at", "resolved_at"),
 )
 TABLES = {
-    "timeline": ("desk.request_timeline", ("at", "what", "package_key", "detail", "source")),
+    "timeline": ("desk.request_timeline", ("at", "what", "package_key", "detail", "source", "actor")),
     "items": ("desk.request_items", ("line", "sku", "title", "quantity", "shipped", "delivered", "open", "unit_price")),
     "packages": (
         "desk.request_packages",
@@ -143,6 +145,7 @@ def one(
         "request.html",
         acts=acts,
         row=row,
+        choices=choices(now) if acts and (now := look(db, store, number)) else [],
         words=execute(db, "desk.request_words", **key).fetchone(),
         needs=execute(db, "desk.request_needs", **key).fetchall(),
         copies=execute(db, "desk.request_copies", **key).fetchall(),

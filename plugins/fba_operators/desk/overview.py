@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from fba_operators.desk.access import may_act
+from fba_operators.desk.actions import RUNS
 from fba_operators.desk.lists import rows_as_csv
 from fba_operators.desk.plot import NARROW, plot
 from fba_operators.desk.reading import Db
@@ -64,6 +65,7 @@ def overview(
         request,
         "overview.html",
         acts=acts,
+        runs=RUNS,
         needs=needs,
         plots=_plots(read["units"]),
         statuses=statuses,

@@ -61,9 +61,7 @@ Db = Annotated[psycopg.Connection[Any], Depends(reading)]
 
 
 def _connected() -> psycopg.Connection[Any]:
-    connection = _airflow_connection()
-    extra = connection.extra_dejson
-    connection.extra = json.dumps({"connect_timeout": PATIENCE, **extra})
+    connection = connection_of(DESK, DEFAULT_WAREHOUSE)
     hook = PostgresHook(connection=connection, log_sql=False)
     try:
         db = cast("psycopg.Connection[Any]", hook.get_conn())
@@ -78,12 +76,18 @@ def _connected() -> psycopg.Connection[Any]:
     return db
 
 
-def _airflow_connection() -> Any:
-    for conn_id in (DESK, DEFAULT_WAREHOUSE):
+def connection_of(*conn_ids: str) -> Any:
+    """Return the first of these connections of Airflow's that there is, made to give up soon where nobody answers.
+
+    :raises WarehouseMissingError: there is none
+    """
+    for conn_id in conn_ids:
         try:
-            return BaseHook.get_connection(conn_id)
+            connection = BaseHook.get_connection(conn_id)
         except AirflowNotFoundException:
             continue
+        connection.extra = json.dumps({"connect_timeout": PATIENCE, **connection.extra_dejson})
+        return connection
     raise WarehouseMissingError(
         Trouble(
             f"There is no connection {DEFAULT_WAREHOUSE}, so there is no warehouse to read.",

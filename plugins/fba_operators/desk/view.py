@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from fba_operators.desk.notice import said
 from fba_operators.desk.plot import bar
 
 HERE = Path(__file__).parent
@@ -94,5 +95,7 @@ def page(request: Request, template: str, /, *, status: int = 200, **values: Any
     :param values: what the template shows
     """
     here = request.url.path.rsplit("/", 1)[-1]
-    body = _templates.get_template(template).render(here=here, query=dict(request.query_params), **values)
+    body = _templates.get_template(template).render(
+        here=here, query=dict(request.query_params), notice=said(request.query_params), **values
+    )
     return HTMLResponse(body, status_code=status)

@@ -23,6 +23,7 @@ from fba_operators.fulfillment.ledger import MAY_SUBMIT
 from fba_operators.fulfillment.memory import compare_feeds, examine, look_up
 from fba_operators.fulfillment.settle import settle_feed
 from fba_operators.operators.fulfillment import ClaimedOperator
+from fba_operators.operators.links import DeskLink
 from fba_operators.runs.summary import counted
 
 FEED_TIMEOUT = timedelta(hours=4)  # then the next run settles the feed
@@ -227,6 +228,8 @@ class RecordFeedOperator(ClaimedOperator):
 
     :return: how many requests came to each status
     """
+
+    operator_extra_links = (DeskLink("requests"),)
 
     def work(self, context: Context) -> dict[str, int]:
         """Settle the feed, as the next run would."""

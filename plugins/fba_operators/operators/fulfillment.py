@@ -30,6 +30,7 @@ from fba_operators.fulfillment.request import counts_by_status, listed_numbers
 from fba_operators.fulfillment.settle import Outcome, settle_feed
 from fba_operators.fulfillment.settle_orders import settle_orders
 from fba_operators.operators.base import SellingPartnerOperator, run_type_of
+from fba_operators.operators.links import DeskLink
 from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
 from fba_operators.operators.switch import is_on
 from fba_operators.runs.log import Outcome as RunOutcome
@@ -177,6 +178,8 @@ class ClaimRequestsOperator(SendingOperator):
     :param validate_only: a dry run: report what would be sent; Amazon is not called (templated)
     :return: the claim
     """
+
+    operator_extra_links = (DeskLink("requests"),)
 
     template_fields = (
         *SendingOperator.template_fields,

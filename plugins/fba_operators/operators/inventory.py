@@ -11,6 +11,7 @@ from airflow.sdk import Context
 from fba_operators.amazon.processing_status import UNFINISHED
 from fba_operators.assets import POOL
 from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.operators.links import DeskLink
 from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import SummariseRunOperator
 from fba_operators.operators.switch import is_given, is_on, switch
@@ -91,6 +92,8 @@ class MergeInventoryOperator(SellingPartnerOperator):
     :raises DecisionNeededError: writing could make stock wrong; the message has the counts and the param that overrides
         the refusal
     """
+
+    operator_extra_links = (DeskLink("stock"),)
 
     template_fields = (
         "conn_id",

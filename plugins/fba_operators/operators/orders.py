@@ -6,6 +6,7 @@ from airflow.sdk import Context
 
 from fba_operators.fulfillment.outbound import send_orders
 from fba_operators.operators.fulfillment import ClaimedOperator
+from fba_operators.operators.links import DeskLink
 
 
 class SendOrdersOperator(ClaimedOperator):
@@ -17,6 +18,8 @@ class SendOrdersOperator(ClaimedOperator):
     :raises CredentialsError: Amazon denies access; what was not sent is pending again
     :raises RequestRefusedError: Amazon refuses for a reason that is not the order's; what was not sent is pending again
     """
+
+    operator_extra_links = (DeskLink("requests"),)
 
     def work(self, context: Context) -> dict[str, int]:
         """Compare with Amazon, then send each order."""

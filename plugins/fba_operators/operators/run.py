@@ -14,6 +14,7 @@ from airflow.sdk.observability import stats
 
 from fba_operators.errors import ConfigurationError
 from fba_operators.operators.base import AmazonRetryPolicy, run_type_of
+from fba_operators.runs.desk_address import desk_address
 from fba_operators.runs.log import RunLog, end_run
 from fba_operators.runs.notifications import notify
 from fba_operators.runs.retention import remove_expired
@@ -168,8 +169,9 @@ class SummariseRunOperator(BaseOperator):
     def _notify(self, context: Context, summaries: list[StoreSummary]) -> None:
         """Notify the recipients, once of the same news: an attempt that was killed after it notified them is retried."""
         recipients = load_stores().notifications
-        link = str(context["ti"].log_url).partition("/tasks/")[0] if recipients else ""
-        news = [(each.connection, message(self.dag_id, summaries, each.on, link)) for each in recipients]
+        desk = desk_address()
+        run = str(context["ti"].log_url).partition("/tasks/")[0] if recipients else ""
+        news = [(each.connection, message(self.dag_id, summaries, each.on, desk, run)) for each in recipients]
         if not any(sent for _, sent in news):
             return
         digest, remembered = hashlib.sha256(repr(news).encode()).hexdigest(), context.get("task_state_store")
@@ -178,4 +180,4 @@ class SummariseRunOperator(BaseOperator):
                 self.log.info("An earlier attempt of this task has sent the notifications.")
                 return
             remembered.set(NOTIFIED, digest)
-        notify(recipients, self.dag_id, summaries, link)
+        notify(recipients, self.dag_id, summaries, desk, run)

@@ -14,6 +14,7 @@ from fba_operators.assets import SHIPMENTS
 from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, documented, end_of_request
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
+from fba_operators.operators.links import DeskLink
 from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
 from fba_operators.reports.cooldown import COOLDOWN
@@ -200,6 +201,8 @@ class LoadShipmentsOperator(SellingPartnerOperator):
     :return: the store and the counts of this report
     :raises DecisionNeededError: the readable rows are written, but more than ``max_rejected_share`` of the lines are not
     """
+
+    operator_extra_links = (DeskLink("requests"),)
 
     template_fields = ("conn_id", "report_id")
 

@@ -18,6 +18,7 @@ from fba_operators.errors import CredentialsError, RequestRefusedError, Unavaila
 from fba_operators.fulfillment.amazon_orders import SHIPPED, compare_with_request, documented, end_of_request
 from fba_operators.fulfillment.request import Move, counts_by_status
 from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.operators.links import DeskLink
 from fba_operators.runs.summary import counted
 from fba_operators.shipments.order_answers import packages_to_track, told_by_fulfillment_order, told_by_order
 from fba_operators.shipments.parcels import ENDED, ToldOrder
@@ -63,6 +64,8 @@ class TrackOrdersOperator(SellingPartnerOperator):
     :raises CredentialsError: the account has neither version of the API, or the role is missing
     :raises UnavailableError: Amazon does not answer, or its list does not end; the cursor stays where it was
     """
+
+    operator_extra_links = (DeskLink("requests"),)
 
     template_fields: Sequence[str] = (*SellingPartnerOperator.template_fields, "since")
 

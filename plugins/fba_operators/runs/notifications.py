@@ -11,13 +11,16 @@ from fba_operators.settings.models import Notification
 log = logging.getLogger(__name__)
 
 
-def notify(notifications: Sequence[Notification], dag_id: str, stores: Sequence[StoreSummary], link: str) -> None:
+def notify(
+    notifications: Sequence[Notification], dag_id: str, stores: Sequence[StoreSummary], desk: str, run: str
+) -> None:
     """Notify every recipient for whom the run has news; a failed delivery is logged and changes nothing else.
 
-    :param link: address of the run in Airflow's UI
+    :param desk: address of the FBA desk
+    :param run: address of the run in Airflow's UI
     """
     for recipient in notifications:
-        news = message(dag_id, stores, recipient.on, link)
+        news = message(dag_id, stores, recipient.on, desk, run)
         if news is None:
             continue
         title, body, kind = news

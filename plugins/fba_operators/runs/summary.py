@@ -265,12 +265,13 @@ class StoreSummary:
 
 
 def message(
-    dag_id: str, stores: Sequence[StoreSummary], wanted: Collection[str], link: str
+    dag_id: str, stores: Sequence[StoreSummary], wanted: Collection[str], desk: str, run: str
 ) -> tuple[str, str, str] | None:
     """Return title, body and kind of a notification, or None if nothing in the run is wanted.
 
     :param wanted: some of failure, attention, change, always
-    :param link: address of the run in Airflow's UI
+    :param desk: address of the FBA desk
+    :param run: address of the run in Airflow's UI, where the logs of a failure are
     """
     relevant = [store for store in stores if store.events & set(wanted)]
     if not relevant:
@@ -284,4 +285,4 @@ def message(
     if others := len(stores) - len(relevant):
         lines.append(f"{counted(others, 'other store has', 'other stores have')} no news.")
     kind = "failure" if failed else "warning" if attention else "info"
-    return f"{dag_id}: {verdict}", "\n".join([*lines, link]), kind
+    return f"{dag_id}: {verdict}", "\n".join([*lines, desk, *([f"Logs: {run}"] if failed else [])]), kind
