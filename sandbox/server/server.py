@@ -13,8 +13,9 @@ import uvicorn
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sandbox.connection import store_connection
 from sandbox.server.app import create_app
-from sandbox.world.world import World
+from sandbox.world.world import DEFAULT_MERCHANT, World
 
 START_SECONDS = 20.0
 
@@ -115,6 +116,15 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        """Client id, client secret, refresh token, seller id, marketplace ids and region of the default merchant."""
+        return self.world.credentials(DEFAULT_MERCHANT.seller_id)
+
+    def airflow_connection(self, **extra: str) -> str:
+        """Return a merchant as the value of a variable AIRFLOW_CONN_{ID}; see `store_connection`."""
+        return store_connection(self.url, **extra)
 
     def settle(self) -> None:
         """Wait until every request received so far is processed, even if its client has disconnected."""
