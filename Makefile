@@ -8,7 +8,7 @@ PIP_INDEX = $(PY) -m pip config list | sed -nE "s/^(:env:|global|install)\.index
 UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(PIP_INDEX))}" $(VENV)/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-browser faults lint format lock wheel bench env clean
+.PHONY: help run up test test-browser test-wheel faults lint format lock wheel bench env clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: lint ## lint and every test
 
 test-browser: $(INSTALLED) ## test Airflow's pages in Chromium; fails when Chromium is missing
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
+
+test-wheel: $(INSTALLED) ## install the wheel into empty environments, alone and beside other providers (minutes, 2 GB)
+	FBA_WHEEL=1 $(PY) -m pytest tests/project/test_wheel.py
 
 faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, freezes, restored backups, fuzzing (hours)
 	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults tests/inventory/test_damaged_reports.py tests/fulfillment/test_interference.py \
