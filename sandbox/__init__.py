@@ -17,7 +17,7 @@ NOT_IMITATED = (
     "Report types other than listings, AFN inventory and FBA shipments: 400 InvalidInput, or the documents given for them.",
     "The wording of Amazon's 400 and 404 messages: codes and JSON structure are Amazon's, most texts are the sandbox's.",
     "User agents: Amazon documents the format and is known to enforce only the length. The sandbox enforces the format "
-    "too, and accepts the user agent of Amazon's own SDK.",
+    "too, unless it is lenient, and accepts the user agent of Amazon's own SDK.",
     "Listing reports are cached for one hour whatever their size (Amazon: 1 to 6 hours).",
     "A shipments report of more than 31 days ends FATAL with a reason document (Amazon's behavior is not documented).",
     "FBA Inventory answers 400 to sellers without any FBA SKU at Amazon; the sandbox returns an empty result.",

@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--processing-seconds", type=float, default=20.0, help="simulated seconds until a report or feed is done"
     )
+    parser.add_argument(
+        "--lenient", action="store_true", help="accept any user agent, and ignore query parameters that do not exist"
+    )
     options = parser.parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -44,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             processing_seconds=options.processing_seconds,
             port=options.port,
             host=options.host,
+            lenient=options.lenient,
         )
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The sandbox cannot start on {options.host}:{options.port}: {error}\n")

@@ -1,7 +1,8 @@
 """Fixtures for the tests of any program that calls the Selling Partner API; pytest finds them where the package is installed.
 
 `amazon_server` is the sandbox, new in each test. `amazon_faults` lets calls fail, `amazon_truth` tells what the merchant
-really has, `amazon_clock` lets time pass. Override `amazon_settings` to start it with other arguments.
+really has, `amazon_clock` lets time pass. `amazon_redirect` is for a program that has Amazon's addresses built in. Override
+`amazon_settings` to start the sandbox with other arguments.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class AmazonClock:
 
 @pytest.fixture(scope="session")
 def amazon_settings() -> dict[str, Any]:
-    """Return the arguments of the sandbox: SKUs per marketplace, and seconds until a report or feed is done."""
-    return {"listings": 200, "processing_seconds": 0.5}
+    """Return the arguments of the sandbox: those of `Sandbox`, e.g. SKUs per marketplace, seconds until a report is done."""
+    return {"listings": 200, "processing_seconds": 0.5, "lenient": True}
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +77,12 @@ def amazon_truth(amazon_server: Sandbox) -> Callable[..., dict[str, dict[str, An
 def amazon_clock(amazon_server: Sandbox) -> AmazonClock:
     """Return the sandbox's clock."""
     return AmazonClock(amazon_server)
+
+
+@pytest.fixture
+def amazon_redirect(amazon_server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Send to the sandbox what the tested program sends to Amazon with `requests` or `httpx`; nothing in it is changed."""
+    from sandbox.redirect import redirect  # noqa: PLC0415
+
+    redirect(amazon_server.url, monkeypatch)
+    return amazon_server

@@ -67,8 +67,10 @@ class Sandbox:
         processing_seconds: float = 0.5,
         port: int = 0,
         host: str = "127.0.0.1",
+        *,
+        lenient: bool = False,
     ) -> None:
-        self.world = World(listings=listings, seed=seed, speed=speed, processing_seconds=processing_seconds)
+        self.world = World(listings, seed, speed, processing_seconds, lenient=lenient)
         connections = Connections()
         # asyncio sets TCP_NODELAY only if the protocol is IPPROTO_TCP; without it, each answer takes 40 ms more.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

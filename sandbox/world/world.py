@@ -55,12 +55,20 @@ class World(Fulfillment, ParcelControls, OutboundControls, FeedControls):
 
     `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and
     how all orders ship. `speed` is in simulated seconds per real second. `processing_seconds` is how long a report or
-    feed takes, in simulated seconds.
+    feed takes, in simulated seconds. `lenient` lets pass what Amazon is known to let pass although it documents
+    otherwise: any user agent, and query parameters that an operation does not have.
     """
 
     def __init__(
-        self, listings: int = 5000, seed: int = 1, speed: float = 1.0, processing_seconds: float = 20.0
+        self,
+        listings: int = 5000,
+        seed: int = 1,
+        speed: float = 1.0,
+        processing_seconds: float = 20.0,
+        *,
+        lenient: bool = False,
     ) -> None:
+        self.lenient = lenient
         self.lock = threading.RLock()
         self._settings = (listings, seed, speed, processing_seconds)
         self.resets = 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).parent / "uv"
 PYTHONS = ("3.11", "3.12", "3.13")
-EXTRAS = ("celery", "lineage")
+EXTRAS = ("celery", "lineage", "sandbox")
 NEIGHBOURS = (
     *(f"apache-airflow-providers-{name}" for name in ("amazon", "google", "snowflake", "openlineage", "dbt-cloud")),
     "astronomer-cosmos",
@@ -106,6 +107,21 @@ def test_the_lowest_versions_that_are_allowed_install_together(wheel, tmp_path):
     python = tmp_path / "venv" / "bin" / "python"
     run(UV, "pip", "install", "--quiet", "--python", python, "--resolution", "lowest-direct", with_extras(wheel))
     run(python, "-c", EVERY_MODULE, AIRFLOW_HOME=str(tmp_path))
+
+
+def test_the_sandbox_needs_no_airflow(wheel, tmp_path):
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    install = (UV, "pip", "install", "--quiet", "--python", tmp_path / "venv" / "bin" / "python")
+    run(*install, "--no-deps", wheel)
+    run(*install, "pytest", *project["optional-dependencies"]["sandbox"])
+    scripts = tmp_path / "venv" / "bin"
+    assert "usage: amazon-sandbox" in run(scripts / "amazon-sandbox", "--help")
+    (tmp_path / "test_it.py").write_text(
+        "import urllib.request\n\n\ndef test_it(amazon_server, amazon_truth):\n"
+        "    assert urllib.request.urlopen(f'{amazon_server.url}/control').status == 200\n    assert amazon_truth()\n"
+    )
+    assert "1 passed" in run(scripts / "python", "-m", "pytest", "-q", tmp_path)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
