@@ -24,7 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
 DOCS = sorted((PROJECT / "docs").glob("*.md"))
 PAGES = [
-    *(README, PROJECT / "CHANGELOG.md", *DOCS),
+    *(README, PROJECT / "CHANGELOG.md", PROJECT / "CONTRIBUTING.md", *DOCS),
     *(PROJECT / "benchmarks" / "README.md", PROJECT / "tests" / "faults" / "README.md"),
 ]
 CHAPTERS = {
