@@ -116,7 +116,7 @@ def run_dags(airflow: AirflowClient, amazon: Sandbox, warehouse_url: str, stores
     airflow.run("fba_send_fulfillment_requests")
     demo.show_requests(warehouse_url)
     _check(demo.wrong_orders(warehouse_url, amazon))
-    stores_yaml.write_text(demo.ORDER_BY_ORDER_YAML, encoding="utf-8")
+    stores_yaml.write_text(demo.ORDER_BY_ORDER_YAML.format(folder=folder), encoding="utf-8")
     demo.insert_orders(warehouse_url)
     airflow.run("fba_send_fulfillment_requests")
     demo.show_quotes(warehouse_url)
