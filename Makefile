@@ -8,10 +8,10 @@ PIP_INDEX = $(PY) -m pip config list | sed -nE "s/^(:env:|global|install)\.index
 UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(PIP_INDEX))}" $(VENV)/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-browser faults lint format lock wheel bench env clean
+.PHONY: help run up test test-browser test-wheel check-warehouse faults lint format lock wheel bench env clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s%s\n", $$1, $$2}'
 
 run: $(INSTALLED) ## run the DAGs against the sandbox Amazon, show the results, stop everything
 	@$(PY) -m devstack run
@@ -26,9 +26,15 @@ test: lint ## lint and every test
 test-browser: $(INSTALLED) ## test Airflow's pages in Chromium; fails when Chromium is missing
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
 
+test-wheel: $(INSTALLED) ## install the wheel into empty environments, alone and beside other providers (minutes, 2 GB)
+	FBA_WHEEL=1 $(PY) -m pytest tests/project/test_wheel.py
+
 faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, freezes, restored backups, fuzzing (hours)
 	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults tests/inventory/test_damaged_reports.py tests/fulfillment/test_interference.py \
 	  tests/fulfillment/test_memory.py
+
+check-warehouse: $(INSTALLED) ## check what is promised of a warehouse (connection fba_warehouse); writes nothing
+	@$(PY) -m fba_operators.warehouse.check
 
 lint: $(INSTALLED) ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check .

@@ -153,4 +153,4 @@ def fba_get_inventory() -> DAG:
     return dag
 
 
-fba_get_inventory()
+dag = fba_get_inventory()

@@ -149,4 +149,4 @@ def fba_get_shipments() -> DAG:
     return dag
 
 
-fba_get_shipments()
+dag = fba_get_shipments()

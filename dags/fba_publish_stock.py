@@ -84,4 +84,4 @@ def fba_publish_stock() -> DAG:
     return dag
 
 
-fba_publish_stock()
+dag = fba_publish_stock()

@@ -172,4 +172,4 @@ def fba_send_fulfillment_requests() -> DAG:
     return dag
 
 
-fba_send_fulfillment_requests()
+dag = fba_send_fulfillment_requests()

@@ -97,4 +97,4 @@ def fba_track_orders() -> DAG:
     return dag
 
 
-fba_track_orders()
+dag = fba_track_orders()

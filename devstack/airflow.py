@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
-from sandbox.world.world import DEFAULT_MERCHANT
+from sandbox.connection import store_connection
+
+__all__ = ["PROJECT", "settings", "store_connection", "warehouse_connection"]
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -55,29 +57,5 @@ def warehouse_connection(url: str) -> str:
             "port": parts.port,
             "login": parts.username,
             "schema": parts.path.lstrip("/"),
-        }
-    )
-
-
-def store_connection(amazon_url: str, **extra: str) -> str:
-    """Return the Airflow connection to a merchant of the sandbox, as the value of a variable AIRFLOW_CONN_{ID}.
-
-    :param extra: what differs from the default merchant: login, password, refresh_token, seller_id, marketplace_id
-    """
-    merchant = {
-        "login": DEFAULT_MERCHANT.client_id,
-        "password": DEFAULT_MERCHANT.client_secret,
-        "refresh_token": DEFAULT_MERCHANT.refresh_token,
-        "seller_id": DEFAULT_MERCHANT.seller_id,
-        "marketplace_id": "ATVPDKIKX0DER",
-        **extra,
-    }
-    return json.dumps(
-        {
-            "conn_type": "amazon_sp_api",
-            "login": merchant.pop("login"),
-            "password": merchant.pop("password"),
-            "host": amazon_url,
-            "extra": {**merchant, "token_url": f"{amazon_url}/auth/o2/token"},
         }
     )

@@ -1,7 +1,7 @@
 """A stateful stand-in for Login with Amazon and the Selling Partner API, to run and test the DAGs against.
 
 It keeps state, rejects requests that Amazon rejects, and knows the actual stock and shipments of its merchants. Run it
-with ``python -m sandbox --port 8765``, or in a test with ``sandbox.server.server.Sandbox``. `NOT_IMITATED` lists where
+with ``amazon-sandbox --port 8765``, or in a test with the fixtures of ``sandbox.pytest_plugin``. `NOT_IMITATED` lists where
 it differs from Amazon.
 
 - `server`: HTTP routing, authorization, fault injection, the control API.
@@ -14,10 +14,10 @@ it differs from Amazon.
 NOT_IMITATED = (
     "All regions share one address; a call's region is that of the seller its token belongs to.",
     "TLS, AWS signatures, restricted data tokens, grantless operations, notifications and report schedules.",
-    "Report types other than listings, AFN inventory and FBA shipments (answered with 400 InvalidInput).",
+    "Report types other than listings, AFN inventory and FBA shipments: 400 InvalidInput, or the documents given for them.",
     "The wording of Amazon's 400 and 404 messages: codes and JSON structure are Amazon's, most texts are the sandbox's.",
     "User agents: Amazon documents the format and is known to enforce only the length. The sandbox enforces the format "
-    "too, and accepts the user agent of Amazon's own SDK.",
+    "too, unless it is lenient, and accepts the user agent of Amazon's own SDK.",
     "Listing reports are cached for one hour whatever their size (Amazon: 1 to 6 hours).",
     "A shipments report of more than 31 days ends FATAL with a reason document (Amazon's behavior is not documented).",
     "FBA Inventory answers 400 to sellers without any FBA SKU at Amazon; the sandbox returns an empty result.",

@@ -1,4 +1,4 @@
-"""Command line: `python -m sandbox` serves the sandbox until it receives SIGINT or SIGTERM."""
+"""Command line: `amazon-sandbox`, in a clone `python -m sandbox`, serves the sandbox until it receives SIGINT or SIGTERM."""
 
 import argparse
 import signal
@@ -16,7 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `arguments` default to those of the process.
     """
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A stand-in for LWA and SP-API.")
+    parser = argparse.ArgumentParser(
+        prog="amazon-sandbox",
+        description="A stand-in for Login with Amazon and the Selling Partner API, until Ctrl-C.",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="IPv4 address to listen on; 0.0.0.0 = all interfaces")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on; 0 = any free port")
     parser.add_argument(
@@ -28,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds per real second")
     parser.add_argument(
         "--processing-seconds", type=float, default=20.0, help="simulated seconds until a report or feed is done"
+    )
+    parser.add_argument(
+        "--lenient", action="store_true", help="accept any user agent, and ignore query parameters that do not exist"
     )
     options = parser.parse_args(arguments)
     stop = threading.Event()
@@ -41,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             processing_seconds=options.processing_seconds,
             port=options.port,
             host=options.host,
+            lenient=options.lenient,
         )
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The sandbox cannot start on {options.host}:{options.port}: {error}\n")
@@ -55,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"  seller id      {DEFAULT_MERCHANT.seller_id}",
             f"  marketplaces   {', '.join(DEFAULT_MERCHANT.marketplace_ids)}",
             f"  control API    {sandbox.url}/control",
-            "Differences from Amazon:",
+            "Ctrl-C stops it. Differences from Amazon:",
             *(f"  - {line}" for line in NOT_IMITATED),
         ]
         sys.stdout.write("\n".join(lines) + "\n")

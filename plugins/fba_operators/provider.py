@@ -7,6 +7,7 @@ from typing import Any
 from fba_operators import __version__
 from fba_operators.amazon.marketplaces import MARKETPLACES
 
+INTEGRATION = "Amazon Selling Partner API"
 TEXT = {"type": ["string", "null"]}
 
 
@@ -19,11 +20,21 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Amazon FBA stock, fulfillment requests and shipments through the Selling Partner API.",
         "versions": [__version__],
         "extra-links": ["fba_operators.operators.links.DeskLink"],
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://developer-docs.amazon.com/sp-api/",
+                "tags": ["service"],
+            }
+        ],
+        "operators": [{"integration-name": INTEGRATION, "python-modules": ["fba_operators.operators"]}],
+        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["fba_operators.amazon.hook"]}],
+        "triggers": [{"integration-name": INTEGRATION, "python-modules": ["fba_operators.amazon.trigger"]}],
         "connection-types": [
             {
                 "connection-type": "amazon_sp_api",
                 "hook-class-name": "fba_operators.amazon.hook.SellingPartnerHook",
-                "hook-name": "Amazon Selling Partner API",
+                "hook-name": INTEGRATION,
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema"],
                     "relabeling": {

@@ -76,7 +76,7 @@ class Call:
         return self.world.faults.take_due(self.operation.name, seller_id, self.operation.subject(self), fate=fate)
 
     def read_query(self) -> None:
-        """Parse the query string into `query`; 400 for a parameter that is unknown or repeated."""
+        """Parse the query string into `query`; 400 for a parameter that is unknown (if `lenient`, ignored) or repeated."""
         try:
             pairs = parse_qsl(self.incoming.query, keep_blank_values=True, strict_parsing=True, errors="strict")
         except ValueError as error:
@@ -84,6 +84,8 @@ class Call:
                 raise invalid_input("The query string cannot be read.") from error
             pairs = []
         for name, value in pairs:
+            if name not in self.operation.query and self.world.lenient:
+                continue
             if name not in self.operation.query:
                 raise invalid_input(f"Invalid query parameter: {name}")
             if name in self.query:

@@ -35,11 +35,11 @@ def _refuse(_: Call) -> Answer:
 UNKNOWN = Operation("unknown", "*", "/{path:path}", _refuse)
 
 
-def check_user_agent(user_agent: str | None) -> None:
+def check_user_agent(user_agent: str | None, *, lenient: bool = False) -> None:
     r"""Raise 400 unless the header has Amazon's documented format and at most 500 characters.
 
     A backslash escapes `\ / ( ) = ;`. Amazon is known to enforce the length only; the sandbox enforces the format too,
-    so that a wrong one is found before Amazon starts to reject it.
+    so that a wrong one is found before Amazon starts to reject it, unless it is `lenient`.
     """
     if not user_agent:
         raise invalid_input("The user-agent header is missing.")
@@ -47,6 +47,8 @@ def check_user_agent(user_agent: str | None) -> None:
         raise invalid_input(f"The user-agent header must not have more than {MAX_USER_AGENT_LENGTH} characters.")
     if not user_agent.isascii() or not user_agent.isprintable():
         raise invalid_input("The user-agent header must be printable ASCII.")
+    if lenient:
+        return
     if not _USER_AGENT.fullmatch(user_agent) and not _SDK_USER_AGENT.fullmatch(user_agent):
         raise invalid_input("The user-agent header must read: AppId/AppVersionId (Language=Name[/version]; Name=Value)")
 
@@ -96,7 +98,7 @@ def _check_rate_limit(call: Call) -> None:
 def _identify_caller(call: Call) -> None:
     """Set the call's seller from its access token, refresh token or signed URL; check user agent and access token."""
     if call.operation.style == "sp-api":
-        check_user_agent(call.incoming.headers.get("user-agent"))
+        check_user_agent(call.incoming.headers.get("user-agent"), lenient=call.world.lenient)
         _authenticate(call)
     elif call.operation.style == "lwa":
         lwa.identify_seller(call)

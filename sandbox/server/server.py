@@ -13,8 +13,9 @@ import uvicorn
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sandbox.connection import store_connection
 from sandbox.server.app import create_app
-from sandbox.world.world import World
+from sandbox.world.world import DEFAULT_MERCHANT, World
 
 START_SECONDS = 20.0
 
@@ -66,8 +67,10 @@ class Sandbox:
         processing_seconds: float = 0.5,
         port: int = 0,
         host: str = "127.0.0.1",
+        *,
+        lenient: bool = False,
     ) -> None:
-        self.world = World(listings=listings, seed=seed, speed=speed, processing_seconds=processing_seconds)
+        self.world = World(listings, seed, speed, processing_seconds, lenient=lenient)
         connections = Connections()
         # asyncio sets TCP_NODELAY only if the protocol is IPPROTO_TCP; without it, each answer takes 40 ms more.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -115,6 +118,15 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        """Client id, client secret, refresh token, seller id, marketplace ids and region of the default merchant."""
+        return self.world.credentials(DEFAULT_MERCHANT.seller_id)
+
+    def airflow_connection(self, **extra: str) -> str:
+        """Return a merchant as the value of a variable AIRFLOW_CONN_{ID}; see `store_connection`."""
+        return store_connection(self.url, **extra)
 
     def settle(self) -> None:
         """Wait until every request received so far is processed, even if its client has disconnected."""

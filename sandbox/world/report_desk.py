@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox.clock import Clock, iso
 from sandbox.documents import report_text
-from sandbox.merchant.merchant import AFN, LISTINGS, SHIPMENTS, Merchant
+from sandbox.merchant.merchant import AFN, LISTINGS, REPORT_TYPES, SHIPMENTS, Merchant
 
 COOLDOWN_SECONDS = 1800.0
 LISTINGS_CACHE_SECONDS = 3600.0
@@ -193,6 +193,9 @@ class ReportDesk:
         return None
 
     def _generate(self, report: Report, merchant: Merchant, request: Request) -> None:
+        if report.report_type not in REPORT_TYPES:
+            report.final_status = "CANCELLED"
+            return
         cached = self._cached_listings(report) if report.report_type == LISTINGS else None
         if cached is not None and cached.document is not None:
             report.content_time = cached.content_time

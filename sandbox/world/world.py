@@ -1,6 +1,7 @@
 """The state of the sandbox, and the functions by which tests and the control API read and change it."""
 
 import base64
+import re
 import secrets
 import threading
 from collections import Counter
@@ -54,12 +55,20 @@ class World(Fulfillment, ParcelControls, OutboundControls, FeedControls):
 
     `listings` is the number of SKUs that the default merchant lists per marketplace. `seed` determines its stock, and
     how all orders ship. `speed` is in simulated seconds per real second. `processing_seconds` is how long a report or
-    feed takes, in simulated seconds.
+    feed takes, in simulated seconds. `lenient` lets pass what Amazon is known to let pass although it documents
+    otherwise: any user agent, and query parameters that an operation does not have.
     """
 
     def __init__(
-        self, listings: int = 5000, seed: int = 1, speed: float = 1.0, processing_seconds: float = 20.0
+        self,
+        listings: int = 5000,
+        seed: int = 1,
+        speed: float = 1.0,
+        processing_seconds: float = 20.0,
+        *,
+        lenient: bool = False,
     ) -> None:
+        self.lenient = lenient
         self.lock = threading.RLock()
         self._settings = (listings, seed, speed, processing_seconds)
         self.resets = 0
@@ -391,9 +400,11 @@ class World(Fulfillment, ParcelControls, OutboundControls, FeedControls):
         """Serve `content` (bytes, or base64 as a str) as the next report of the type; several calls queue up.
 
         `gzip` compresses it; `declare_gzip` (default: as `gzip`): getReportDocument says that it is compressed. Such a
-        report is DONE even within a cooldown, and is not cached.
+        report is DONE even within a cooldown, and is not cached. A type that the sandbox does not write itself can be
+        requested from then on, and has no data (CANCELLED) when no document of it is left.
         """
-        _check_type(report_type)
+        if not re.fullmatch("GET_[A-Z0-9_]+", report_type):
+            raise ValueError(f"{report_type!r} is not the name of a report type, such as {AFN}")
         plain = base64.b64decode(content, validate=True) if isinstance(content, str) else content
         with self.lock:
             self.desk.overrides.setdefault(report_type, []).append(

@@ -22,6 +22,8 @@ from psycopg import sql
 
 from fba_operators.operators import AmazonRetryPolicy
 from fba_operators.settings.stores_file import load_stores
+from fba_operators.warehouse.check import check
+from fba_operators.warehouse.database import Warehouse
 from sandbox.documents import report_text as documents
 from sandbox.world.world import DEFAULT_MERCHANT
 from tests import timing
@@ -317,7 +319,7 @@ class Campaign(Merchant):
         """What is wrong after the fault has ended."""
         checks = {SEND: self._wrong_requests, SHIPMENTS: self._wrong_shipments, TRACK: self._wrong_parcels}
         found = checks.get(dag_id, self._wrong_pool)(path)
-        return [*found, *self._wrong_ledger()]
+        return [*found, *self._wrong_ledger(), *check(Warehouse())]
 
     def _pool(self) -> dict[str, int]:
         return dict(self.sql("SELECT sku, quantity FROM fba.global_inventory_pool"))

@@ -115,3 +115,37 @@ def test_the_databases_of_an_empty_volume_have_their_owners_and_roles():
             assert db.execute(roles).fetchall() == [("fba_product",)]
         with pytest.raises(psycopg.OperationalError, match="permission denied"):
             psycopg.connect(server.url("warehouse").replace("postgres@", "airflow@"))
+
+
+def seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"(\d+)([sm])", text).groups()
+    return int(number) * {"s": 1, "m": 60}[unit]
+
+
+def test_health_checks_hardly_ever_start_python():
+    """`airflow` and `celery` take seconds of a core to start, and a check is run for as long as the container lives."""
+    starts = 0.0
+    for service in SERVICES.values():
+        if check := service.get("healthcheck"):
+            command = " ".join(check["test"])
+            if re.search(r"\b(python|airflow|celery) ", command):
+                starts += 1 / seconds(check["interval"])
+                assert "start_interval" not in check
+            assert seconds(check["timeout"]) < seconds(check["interval"])
+    assert 0 < starts <= 1 / 600
+
+
+def test_the_heartbeats_that_health_checks_read_are_written_like_that():
+    from airflow.api_fastapi.core_api.datamodels.monitor import HealthInfoResponse
+
+    beat = {"status": "healthy"}
+    parts = dict.fromkeys(("metadatabase", "scheduler", "triggerer", "dag_processor"), beat)
+    times = {f"latest_{part}_heartbeat": "2026-01-01T00:00:00Z" for part in parts}
+    healthy = HealthInfoResponse.model_validate(dict.fromkeys(parts, beat | times)).model_dump_json()
+    ill = healthy.replace('"healthy"', '"unhealthy"')
+    for name in ("dag-processor", "triggerer"):
+        command = SERVICES[name]["healthcheck"]["test"][1]
+        url, grep = command.split("|")
+        assert url.split()[-1] == "http://api-server:8080/api/v2/monitor/health"
+        for text, code in ((healthy, 0), (ill, 1)):
+            assert subprocess.run(["bash", "-c", grep], input=text, text=True, check=False).returncode == code

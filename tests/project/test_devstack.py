@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psycopg
 import pytest
 
+from devstack import demo
 from devstack.__main__ import airflow_home
 from devstack.client import AirflowClient, Patience
 from devstack.postgres import free_port, running_postgres
@@ -350,3 +351,17 @@ def test_logs_outlive_a_failure_and_secrets_do_not(failure, kept):
     assert sorted(path.name for path in homes[0].rglob("*.*")) == (["airflow.log", "task.log"] if kept else [])
     assert homes[0].exists() == kept
     shutil.rmtree(homes[0], ignore_errors=True)
+
+
+def test_what_is_published_stays_when_the_stores_file_is_replaced(tmp_path):
+    """Airflow reads the DAG files again at any time: on a slow machine between the two runs."""
+    from fba_operators.settings import load_stores
+
+    found = []
+    for text in (demo.STORES_YAML, demo.ORDER_BY_ORDER_YAML):
+        (tmp_path / "stores.yaml").write_text(text.format(folder=tmp_path))
+        found.append(load_stores(tmp_path / "stores.yaml"))
+    first, second = found
+    assert first.publish == second.publish
+    assert len(first.publish) == 1
+    assert first.store("amazon_us").inventory == second.store("amazon_us").inventory

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,16 +17,14 @@ import yaml
 
 from devstack.__main__ import LISTINGS
 from devstack.demo import MARKETPLACE, SELLER
-from fba_operators.warehouse.database import Warehouse
 from sandbox.world.world import World
-from tests.helpers import register
 from tests.stores import US
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
 DOCS = sorted((PROJECT / "docs").glob("*.md"))
 PAGES = [
-    *(README, PROJECT / "CHANGELOG.md", *DOCS),
+    *(README, PROJECT / "CHANGELOG.md", PROJECT / "CONTRIBUTING.md", *DOCS),
     *(PROJECT / "benchmarks" / "README.md", PROJECT / "tests" / "faults" / "README.md"),
 ]
 CHAPTERS = {
@@ -188,37 +188,26 @@ def test_the_environment_of_the_connection_example_is_a_connection(monkeypatch):
     assert connection.extra_dejson["marketplace_id"] == US
 
 
-def test_a_report_type_is_added_as_extend_md_says(airflow_database, amazon, warehouse, warehouse_url, monkeypatch):
+def test_a_report_type_is_added_as_extend_md_says(airflow_database, warehouse_url, tmp_path):
+    """In a folder and a process of its own, with nothing but what the page says."""
     page = PROJECT / "docs" / "extend.md"
-    (table,) = [block for block in blocks(page, "sql") if "CREATE TABLE" in block]
-    with psycopg.connect(warehouse_url) as db:
-        db.execute(table.encode())
-    names = {}
-    exec("\n".join(blocks(page, "python")), names)
-    name = names["FBA_MANAGE_INVENTORY"].name
-    for module in ("sandbox.merchant.merchant", "sandbox.api.reports", "sandbox.world.world"):
-        from sandbox.merchant.merchant import REPORT_TYPES
-
-        monkeypatch.setattr(f"{module}.REPORT_TYPES", (*REPORT_TYPES, name))
-    amazon.world.override_document(
-        name,
-        b"sku\tfnsku\tasin\tafn-fulfillable-quantity\tafn-inbound-shipped-quantity\tper-unit-volume\n"
-        b"A\tX1\tB1\t5\t7\t0.1\nB\tX2\tB2\t5\tmany\t0.1\n" + b"C\tX3\tB3\t1\t2\t0.2\n" * 200,
+    for block in (*blocks(page, "sql"), *blocks(page, "python")):
+        if name := re.match(r"(?:#|--) (acme/\S+)\n", block):
+            (tmp_path / name[1]).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name[1]).write_text(block)
+    assert len(list((tmp_path / "acme").rglob("*.*"))) == 3
+    environment = {name: value for name, value in os.environ.items() if name != "AIRFLOW_CONN_AMAZON_US"}
+    environment |= {"AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "acme"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    register(names["dag"])
-    assert names["dag"].test().state == "success"
-    with Warehouse().connect() as db:
-        assert db.execute("SELECT outcome, summary FROM fba.run").fetchall() == [("success", "201 rows, 1 rejected.")]
-    with Warehouse().connect() as db:
-        query = db.execute(
-            "SELECT line_number, sku, afn_inbound_shipped_quantity, extra FROM fba.amazon_manage_inventory_report"
-            " ORDER BY line_number LIMIT 2"
-        )
-        assert query.fetchall() == [
-            (2, "A", "7", {"per-unit-volume": "0.1"}),
-            (4, "C", "2", {"per-unit-volume": "0.2"}),
-        ]
-        assert db.execute("SELECT applied_at IS NOT NULL FROM fba.report").fetchone() == (True,)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 def test_every_command_of_make_help_is_explained():

@@ -31,6 +31,9 @@ PUBLIC = {
         record_applied
     """,
     "fba_operators.assets": "PACKAGES POOL REQUESTS SHIPMENTS",
+    "fba_operators.dags": """
+        fba_get_inventory fba_get_shipments fba_publish_stock fba_send_fulfillment_requests fba_track_orders
+    """,
     "fba_operators.triggers": "ProcessingTrigger",
 }
 

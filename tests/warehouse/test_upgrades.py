@@ -279,12 +279,96 @@ def test_a_version_of_another_name_is_refused(old_warehouse, monkeypatch, tmp_pa
 def test_a_migration_that_fails_leaves_the_version_before_it(old_warehouse, monkeypatch, tmp_path):
     url = old_warehouse(2)
     before = everything(url)
-    (tmp_path / "migrations" / "0003_broken.sql").write_text("DROP TABLE fba.run; SELECT 1/0")
+    (tmp_path / "migrations" / "0003_broken.sql").write_text("DROP TABLE fba.run;\nSELECT no_such_column")
     migrations_in(monkeypatch, tmp_path)
-    with pytest.raises(psycopg.errors.DivisionByZero):
+    with pytest.raises(
+        ConfigurationError, match=r'0003_broken, line 2: column "no_such_column" does not exist\. Nothing'
+    ):
         Warehouse().migrate()
     assert everything(url) == before
     monkeypatch.undo()
+
+
+def digests(url, schema="fba"):
+    with psycopg.connect(url) as db:
+        return dict(db.execute(f"SELECT version, digest FROM {schema}.schema_version").fetchall())
+
+
+def test_a_version_with_other_content_is_refused(old_warehouse, monkeypatch, tmp_path):
+    url = old_warehouse(3)
+    applied = tmp_path / "migrations" / "0002_inventory.sql"
+    applied.write_bytes(applied.read_bytes().replace(b"\n", b"\r\n"))  # a checkout on Windows: the same file
+    with monkeypatch.context() as then:
+        migrations_in(then, tmp_path)
+        assert Warehouse().migrate() == []
+        applied.write_text(f"{applied.read_text()}\nDROP TABLE fba.run;")
+        before = everything(url)
+        with pytest.raises(
+            ConfigurationError, match=r"0002_inventory of the schema fba was applied with other content"
+        ):
+            Warehouse().migrate()
+        assert everything(url) == before
+    assert Warehouse().migrate() == VERSIONS[3:]
+
+
+def test_a_warehouse_without_digests_gets_them(old_warehouse):
+    url = old_warehouse(VERSIONS[-1])
+    right = digests(url)
+    assert all(right.values())
+    with psycopg.connect(url) as db:
+        db.execute("ALTER TABLE fba.schema_version DROP COLUMN digest")
+    assert Warehouse().migrate() == []
+    assert digests(url) == right
+    with psycopg.connect(url) as db:  # an earlier version of the code has applied the last one
+        db.execute("UPDATE fba.schema_version SET digest = NULL WHERE version = %s", (VERSIONS[-1],))
+    assert Warehouse().migrate() == []
+    assert digests(url) == right
+
+
+@pytest.fixture
+def own(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "0001_a_table.sql").write_text("CREATE TABLE acme.a_table (n integer)")
+    (folder / "0003_another.sql").write_text("CREATE TABLE acme.another (n integer)")
+    return folder
+
+
+def test_tables_of_ones_own_have_numbers_of_their_own(warehouse_url, own):
+    before = digests(warehouse_url)
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: Warehouse().migrate_own("acme", own), range(4)))
+    assert sorted(applied) == [[], [], [], [1, 3]]
+    assert list(digests(warehouse_url, "acme")) == [1, 3]
+    (own / "0002_later.sql").write_text("INSERT INTO acme.a_table VALUES (2)")
+    assert Warehouse().migrate_own("acme", own) == [2]
+    assert digests(warehouse_url) == before
+    assert Warehouse().migrate() == []
+    (own / "0001_a_table.sql").write_text("CREATE TABLE acme.a_table (n bigint)")
+    with pytest.raises(ConfigurationError, match="0001_a_table of the schema acme was applied with other content"):
+        Warehouse().migrate_own("acme", own)
+    (own / "0001_a_table.sql").rename(own / "0001_renamed.sql")
+    with pytest.raises(ConfigurationError, match="migration 1 named '0001_a_table', here it is '0001_renamed'"):
+        Warehouse().migrate_own("acme", own)
+
+
+@pytest.mark.parametrize("schema", ["fba", "public", "pg_acme", "Acme", "a.b", 'a"b', ""])
+def test_ones_own_schema_is_neither_ours_nor_postgresqls(warehouse_url, own, schema):
+    with pytest.raises(ConfigurationError, match="cannot be kept in a schema"):
+        Warehouse().migrate_own(schema, own)
+
+
+def test_files_that_are_no_migrations_are_named(warehouse_url, own):
+    (own / "0003_twice.sql").write_text("SELECT 1")
+    with pytest.raises(ConfigurationError, match=r"0003_twice.sql: 0003_another.sql beside it has the same number"):
+        Warehouse().migrate_own("acme", own)
+    (own / "0003_twice.sql").rename(own / "4.sql")
+    with pytest.raises(ConfigurationError, match=r"4.sql: a migration is named like 0001_a_table.sql"):
+        Warehouse().migrate_own("acme", own)
+    with pytest.raises(ConfigurationError, match="nowhere has no migrations"):
+        Warehouse().migrate_own("acme", own / "nowhere")
+    with psycopg.connect(warehouse_url) as db:
+        assert db.execute("SELECT to_regnamespace('acme')").fetchone() == (None,)
 
 
 def test_what_cannot_be_is_put_right_when_a_warehouse_is_upgraded(old_warehouse):

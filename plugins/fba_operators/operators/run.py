@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -31,6 +32,7 @@ class PrepareRunOperator(BaseOperator):
 
     :param stores: connection ids; empty means all of stores.yaml (templated)
     :param present_only: skip backfill runs, because the job knows only the present
+    :param migrations: tables of your own: schema → folder of numbered SQL files, which are applied once each
     :param warehouse_conn_id: Postgres connection of the warehouse
     :return: connection ids
     """
@@ -43,6 +45,7 @@ class PrepareRunOperator(BaseOperator):
         *,
         stores: list[str] | None = None,
         present_only: bool = True,
+        migrations: Mapping[str, str | Path] | None = None,
         warehouse_conn_id: str = DEFAULT_WAREHOUSE,
         **kwargs: Any,
     ) -> None:
@@ -50,6 +53,7 @@ class PrepareRunOperator(BaseOperator):
         super().__init__(**kwargs)
         self.stores = stores
         self.present_only = present_only
+        self.migrations = dict(migrations or {})
         self.warehouse_conn_id = warehouse_conn_id
 
     def run_log(self, context: Context, store: str) -> RunLog:
@@ -90,6 +94,9 @@ class PrepareRunOperator(BaseOperator):
         with warehouse.session():
             for version in warehouse.migrate():
                 self.log.info("Warehouse schema: version %d applied.", version)
+            for schema, folder in self.migrations.items():
+                for version in warehouse.migrate_own(schema, Path(folder)):
+                    self.log.info("Schema %s: version %d applied.", schema, version)
             with warehouse.connect() as db:
                 of_stores = [store.inventory for store in settings.stores.values()]
                 execute(

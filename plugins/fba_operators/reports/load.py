@@ -262,10 +262,10 @@ def copy_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any]
 
     :param db: an open transaction
     :param report: None if the report is empty
-    :param table: name of the parsed copy in the schema fba
+    :param table: name of the parsed copy: in the schema fba, or like ``acme.a_report`` in one of your own
     """
     clear_copy(db, store, table)
-    name = sql.Identifier("fba", table)
+    name = _table(table)
     if report is None:
         return
     columns = sql.SQL(", ").join(map(sql.Identifier, ("store", "report_id", *report.document.copy_columns)))
@@ -277,7 +277,12 @@ def copy_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Any]
 
 def clear_copy(db: psycopg.Connection[Any], store: str, table: str) -> None:
     """Empty a store's parsed copy of a report type; the caller commits."""
-    db.execute(compose("reports.clear_copy", table=sql.Identifier("fba", table)), {"store": store})
+    db.execute(compose("reports.clear_copy", table=_table(table)), {"store": store})
+
+
+def _table(name: str) -> sql.Identifier:
+    schema, _, table = name.rpartition(".")
+    return sql.Identifier(schema or "fba", table)
 
 
 def repeat_evidence(db: psycopg.Connection[Any], store: str, opened: OpenedReport, earlier: str) -> None:

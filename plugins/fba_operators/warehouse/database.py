@@ -16,7 +16,9 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from fba_operators.errors import ConfigurationError, UnavailableError
 from fba_operators.warehouse import statements
+from fba_operators.warehouse.migrations import apply_migrations, are_applied, read_folder
 
+SCHEMA = "fba"
 DEFAULT_WAREHOUSE = "fba_warehouse"
 # So that a server which does not answer any more is given up after a minute; what the operating system does not know is left out.
 TCP_LIMITS = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}  # s, s, number, ms
@@ -113,38 +115,20 @@ class Warehouse:
         Views of a smaller number are never applied over those of a larger one, so an older install leaves them.
 
         :return: the versions applied by this call
-        :raises ConfigurationError: a version was applied under another name, or views.sql has no number
+        :raises ConfigurationError: a version was applied under another name or with other content, or views.sql has no number
         """
-        files = sorted((statements.SQL_FOLDER / "migrations").glob("*.sql"))
+        migrations = read_folder(statements.SQL_FOLDER / "migrations")
         views = (statements.SQL_FOLDER / "views.sql").read_bytes()
         number, digest = _number_of(views), hashlib.sha256(views).hexdigest()
         with self.connect() as db:
-            if _is_current(db, files, number, digest):
+            if are_applied(db, SCHEMA, migrations) and _has_views(db, number, digest):
                 return []  # without the lock, which a session may hold that somebody has left open
-        applied = []
         with self.connect() as db:
-            db.execute("SELECT pg_advisory_xact_lock(hashtext('fba.schema_version'))")
-            db.execute("CREATE SCHEMA IF NOT EXISTS fba")
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS fba.schema_version"
-                " (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-            )
+            applied = apply_migrations(db, SCHEMA, migrations)
             db.execute(
                 "CREATE TABLE IF NOT EXISTS fba.schema_views"
                 " (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), number integer NOT NULL, digest text NOT NULL)"
             )
-            known: dict[int, str] = dict(db.execute("SELECT version, name FROM fba.schema_version").fetchall())
-            for file in files:
-                version = int(file.name.split("_")[0])
-                if known.get(version, file.stem) != file.stem:
-                    raise ConfigurationError(
-                        f"The warehouse has a migration {version} named {known[version]!r}, here it is {file.stem!r}: somebody "
-                        "added a migration of their own. Tables of your own belong into a schema of your own"
-                    )
-                if version not in known:
-                    db.execute(file.read_bytes())
-                    db.execute("INSERT INTO fba.schema_version (version, name) VALUES (%s, %s)", (version, file.stem))
-                    applied.append(version)
             if not _has_views(db, number, digest):
                 db.execute(views)
                 db.execute(
@@ -153,6 +137,28 @@ class Warehouse:
                     (number, digest),
                 )
         return applied
+
+    def migrate_own(self, schema: str, folder: Path) -> list[int]:
+        """Bring a schema of somebody's own tables up to date, with numbers of its own; call it after :meth:`migrate`.
+
+        :param schema: its name, in lower case; its ledger is ``schema_version`` in it
+        :param folder: its migrations, files named like ``0001_a_table.sql``
+        :return: the versions applied by this call
+        :raises ConfigurationError: the schema is not somebody's own, or as :func:`apply_migrations`
+        """
+        if schema in (SCHEMA, "public", "information_schema") or not re.fullmatch(
+            r"(?!pg_)[a-z_][a-z0-9_]{0,62}", schema
+        ):
+            raise ConfigurationError(
+                f"Tables of your own cannot be kept in a schema {schema!r}: choose a name of lower-case letters, digits and _ "
+                f"that is neither {SCHEMA} nor one of PostgreSQL's"
+            )
+        migrations = read_folder(folder)
+        with self.connect() as db:
+            if are_applied(db, schema, migrations):
+                return []
+        with self.connect() as db:
+            return apply_migrations(db, schema, migrations)
 
 
 def _limit_silence(connection: psycopg.Connection[Any]) -> None:
@@ -174,18 +180,10 @@ def _number_of(views: bytes) -> int:
     return int(first[1])
 
 
-def _is_current(db: psycopg.Connection[Any], files: list[Path], number: int, digest: str) -> bool:
-    """Whether every migration was applied under its name, and the views are these or newer ones."""
-    (exists,) = db.execute("SELECT to_regclass('fba.schema_views') IS NOT NULL").fetchone() or (False,)
-    if not exists:
-        return False
-    known = {name for (name,) in db.execute("SELECT name FROM fba.schema_version").fetchall()}
-    return {file.stem for file in files} <= known and _has_views(db, number, digest)
-
-
 def _has_views(db: psycopg.Connection[Any], number: int, digest: str) -> bool:
     """Whether the views are these or newer ones."""
-    kept = db.execute("SELECT number, digest FROM fba.schema_views").fetchone()
+    (exists,) = db.execute("SELECT to_regclass('fba.schema_views') IS NOT NULL").fetchone() or (False,)
+    kept = db.execute("SELECT number, digest FROM fba.schema_views").fetchone() if exists else None
     return kept is not None and (kept[0] > number or kept == (number, digest))
 
 
