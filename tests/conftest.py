@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -18,12 +17,12 @@ from psycopg.sql import SQL, Identifier
 
 # Airflow reads its settings when it is first imported, which collecting the tests does; so they are made here.
 _stack = ExitStack()
-_numbers = itertools.cycle(range(20))  # of databases: each is made anew in place of the twentieth before it
 _home = Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="fba-tests-")))
 
 from devstack.airflow import settings, store_connection, warehouse_connection  # noqa: E402
 from devstack.postgres import Server, running_postgres  # noqa: E402
 from sandbox.server.server import Sandbox  # noqa: E402
+from tests.fresh_warehouse import FreshWarehouse  # noqa: E402
 
 _postgres: Server = _stack.enter_context(running_postgres())
 _NOWHERE = "http://127.0.0.1:9"
@@ -68,10 +67,15 @@ def migrated_template(postgres: Server) -> str:
     return "warehouse_template"
 
 
+@pytest.fixture(scope="session")
+def _fresh_warehouse(postgres: Server, migrated_template: str) -> FreshWarehouse:
+    return FreshWarehouse(postgres, migrated_template)
+
+
 @pytest.fixture
-def warehouse_url(postgres: Server, migrated_template: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def warehouse_url(_fresh_warehouse: FreshWarehouse, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new warehouse, reached by the connection fba_warehouse."""
-    url = postgres.create_database(f"warehouse_{next(_numbers)}", template=migrated_template)
+    url = _fresh_warehouse.url()
     monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(url))
     return url
 
