@@ -1,6 +1,7 @@
 -- name: begin
 -- Nothing can be written, and nothing takes long: a page is asked for again, a task is not. To compile a plan takes longer than to run it.
-SELECT set_config('jit', 'off', true), set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
+-- With less memory the places of a frequent word are kept by page, and all titles of these pages are read again.
+SELECT set_config('jit', 'off', true), set_config('work_mem', '32MB', true), set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
        set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', '1min', true)
 
 -- name: pending_requests
@@ -336,7 +337,8 @@ SELECT d.dag_id, s.store, r.run_id, r.started_at, r.finished_at, r.ends_by, r.ou
 FROM (SELECT DISTINCT store FROM fba.store) AS s
 CROSS JOIN unnest(%(dags)s::text[]) WITH ORDINALITY AS d (dag_id, n)
 JOIN LATERAL (
-    SELECT * FROM fba.run AS r WHERE r.dag_id = d.dag_id AND r.store = s.store ORDER BY r.started_at DESC LIMIT 3
+    SELECT r.run_id, r.started_at, r.finished_at, r.ends_by, r.outcome, r.rows_in, r.rows_rejected, r.rows_changed, r.throttled_seconds, r.failure
+    FROM fba.run AS r WHERE r.dag_id = d.dag_id AND r.store = s.store ORDER BY r.started_at DESC LIMIT 3
 ) AS r ON true
 ORDER BY s.store, d.n, r.started_at DESC
 
