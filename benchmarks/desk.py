@@ -43,7 +43,7 @@ FROM unnest(ARRAY['amazon_us', 'amazon_de']) AS s, unnest(ARRAY['GET_AFN_INVENTO
 INSERT INTO fba.global_inventory_pool (store, sku, title, asin, fba_quantity, fbm_quantity, quantity, quantity_source)
 SELECT CASE WHEN n % 10 = 0 THEN 'amazon_de' ELSE 'amazon_us' END, 'SKU-' || lpad(n::text, 7, '0'),
        (ARRAY['Blue', 'Red', 'Green', 'Black', 'Steel', 'Oak'])[1 + n % 6] || ' ' || (ARRAY['mug', 'teapot', 'lamp', 'chair', 'cable'])[1 + n % 5]
-           || ' model ' || md5(n::text) || ' with a title as long as they are on Amazon, pack of ' || n % 12,
+           || ' model ' || n % 4096 || ' with a title as long as they are on Amazon, pack of ' || n % 12,
        'B0' || upper(left(md5(n::text), 8)), q, 0, q, CASE WHEN q = 0 THEN 'default_zero' ELSE 'afn_report' END
 FROM (SELECT n, CASE WHEN n % 3 = 0 THEN 0 ELSE n % 97 END AS q FROM generate_series(1, {skus}) AS n) AS x;
 INSERT INTO fba.amazon_afn_inventory_report (store, report_id, line_number, seller_sku, warehouse_condition_code, quantity_available)

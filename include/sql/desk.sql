@@ -30,7 +30,7 @@ FROM (
     SELECT store, code, subject, number, since, remedy FROM fba.needs_attention_at_once
     UNION ALL
     SELECT c.store, CASE WHEN c.fba_units = 0 THEN 'out_of_stock' ELSE 'low_stock' END, NULL, count(*), min(c.as_of),
-           'They are sold faster than they last: see which, and send units to Amazon.'
+           'None is left, or they last fewer days than low_stock_days: send units to Amazon.'
     FROM fba.stock_cover AS c JOIN fba.store AS s ON s.store = c.store
     WHERE c.days_of_cover < coalesce(s.low_stock_days, 0.1) AND (c.fba_units = 0 OR s.low_stock_days IS NOT NULL) GROUP BY 1, 2
 ) AS n ORDER BY since DESC NULLS LAST, store, code, subject LIMIT %(most)s
@@ -49,7 +49,7 @@ FROM (
         SELECT store, code, subject, number, since, remedy FROM fba.needs_attention_at_once
         UNION ALL
         SELECT c.store, CASE WHEN c.fba_units = 0 THEN 'out_of_stock' ELSE 'low_stock' END, NULL, count(*), min(c.as_of),
-               'They are sold faster than they last: see which, and send units to Amazon.'
+               'None is left, or they last fewer days than low_stock_days: send units to Amazon.'
         FROM fba.stock_cover AS c JOIN fba.store AS s ON s.store = c.store
         WHERE c.days_of_cover < coalesce(s.low_stock_days, 0.1) AND (c.fba_units = 0 OR s.low_stock_days IS NOT NULL) GROUP BY 1, 2
     ) AS n GROUP BY n.store, n.code, fba.shortened(n.remedy, 300)
@@ -119,7 +119,7 @@ FROM (
 ) AS k
 
 -- name: stock_found
--- First those that begin as it was typed, then those that have its words in SKU, ASIN or title.
+-- First those that begin as it was typed, then those of this ASIN, then those with these words in the title.
 SELECT k.sku, row_number() OVER (ORDER BY k.how, k.sku) AS n, NULL::numeric AS days_of_cover, NULL::timestamptz AS changed_at,
        NULL::bigint AS changed_from, NULL::bigint AS changed_to
 FROM (
@@ -127,8 +127,10 @@ FROM (
         (SELECT p.sku, 1 AS how FROM fba.global_inventory_pool AS p
          WHERE p.store = %(store)s AND upper(p.sku) LIKE %(begins)s ORDER BY upper(p.sku) USING ~<~ LIMIT %(most)s)
         UNION ALL
-        (SELECT p.sku, 2 FROM fba.global_inventory_pool AS p
-         WHERE p.store = %(store)s AND fba.words_of(p.sku, p.asin, p.title) @@ to_tsquery('pg_catalog.simple', %(words)s) LIMIT %(most)s)
+        (SELECT p.sku, 2 FROM fba.global_inventory_pool AS p WHERE p.store = %(store)s AND p.asin = %(asin)s LIMIT %(most)s)
+        UNION ALL
+        (SELECT p.sku, 3 FROM fba.global_inventory_pool AS p
+         WHERE p.store = %(store)s AND fba.words_of(p.title) @@ to_tsquery('pg_catalog.simple', %(words)s) LIMIT %(most)s)
     ) AS f GROUP BY f.sku ORDER BY how, f.sku LIMIT %(most)s
 ) AS k
 

@@ -464,11 +464,11 @@ WITH due AS ({due}), history AS (
 SELECT store, count(*) FROM removed GROUP BY store
 
 -- name: expired_stock_totals
--- All but the last of them; what they say together is written into one.
+-- Where a store has several; what they say together is written into one.
 SELECT t.n, t.store FROM fba.stock_total_change AS t
 WHERE t.at < statement_timestamp() - make_interval(months => %(data_months)s) AND EXISTS (
-    SELECT FROM fba.stock_total_change AS later WHERE later.store = t.store AND (later.at, later.n) > (t.at, t.n)
-      AND later.at < statement_timestamp() - make_interval(months => %(data_months)s))
+    SELECT FROM fba.stock_total_change AS other WHERE other.store = t.store AND other.n <> t.n
+      AND other.at < statement_timestamp() - make_interval(months => %(data_months)s))
 ORDER BY t.at
 
 -- name: remove_stock_totals
@@ -477,7 +477,6 @@ WITH due AS ({due}), removed AS (
 ), kept AS (
     INSERT INTO fba.stock_total_change (store, at, units, skus_in_stock)
     SELECT store, max(at), sum(units), sum(skus_in_stock) FROM removed GROUP BY store
-    HAVING count(*) > 1 OR sum(units) <> 0 OR sum(skus_in_stock) <> 0
 )
 SELECT store, count(*) FROM removed GROUP BY store
 

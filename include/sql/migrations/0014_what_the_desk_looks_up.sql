@@ -4,17 +4,17 @@ CREATE FUNCTION fba.shortened(whole text, most integer) RETURNS text LANGUAGE sq
 $$;
 COMMENT ON FUNCTION fba.shortened IS 'A text of at most so many characters; what was cut ends with an ellipsis.';
 
--- The words of a SKU, its ASIN and its title, as far as people search for them. A longer text is no better known by its end, and
--- PostgreSQL refuses words of a text that is too long.
-CREATE FUNCTION fba.words_of(sku text, asin text, title text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT to_tsvector('pg_catalog.simple'::regconfig,
-        regexp_replace(left(sku, 100) || ' ' || coalesce(left(asin, 20), '') || ' ' || coalesce(left(title, 300), ''), '[^[:alnum:]]+', ' ', 'g'))
+-- A longer title is no better known by its end, and PostgreSQL refuses the words of a text that is too long.
+CREATE FUNCTION fba.words_of(title text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT to_tsvector('pg_catalog.simple'::regconfig, left(title, 200))
 $$;
-COMMENT ON FUNCTION fba.words_of IS 'The words by which a SKU is found.';
+COMMENT ON FUNCTION fba.words_of IS 'The words of a title by which its SKU is found.';
 
 CREATE INDEX pool_by_quantity ON fba.global_inventory_pool (store, quantity, sku);
 CREATE INDEX pool_by_letters ON fba.global_inventory_pool (store, upper(sku) text_pattern_ops);
-CREATE INDEX pool_by_words ON fba.global_inventory_pool USING gin (fba.words_of(sku, asin, title));
+CREATE INDEX pool_by_asin ON fba.global_inventory_pool (store, asin);
+-- A merge puts new words into a list of the index, which is sorted in later, many at once: to sort in each would double a first load.
+CREATE INDEX pool_by_words ON fba.global_inventory_pool USING gin (fba.words_of(title)) WITH (gin_pending_list_limit = 32768);
 -- By hash: a field of a damaged line may be longer than an ordered index takes.
 CREATE INDEX listings_by_sku ON fba.amazon_all_listings_report USING hash (seller_sku);
 CREATE INDEX afn_by_sku ON fba.amazon_afn_inventory_report USING hash (seller_sku);

@@ -4,11 +4,11 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import psycopg
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
 from fba_operators.desk.access import may_act
-from fba_operators.desk.lists import SCREEN, Row, as_csv, rows_as_csv, screen
+from fba_operators.desk.lists import SCREEN, Row, Text, as_csv, rows_as_csv, screen
 from fba_operators.desk.reading import Db
 from fba_operators.desk.stock import like
 from fba_operators.desk.view import page
@@ -62,7 +62,6 @@ TABLES = {
         ("feed_id", "status", "submitted_at", "finished_at", "result_code", "message_code", "description"),
     ),
 }
-Text = Annotated[str, Query(max_length=4000)]
 
 
 @router.get("/requests")

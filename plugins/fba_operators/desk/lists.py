@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import psycopg
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from fba_operators.desk.csv_rows import lines
@@ -16,6 +17,8 @@ SCREEN = 50  # rows
 AT_ONCE = 2000  # rows of a CSV that are read in one statement
 
 Row = Mapping[str, Any]
+# A word of an address. PostgreSQL has no NUL character, and nothing that is looked for is longer than a key can be.
+Text = Annotated[str, Query(max_length=4000, pattern=r"^[^\x00]*$")]
 # Reads the rows that follow a row, or the first ones.
 Reader = Callable[[psycopg.Connection[Any], Row | None, int], list[dict[str, Any]]]
 

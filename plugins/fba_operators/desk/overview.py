@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from fba_operators.desk.access import may_act
 from fba_operators.desk.actions import RUNS
 from fba_operators.desk.lists import rows_as_csv
-from fba_operators.desk.plot import plot
+from fba_operators.desk.plot import NARROW, plot
 from fba_operators.desk.reading import Db
 from fba_operators.desk.view import link, page
 from fba_operators.warehouse.statements import execute
@@ -31,11 +31,11 @@ TABLES = {
 # Where the desk shows what a code of needs_attention is about, where that is not a request.
 _PAGES = {
     **dict.fromkeys(("unconfirmed_skus", "vanished_skus"), ("stock", "unconfirmed")),
-    **dict.fromkeys(("low_stock",), ("stock", "low")),
-    **dict.fromkeys(("out_of_stock", "zeroed_skus"), ("stock", "zero")),
-    **dict.fromkeys(("units_jumped",), ("stock", "changed")),
-    **dict.fromkeys(("conflicting_skus",), ("stock", "conflicts")),
-    **dict.fromkeys(("refused_stock",), ("reports", "refused")),
+    **dict.fromkeys(("low_stock", "out_of_stock"), ("stock", "low")),
+    "zeroed_skus": ("stock", "zero"),
+    "units_jumped": ("stock", "changed"),
+    "conflicting_skus": ("stock", "conflicts"),
+    "refused_stock": ("reports", "refused"),
     **dict.fromkeys(("rejected_lines", "report_drift"), ("reports", "rejected")),
     **dict.fromkeys(("failed_run", "stale_stock", "clock_skew"), ("reports", "all")),
 }
@@ -90,9 +90,15 @@ def _plots(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A plot for each store: units in stock at the end of each day."""
     plots = []
     for store, days in groupby(rows, lambda row: row["store"]):
-        points = [(datetime.combine(row["day"], time(12), UTC), row["units"]) for row in days]
+        points = [(datetime.combine(row["day"], time(), UTC), row["units"]) for row in days]
         title = f"Units in stock of {store[:60]} over {len(points)} days"
-        plots.append({"store": store[:60], "units": points[-1][1], "drawing": plot(points, title=title, steps=False)})
+        plots.append(
+            {
+                "store": store[:60],
+                "units": points[-1][1],
+                "drawing": plot(points, title=title, until=datetime.now(UTC), width=NARROW),
+            }
+        )
     return plots
 
 

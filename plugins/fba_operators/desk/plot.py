@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 200, 56, 22, 8  # units of the drawing, which scales with the page
+WIDE, NARROW = 900, 400  # units of the drawing, about as many as it has pixels on the page
+HEIGHT, LEFT, BOTTOM, TOP = 200, 62, 22, 8
 _TICKS = 4
 
 
@@ -21,14 +22,14 @@ def top_of(most: float) -> int:
 
 
 def plot(
-    points: Sequence[tuple[datetime, int]], *, title: str, until: datetime | None = None, steps: bool = True
+    points: Sequence[tuple[datetime, int]], *, title: str, until: datetime | None = None, width: int = WIDE
 ) -> Markup:
     """Draw a quantity that stays as it is until it changes.
 
     :param points: time and value, oldest first
     :param title: what is drawn, for who cannot see it
     :param until: up to when the last value is known to hold
-    :param steps: whether a value holds until the next one; else they are joined
+    :param width: ``WIDE`` or ``NARROW``
     """
     if not points:
         return Markup("")
@@ -36,7 +37,7 @@ def plot(
     if last <= first:
         first = last - timedelta(hours=1)
     top = top_of(max(value for _, value in points))
-    across, up = WIDTH - LEFT - 8, HEIGHT - TOP - BOTTOM
+    across, up = width - LEFT - 8, HEIGHT - TOP - BOTTOM
 
     def x(at: datetime) -> float:
         return LEFT + across * ((at - first) / (last - first))
@@ -45,16 +46,10 @@ def plot(
         return TOP + up * (1 - value / top)
 
     path = [f"M{x(points[0][0]):.1f} {y(points[0][1]):.1f}"]
-    for at, value in points[1:]:
-        path.append(f"H{x(at):.1f}V{y(value):.1f}" if steps else f"L{x(at):.1f} {y(value):.1f}")
-    if steps:
-        path.append(f"H{x(last):.1f}")
-    line = "".join(path)
-    ends = x(last) if steps else x(points[-1][0])
+    path += [f"H{x(at):.1f}V{y(value):.1f}" for at, value in points[1:]]
+    line = "".join([*path, f"H{x(last):.1f}"])
     body = [
-        Markup('<path class="area" d="{}V{:.1f}H{:.1f}Z"/>').format(line, y(0), x(points[0][0]))
-        if ends
-        else Markup(""),
+        Markup('<path class="area" d="{}V{:.1f}H{:.1f}Z"/>').format(line, y(0), x(points[0][0])),
         Markup('<path class="line" d="{}"/>').format(line),
     ]
     grid = []
@@ -64,7 +59,7 @@ def plot(
         grid.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/><text x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(LEFT, WIDTH - 8, y(level), y(level), LEFT - 6, y(level) + 4, label)
+            ).format(LEFT, width - 8, y(level), y(level), LEFT - 6, y(level) + 4, label)
         )
     span = last - first
     written = "%H:%M" if span < timedelta(days=2) else "%d %b"
@@ -76,7 +71,7 @@ def plot(
             )
         )
     return Markup('<svg class="plot" viewBox="0 0 {} {}" role="img"><title>{}</title>{}{}</svg>').format(
-        WIDTH, HEIGHT, title, Markup("").join(grid), Markup("").join(body)
+        width, HEIGHT, title, Markup("").join(grid), Markup("").join(body)
     )
 
 

@@ -1,16 +1,16 @@
 """The page *Reports and runs*: how fresh everything is, what was refused, what could not be read, and Amazon's quotas."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from fba_operators.amazon.operations import OPERATIONS
 from fba_operators.desk.access import DAGS
-from fba_operators.desk.lists import SCREEN, Row, as_csv, rows_as_csv, screen
+from fba_operators.desk.lists import SCREEN, Row, Text, as_csv, rows_as_csv, screen
 from fba_operators.desk.reading import Db
 from fba_operators.desk.view import page
 from fba_operators.warehouse.statements import execute
@@ -39,7 +39,6 @@ FRESH_COLUMNS = ("store", "listings_at", "afn_at", "shipments_at", "orders_at", 
 CALL_COLUMNS = ("store", "operation", "calls", "rate", "burst", "throttled")
 REJECTED = 500  # lines of a report that are shown
 KINDS = {"all": "All reports", "refused": "Refused", "rejected": "With rejected lines"}
-Text = Annotated[str, Query(max_length=4000)]
 
 
 @router.get("/reports")

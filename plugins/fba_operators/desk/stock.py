@@ -12,7 +12,7 @@ from psycopg import sql
 
 from fba_operators.desk.access import may_act
 from fba_operators.desk.explain import why
-from fba_operators.desk.lists import SCREEN, Row, as_csv, rows_as_csv, screen
+from fba_operators.desk.lists import SCREEN, Row, Text, as_csv, rows_as_csv, screen
 from fba_operators.desk.plot import plot
 from fba_operators.desk.reading import Db
 from fba_operators.desk.view import page
@@ -48,7 +48,6 @@ ONLY = {
 SORTS = {"sku": "SKU", "fewest": "fewest units first", "most": "most units first"}
 Only = Literal["all", "zero", "low", "changed", "unconfirmed", "conflicts"]
 Sort = Literal["sku", "fewest", "most"]
-Text = Annotated[str, Query(max_length=4000)]
 
 
 @router.get("/stock")
@@ -60,7 +59,7 @@ def stock(
     only: Only = "all",
     sort: Sort = "sku",
     after: Text | None = None,
-    after_units: int = 0,
+    after_units: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     after_at: datetime | None = None,
     after_days: float = 0,
     form: Literal["page", "csv"] = "page",
@@ -72,7 +71,12 @@ def stock(
         return page(request, "stock.html", stores=[], store=None, rows=[])
     words = re.findall(r"[^\W_]+", q)
     if q.strip():
-        search = {"begins": like(q.strip().upper()), "words": _all_of(words), "most": FOUND + 1}
+        search = {
+            "begins": like(q.strip().upper()),
+            "asin": q.strip().upper(),
+            "words": _all_of(words),
+            "most": FOUND + 1,
+        }
         rows = _rows(db, "desk.stock_found", {"store": store, **search})
         if form == "csv":
             return rows_as_csv("stock", COLUMNS, rows)
