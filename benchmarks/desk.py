@@ -53,7 +53,7 @@ SELECT store, 'L', row_number() OVER () + 1, sku, title, '', 'AMAZON_NA' FROM fb
 UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = now() WHERE sku LIKE 'SKU-00001%%';
 INSERT INTO fba.stock_change (store, sku, at, quantity_before, quantity, fba_quantity_before, fba_quantity, fbm_quantity_before, fbm_quantity,
     quantity_source_before, quantity_source)
-SELECT store, sku, now() - make_interval(hours => n::int * 7919 % 2160 + 1), n % 90, n % 90 + 1, n % 90, n % 90 + 1, 0, 0, 'afn_report', 'afn_report'
+SELECT store, sku, now() - make_interval(hours => (n * 7919 % 2160 + 1)::int), n % 90, n % 90 + 1, n % 90, n % 90 + 1, 0, 0, 'afn_report', 'afn_report'
 FROM (SELECT row_number() OVER () AS n, store, sku FROM fba.global_inventory_pool) AS p;
 UPDATE fba.stock_history SET begins_at = now() - interval '90 days';
 INSERT INTO fba.stock_total_change (store, at, units, skus_in_stock)

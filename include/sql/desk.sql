@@ -336,7 +336,8 @@ SELECT d.dag_id, s.store, r.run_id, r.started_at, r.finished_at, r.ends_by, r.ou
 FROM (SELECT DISTINCT store FROM fba.store) AS s
 CROSS JOIN unnest(%(dags)s::text[]) WITH ORDINALITY AS d (dag_id, n)
 JOIN LATERAL (
-    SELECT * FROM fba.run AS r WHERE r.dag_id = d.dag_id AND r.store = s.store ORDER BY r.started_at DESC LIMIT 3
+    SELECT r.run_id, r.started_at, r.finished_at, r.ends_by, r.outcome, r.rows_in, r.rows_rejected, r.rows_changed, r.throttled_seconds, r.failure
+    FROM fba.run AS r WHERE r.dag_id = d.dag_id AND r.store = s.store ORDER BY r.started_at DESC LIMIT 3
 ) AS r ON true
 ORDER BY s.store, d.n, r.started_at DESC
 

@@ -29,6 +29,22 @@ def test_nothing_is_shown_to_who_may_not_read(browse, role):
     assert set(answers.values()) == {403 if role else 401}, answers
 
 
+@pytest.mark.parametrize(
+    "dag", ["fba_get_inventory", "fba_send_fulfillment_requests", "fba_track_orders", "fba_get_shipments"]
+)
+def test_who_may_not_read_the_runs_of_one_dag_reads_nothing(browse, monkeypatch, dag):
+    """As with an auth manager that gives rights by DAG."""
+    from airflow.api_fastapi.app import get_auth_manager
+
+    manager = get_auth_manager()
+    real = manager.is_authorized_dag
+    monkeypatch.setattr(
+        manager, "is_authorized_dag", lambda **asked: asked["details"].id != dag and real(**asked), raising=True
+    )
+    client = browse("admin")
+    assert {client.request(method, path).status_code for method, path in routes()} == {403}
+
+
 @pytest.mark.parametrize("role", ["viewer", "user", "op", "admin"])
 def test_who_may_read_the_runs_reads(browse, role):
     assert browse(role).get("/fba/").status_code == 200

@@ -33,7 +33,9 @@ def test_the_wheel_works_without_a_clone(postgres, tmp_path):
         names = archive.namelist()
         archive.extractall(tmp_path / "installed")
     assert "fba_operators/include/sql/migrations/0001_ledger.sql" in names
-    assert any(name.endswith("entry_points.txt") for name in names)
+    (points,) = [name for name in names if name.endswith("entry_points.txt")]
+    assert "fba_desk = fba_operators.desk.plugin:FbaDesk" in (tmp_path / "installed" / points).read_text()
+    assert {"fba_operators/desk/templates/layout.html", "fba_operators/desk/static/desk.css"} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "sandbox", "devstack"))]
     (tmp_path / "my_stores.yaml").write_text("stores: {my_store: }")
     from devstack.airflow import warehouse_connection

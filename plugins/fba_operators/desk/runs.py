@@ -37,6 +37,7 @@ RUN_COLUMNS = (
 )
 FRESH_COLUMNS = ("store", "listings_at", "afn_at", "shipments_at", "orders_at", "inventory_run_at", "inventory_outcome")
 CALL_COLUMNS = ("store", "operation", "calls", "rate", "burst", "throttled")
+QUOTA_COLUMNS = ("operation", "whose", "left_now", "burst", "rate")
 REJECTED = 500  # lines of a report that are shown
 KINDS = {"all": "All reports", "refused": "Refused", "rejected": "With rejected lines"}
 
@@ -49,7 +50,7 @@ def reports(
     only: Literal["all", "refused", "rejected"] = "all",
     after: UUID | None = None,
     after_at: datetime | None = None,
-    form: Literal["page", "csv", "runs", "calls", "freshness"] = "page",
+    form: Literal["page", "csv", "runs", "calls", "quotas", "freshness"] = "page",
 ) -> Response:
     """Freshness, refusals with the way around them, reports, runs, and the calls of a day against Amazon's quotas."""
 
@@ -63,6 +64,8 @@ def reports(
         return rows_as_csv("runs", RUN_COLUMNS, _runs(db))
     if form == "calls":
         return rows_as_csv("calls", CALL_COLUMNS, _calls(db))
+    if form == "quotas":
+        return rows_as_csv("quotas", QUOTA_COLUMNS, _quotas(db))
     if form == "freshness":
         return rows_as_csv("freshness", FRESH_COLUMNS, execute(db, "desk.freshness").fetchall())
     chosen = {"store": store, "only": only}

@@ -33,10 +33,31 @@ COLUMNS = (
     "updated_at",
 )
 MORE = {"low": ("days_of_cover",), "changed": ("changed_at", "changed_from", "changed_to")}
-HISTORY_COLUMNS = (
-    *("at", "quantity_before", "quantity", "fba_quantity", "fbm_quantity", "quantity_source_before", "quantity_source"),
-    *("afn_report_id", "listings_report_id"),
-)
+TABLES = {
+    "history": (
+        "desk.sku_history",
+        (
+            "at",
+            "quantity_before",
+            "quantity",
+            "fba_quantity",
+            "fbm_quantity",
+            "quantity_source_before",
+            "quantity_source",
+            "afn_report_id",
+            "listings_report_id",
+        ),
+    ),
+    "afn": (
+        "desk.sku_afn_lines",
+        ("report_id", "line_number", "warehouse_condition_code", "quantity_available", "fnsku", "condition_type"),
+    ),
+    "listings": (
+        "desk.sku_listings_lines",
+        ("report_id", "line_number", "fulfillment_channel", "quantity", "price", "status", "asin"),
+    ),
+    "requests": ("desk.sku_requests", ("fr_number", "status", "units", "promised", "created_at")),
+}
 ONLY = {
     "all": "All SKUs",
     "zero": "At zero",
@@ -174,33 +195,30 @@ def sku(
     acts: Annotated[bool, Depends(may_act)],
     store: Text,
     sku: Text,
-    form: Literal["page", "history"] = "page",
+    form: Literal["page", "history", "afn", "listings", "requests"] = "page",
 ) -> Response:
     """One SKU: its number, the lines of the reports behind it, its history, and what is promised of it."""
     key = {"store": store, "sku": sku}
     row = execute(db, "desk.sku", **key).fetchone()
-    history = execute(db, "desk.sku_history", **key, most=HISTORY).fetchall()
-    if row is None and not history:
+    tables: dict[str, Any] = {
+        name: execute(db, query, **key, most=HISTORY).fetchall() for name, (query, _) in TABLES.items()
+    }
+    if row is None and not tables["history"]:
         raise HTTPException(404, "The stock of this store has no such SKU.")
-    if form == "history":
-        return rows_as_csv("history", HISTORY_COLUMNS, history)
+    if form != "page":
+        return rows_as_csv(form, TABLES[form][1], tables[form])
     reports = {name: row and row[name] for name in ("afn_report_id", "listings_report_id")}
-    afn = execute(db, "desk.sku_afn_lines", **key).fetchall()
-    listings = execute(db, "desk.sku_listings_lines", **key).fetchall()
     return page(
         request,
         "sku.html",
         acts=acts,
         row=row,
-        history=history,
-        drawing=_history_plot(row, history),
-        why=row and why(row, afn, listings, history),
-        afn=afn,
-        listings=listings,
+        **tables,
+        drawing=_history_plot(row, tables["history"]),
+        why=row and why(row, tables["afn"], tables["listings"], tables["history"]),
         rejected=execute(db, "desk.sku_rejected_lines", **key, **reports).fetchall(),
         cover=execute(db, "desk.cover", **key).fetchone(),
         breakdown=execute(db, "desk.sku_breakdown", **key).fetchone(),
-        requests=execute(db, "desk.sku_requests", **key).fetchall(),
         begins=execute(db, "desk.history_begins").fetchone(),
     )
 
