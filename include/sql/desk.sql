@@ -1,6 +1,7 @@
 -- name: begin
 -- Nothing can be written, and nothing takes long: a page is asked for again, a task is not. To compile a plan takes longer than to run it.
-SELECT set_config('jit', 'off', true), set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
+-- With less memory the places of a frequent word are kept by page, and all titles of these pages are read again.
+SELECT set_config('jit', 'off', true), set_config('work_mem', '32MB', true), set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(patience)s, true),
        set_config('lock_timeout', %(patience)s, true), set_config('idle_in_transaction_session_timeout', '1min', true)
 
 -- name: pending_requests
