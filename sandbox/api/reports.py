@@ -15,7 +15,7 @@ _CLOCK_SKEW_SECONDS = 1.0
 def _parse_request(call: Call) -> Request:
     body = call.json_fields({"reportType", "marketplaceIds"}, {"dataStartTime", "dataEndTime", "reportOptions"})
     report_type = body["reportType"]
-    if report_type not in REPORT_TYPES and report_type not in call.world.desk.overrides:
+    if report_type not in (*REPORT_TYPES, *call.world.desk.overrides):
         raise invalid_input(f"Report type {report_type} is not allowed or not known.")
     marketplace_ids = require_text_list("marketplaceIds", body["marketplaceIds"], 25)
     call.check_marketplaces(marketplace_ids)

@@ -188,6 +188,7 @@ def test_the_environment_of_the_connection_example_is_a_connection(monkeypatch):
     assert connection.extra_dejson["marketplace_id"] == US
 
 
+@pytest.mark.timeout(900)  # an Airflow of its own
 def test_a_report_type_is_added_as_extend_md_says(airflow_database, warehouse_url, tmp_path):
     """In a folder and a process of its own, with nothing but what the page says."""
     page = PROJECT / "docs" / "extend.md"

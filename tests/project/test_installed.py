@@ -153,12 +153,15 @@ def test_every_package_that_is_imported_is_declared():
     missing = {canonicalize_name(name) for name in imported(PROJECT / "plugins")} - own - through_airflow
     assert missing == set()
     sandbox = declared(project["optional-dependencies"]["sandbox"])
-    found = {canonicalize_name(name) for name in imported(PROJECT / "sandbox")} - {"starlette", "pytest"}
-    assert found <= sandbox
+    found = {canonicalize_name(name) for name in imported(PROJECT / "sandbox")}
+    if_installed = {
+        "pytest",
+        "requests",
+        "httpx",
+    }  # only for a test that has them: sandbox.pytest_plugin, sandbox.redirect
+    assert found - sandbox == {"starlette", *if_installed}  # starlette is FastAPI's
     assert own <= {canonicalize_name(name) for name in imported(PROJECT / "plugins")} | {"apache-airflow"}
-    assert declared(each for each in project["optional-dependencies"]["celery"]) <= declared(
-        f"{name}=={version}" for name, version in pins("requirements-celery.txt").items()
-    )
+    assert declared(project["optional-dependencies"]["celery"]) <= set(pins("requirements-celery.txt"))
 
 
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-celery", "requirements-bench"])

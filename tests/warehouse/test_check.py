@@ -31,7 +31,7 @@ BREAK = {
         )
         INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint, content_digest,
                                         features, held)
-        VALUES (gen_random_uuid(), gen_random_uuid(), 'r', 'amazon_us', '{sent}', 'S', 'M', 'E', 'd', '[]', false)
+        VALUES (gen_random_uuid(), gen_random_uuid(), 'r', 'amazon_us', '{sent}', 'S', 'M', 'E', 'd', ARRAY[]::text[], false)
     """,
     "check_removed_numbers": """
         INSERT INTO fba.removed_request (fr_number, store, seller_id, removed_at)

@@ -169,7 +169,7 @@ def test_reset_restores_the_initial_state(amazon: Sandbox, client: Client, selle
         ("/faults", {"operation": "createReport", "fault": "boredom"}),
         ("/rendering", {"seller_id": SELLER, "marketplace_id": US, "charset": "ebcdic"}),
         ("/report-shape", {"seller_id": SELLER, "marketplace_id": US, "report_type": AFN, "mode": "odd"}),
-        ("/documents", {"report_type": "GET_NOTHING", "content": ""}),
+        ("/documents", {"report_type": "no name of a type", "content": ""}),
         ("/documents", {"report_type": AFN, "content": "not base64!"}),
         ("/inventory-page-size", {"size": 0}),
         ("/orders/status", {"seller_id": SELLER, "order_id": "FR-1", "status": "Complete"}),
