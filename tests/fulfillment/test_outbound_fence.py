@@ -73,7 +73,7 @@ def test_the_intent_comes_after_token_and_quota(shop):
     shop.add("FR-0")
     shop.send()
     claim_id = claimed(shop)
-    shop.sql("UPDATE fba.rate_limit SET tokens = 0 WHERE bucket LIKE '%%:createFulfillmentOrder'")
+    shop.sql("UPDATE fba.rate_limit SET tokens = -60 WHERE bucket LIKE '%%:createFulfillmentOrder'")
     intents = []
 
     def waits(moment):

@@ -234,7 +234,7 @@ def test_every_transaction_has_limits(warehouse):
 
 
 def test_every_kind_has_an_old_row():
-    assert list(OLD) == list(retention.KINDS)
+    assert [kind for kind in retention.KINDS if kind != "sums of stock"] == list(OLD)  # of those one row stays
 
 
 @pytest.mark.parametrize("kind", OLD)
