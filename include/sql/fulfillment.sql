@@ -477,9 +477,12 @@ SELECT fr_number FROM fba.fulfillment_request WHERE store = %(store)s AND fr_num
 -- time zone. What the runs rewrite while a request waits is not in it, because that changes no decision. Editing a request takes its quote and the question for an approval away.
 SELECT r.store, r.fr_number, r.status, coalesce(fba.is_stuck(r.store, r.fr_number), false) AS stuck, r.cancel_requested_at,
        r.approved_at, r.approval_asked_at, q.speed, q.fee, q.currency, fba.has_address(r.store, r.fr_number) AS has_address, t.fr_number AS twin,
+       ARRAY(SELECT DISTINCT n.code FROM fba.needs_attention_at_once AS n
+             WHERE n.store = r.store AND n.subject = r.fr_number
+               AND n.code IN ('invalid', 'rejected', 'late', 'undeliverable', 'claim_due', 'blocked_carrier_used') ORDER BY n.code) AS needs,
        encode(sha256(convert_to(jsonb_build_array(
            r.status, extract(epoch FROM r.resolved_at), extract(epoch FROM r.cancel_requested_at), extract(epoch FROM r.approved_at),
-           extract(epoch FROM r.approval_asked_at), extract(epoch FROM r.unknown_since), extract(epoch FROM r.stuck_since), r.claim_id,
+           extract(epoch FROM r.approval_asked_at), extract(epoch FROM r.acknowledged_at), extract(epoch FROM r.unknown_since), extract(epoch FROM r.stuck_since), r.claim_id,
            r.amazon_order_status, r.shipping_method, r.channel, r.packaging, r.block_amazon_logistics, r.signature, r.deliver_together,
            extract(epoch FROM r.deliver_by), t.fr_number,
            (SELECT jsonb_agg(jsonb_build_array(i.line, i.sku, i.quantity, i.unit_price) ORDER BY i.line)
@@ -506,6 +509,14 @@ RETURNING fr_number
 UPDATE fba.fulfillment_request SET cancel_requested_at = clock_timestamp()
 WHERE store = %(store)s AND fr_number = %(fr_number)s AND status = %(status)s AND cancel_requested_at IS NULL
 RETURNING fr_number
+
+-- name: decide_acknowledge
+WITH done AS (
+    UPDATE fba.fulfillment_request SET acknowledged_at = clock_timestamp()
+    WHERE store = %(store)s AND fr_number = %(fr_number)s AND status = %(status)s RETURNING store, fr_number
+)
+INSERT INTO fba.request_event (store, fr_number, what, detail, source)
+SELECT store, fr_number, 'set_by_hand', 'seen: taken from the list of what needs somebody', 'merchant' FROM done RETURNING fr_number
 
 -- name: decide_status
 -- A cancellation that was asked for before it was sent would make it invalid again.

@@ -13,6 +13,7 @@ from fba_operators.desk.actions import RUNS
 from fba_operators.desk.lists import rows_as_csv
 from fba_operators.desk.plot import NARROW, plot
 from fba_operators.desk.reading import Db
+from fba_operators.desk.remedies import remedy
 from fba_operators.desk.view import link, page
 from fba_operators.warehouse.statements import execute
 
@@ -51,7 +52,10 @@ def overview(
     """What needs somebody now, and the state of each store."""
     if form != "page":
         query, columns = TABLES[form]
-        return rows_as_csv(form, columns, execute(db, query, most=100_000).fetchall())
+        rows = execute(db, query, most=100_000).fetchall()
+        if form == "needs":
+            rows = [{**row, "remedy": remedy(row)} for row in rows]
+        return rows_as_csv(form, columns, rows)
     read = {name: execute(db, query).fetchall() for name, (query, _) in TABLES.items() if name != "needs"}
     needs = execute(db, "desk.needs_by_kind", most=SUBJECTS).fetchall()
     for row in needs:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from fba_operators.desk.notice import said
 from fba_operators.desk.plot import bar
+from fba_operators.desk.remedies import remedy
 
 HERE = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir()) if path.is_file()}
@@ -85,7 +86,16 @@ def link(page: str, **query: Any) -> str:
 
 _templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
 _templates.trim_blocks = _templates.lstrip_blocks = True
-_templates.filters |= {"number": number, "text": text, "when": when, "ago": ago, "day": day, "yes": yes, "older": older}
+_templates.filters |= {
+    "number": number,
+    "text": text,
+    "when": when,
+    "ago": ago,
+    "day": day,
+    "yes": yes,
+    "older": older,
+    "remedy": remedy,
+}
 _templates.globals |= {"link": link, "version": _VERSION, "bar": bar}
 
 

@@ -18,6 +18,7 @@ class Deciding:
     :param speed: Amazon's speed in the quote that was chosen, with its fee and currency; None: no quote, or no fee named
     :param has_address: retention has not removed it yet
     :param twin: FR number of the request or copy that goes out instead of it, or None
+    :param needs: codes of ``fba.needs_attention`` for which a person has only to look; when somebody has, they end
     :param digest: of everything that the decision is about; another one means that something has changed
     """
 
@@ -33,6 +34,7 @@ class Deciding:
     currency: str | None
     has_address: bool
     twin: str | None
+    needs: list[str]
     digest: str
 
     @property
@@ -124,6 +126,16 @@ def _resend(r: Deciding) -> dict[str, str]:
     }
 
 
+def _acknowledge(r: Deciding) -> dict[str, str]:
+    if not r.needs:
+        return _no("Nothing about it waits for somebody who only has to look.")
+    codes = " and ".join(code.replace("_", " ") for code in r.needs)
+    return {
+        "says": f"It is not told any more that this request is {codes}. Nothing else changes: nothing is sent, cancelled or refunded. "
+        "What happens to it from now on is told again."
+    }
+
+
 def _decide(decided: str) -> Callable[[Deciding], dict[str, str]]:
     def words(r: Deciding) -> dict[str, str]:
         if r.status not in IN_FLIGHT:
@@ -176,6 +188,7 @@ _ACTIONS: dict[str, tuple[str, Callable[[Deciding], dict[str, str]]]] = {
     "pending": ("Set back to pending", _pending),
     "cancel": ("Cancel", _cancel),
     "resend": ("Send again under a new number", _resend),
+    "acknowledge": ("Seen: take it from the list", _acknowledge),
     "decide-pending": ("Amazon does not have it: send it", _decide("pending")),
     "decide-accepted": ("Amazon has it: set to accepted", _decide("accepted")),
     "decide-rejected": ("Amazon does not ship it: set to rejected", _decide("rejected")),

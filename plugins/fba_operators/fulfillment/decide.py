@@ -16,6 +16,7 @@ _STATEMENTS = {
     "pending": "fulfillment.decide_status",
     "cancel": "fulfillment.decide_cancel",
     "resend": "fulfillment.decide_resend",
+    "acknowledge": "fulfillment.decide_acknowledge",
     "decide-pending": "fulfillment.decide_status",
     "decide-accepted": "fulfillment.decide_status",
     "decide-rejected": "fulfillment.decide_status",
@@ -88,4 +89,6 @@ def decide(warehouse: Warehouse, store: str, fr_number: str, action: str, *, act
     made = str(row["fr_number"])
     if made != fr_number:
         return Outcome(True, f"{name} is sent again as {made}, which is pending.", made)
+    if action == "acknowledge":
+        return Outcome(True, f"{name} is {then.is_now}, and needs nobody any more.", fr_number)
     return Outcome(True, f"{name} is now {then.is_now}.", fr_number)
