@@ -92,7 +92,9 @@ def test_nothing_that_is_shown_is_personal(warehouse, add):
     ]
 
 
-@pytest.mark.parametrize("action", ["approve", "cancel", "pending", "resend", "acknowledge", "decide-pending", "decide-accepted"])
+@pytest.mark.parametrize(
+    "action", ["approve", "cancel", "pending", "resend", "acknowledge", "decide-pending", "decide-accepted"]
+)
 def test_of_two_people_who_click_at_once_one_wins(warehouse, sql, add, action):
     state = next(name for name, (_, allowed) in STATES.items() if action in allowed and (name != "pending"))
     add(**STATES[state][0])
