@@ -30,7 +30,7 @@ stores:
 PUBLISH_YAML = """\
 publish: [{{name: folder, file: "file://{folder}"}}]
 """
-# It replaces the first while Airflow runs, which reads the DAG files again when it likes: what is published stays as it was.
+# It replaces the first while Airflow runs, which reads the DAG files again when it likes: what is published is the same in both.
 ORDER_BY_ORDER_YAML = """\
 stores:
   amazon_us:
@@ -41,12 +41,11 @@ stores:
     fulfillment:
       transport: outbound
       hold_hours: 1
-      shipping_methods: {{Standard: Standard, Expedited: Expedited, Priority: Priority, Economy: Cheapest}}
+      shipping_methods: {Standard: Standard, Expedited: Expedited, Priority: Priority, Economy: Cheapest}
       channels:
-        walmart: {{packaging: unbranded, block_amazon_logistics: true}}
+        walmart: {packaging: unbranded, block_amazon_logistics: true}
       quote: true
-      approval: {{above_fee: 30.00}}
-publish: [{{name: folder, file: "file://{folder}"}}]
+      approval: {above_fee: 30.00}
 """
 
 

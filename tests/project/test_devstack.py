@@ -359,7 +359,7 @@ def test_what_is_published_stays_when_the_stores_file_is_replaced(tmp_path):
 
     found = []
     for text in (demo.STORES_YAML, demo.ORDER_BY_ORDER_YAML):
-        (tmp_path / "stores.yaml").write_text(text.format(folder=tmp_path))
+        (tmp_path / "stores.yaml").write_text(text + demo.PUBLISH_YAML.format(folder=tmp_path))
         found.append(load_stores(tmp_path / "stores.yaml"))
     first, second = found
     assert first.publish == second.publish
