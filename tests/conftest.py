@@ -167,11 +167,11 @@ def short_waits(monkeypatch):
 
 @pytest.fixture
 def short_idle(monkeypatch):
-    """Let the database end a transaction that does nothing for one second, instead of ten minutes."""
+    """Let the database end a transaction that does nothing for two seconds, instead of ten minutes."""
     from fba_operators.warehouse import statements
 
     real = statements.statement
-    monkeypatch.setattr(statements, "statement", lambda name: real(name).replace(b"'10min'", b"'1s'"))
+    monkeypatch.setattr(statements, "statement", lambda name: real(name).replace(b"'10min'", b"'2s'"))
 
 
 @pytest.fixture

@@ -327,7 +327,7 @@ def slow_api(short_idle, monkeypatch):
     real = SellingPartnerHook.get_inventory_summaries
 
     def slow(hook, skus):
-        time.sleep(0.4)
+        time.sleep(0.6)
         return real(hook, skus)
 
     monkeypatch.setattr(SellingPartnerHook, "get_inventory_summaries", slow)

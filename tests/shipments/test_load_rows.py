@@ -392,7 +392,7 @@ def slow_download(short_idle, monkeypatch):
 
     def download(content):
         def slow(hook, document_id):
-            time.sleep(1.5)
+            time.sleep(2.5)
             return Download(None, iter([content]))
 
         monkeypatch.setattr(SellingPartnerHook, "download_report", slow)
