@@ -21,7 +21,7 @@ up: $(INSTALLED) ## the same, and stay up for the Airflow UI and `airflow` comma
 
 test: lint ## lint and every test
 	$(PY) -m pytest -n 3 --ignore tests/browser
-	$(PY) -m pytest -n 2 --dist loadfile tests/browser
+	$(PY) -m pytest tests/browser
 
 test-browser: $(INSTALLED) ## test Airflow's pages in Chromium; fails when Chromium is missing
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
