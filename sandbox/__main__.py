@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--lenient", action="store_true", help="accept any user agent, and ignore query parameters that do not exist"
     )
     options = parser.parse_args(arguments)
+    if not 0 <= options.port < 65536:
+        parser.error("--port is a number from 0 to 65535; 0 takes a free one")
+    if options.listings < 0:
+        parser.error("--listings cannot be less than 0")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -21,7 +21,7 @@ STATES = {
     "invalid": ({"status": "invalid"}, {"pending", "acknowledge"}),
     "invalid, cancelled before it was sent": (
         {"status": "invalid", "cancel_requested_at": "2026-01-02"},
-        {"pending", "acknowledge"},
+        {"pending"},
     ),
     "sending": ({"status": "sending", "carried": True}, {"cancel"}),
     "submitted": ({"status": "submitted", "carried": True}, {"cancel"}),
@@ -36,6 +36,11 @@ STATES = {
         {"cancel", "decide-pending", "decide-accepted", "decide-rejected"},
     ),
     "accepted": ({"status": "accepted"}, {"cancel"}),
+    "accepted and shipped": ({"status": "accepted", "amazon_order_status": "Complete"}, set()),
+    "accepted, not cancelled": (
+        {"status": "accepted", "cancel_requested_at": "2026-01-02", "status_reason": "not cancelled: too late"},
+        {"acknowledge"},
+    ),
     "accepted, to be cancelled": ({"status": "accepted", "cancel_requested_at": "2026-01-02"}, set()),
     "rejected": ({"status": "rejected"}, {"pending", "resend", "acknowledge"}),
     "rejected without an address": ({"status": "rejected", "ship_to_name": None}, {"acknowledge"}),

@@ -329,7 +329,7 @@ SELECT line_number, fba.shortened(reason, 300) AS reason, fba.shortened(sku, 120
 FROM fba.rejected_row WHERE store = %(store)s AND report_id = %(report)s ORDER BY line_number LIMIT %(most)s
 
 -- name: refusals
-SELECT store, subject AS report_id, number, since, remedy FROM fba.needs_attention_at_once WHERE code = 'refused_stock' ORDER BY since
+SELECT store, code, subject AS report_id, number, since, remedy FROM fba.needs_attention_at_once WHERE code = 'refused_stock' ORDER BY since
 
 -- name: last_runs
 SELECT d.dag_id, s.store, r.run_id, r.started_at, r.finished_at, r.ends_by, r.outcome, r.rows_in, r.rows_rejected, r.rows_changed, r.throttled_seconds,

@@ -79,7 +79,8 @@ WHERE fr_number = ANY(%(numbers)s) AND (store = %(store)s OR seller_id = %(selle
 
 -- name: set_waiting
 -- held: it waits for a time that stores.yaml sets or for a run by hand, which is no reason to worry, however long it takes.
--- asks: it waits for an approval. The one that it has, if any, is for something else and is taken back.
+-- asks: it waits for an approval. The one that it has, if any, is for something else and is taken back. One that waits for an approval
+-- is not judged anew while it is held, and goes on waiting for it.
 UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason,
     approval_asked_at = CASE WHEN new.asks THEN coalesce(r.approval_asked_at, clock_timestamp()) END,
     approved_at = CASE WHEN NOT new.asks THEN r.approved_at END,
@@ -87,6 +88,7 @@ UPDATE fba.fulfillment_request AS r SET waiting_reason = new.reason,
         r.waiting_since, CASE WHEN r.waiting_reason IS NULL THEN least(r.created_at, clock_timestamp()) ELSE clock_timestamp() END) END
 FROM unnest(%(numbers)s::text[], %(reasons)s::text[], %(held)s::boolean[], %(asks)s::boolean[]) AS new (fr_number, reason, held, asks)
 WHERE r.store = %(store)s AND r.fr_number = new.fr_number AND r.status = 'pending'
+  AND NOT (new.held AND r.approval_asked_at IS NOT NULL AND r.approved_at IS NULL)
   AND (r.waiting_reason IS DISTINCT FROM new.reason OR (r.waiting_since IS NULL) <> new.held
        OR (r.approval_asked_at IS NULL) = new.asks OR new.asks AND r.approved_at IS NOT NULL)
 
@@ -378,6 +380,11 @@ WHERE o.claim_id = %(claim_id)s AND o.store = %(store)s AND o.settled_at IS NULL
   AND o.intent_at = %(intent)s AND o.intent_at > clock_timestamp() - make_interval(secs => %(seconds)s)
   AND r.status = 'sending' AND r.claim_id = o.claim_id
 
+-- name: may_release
+SELECT 1 AS yes FROM fba.fulfillment_request AS r
+WHERE r.store = %(store)s AND r.fr_number = %(fr_number)s AND r.status = 'submitted' AND r.claim_id = %(claim_id)s
+  AND r.cancel_requested_at IS NULL
+
 -- name: withdraw_order_intent
 -- Amazon made nothing; only the task that recorded the intent may withdraw it.
 UPDATE fba.outbound_order AS o SET intent_at = NULL
@@ -477,14 +484,12 @@ SELECT fr_number FROM fba.fulfillment_request WHERE store = %(store)s AND fr_num
 -- time zone. What the runs rewrite while a request waits is not in it, because that changes no decision. Editing a request takes its quote and the question for an approval away.
 SELECT r.store, r.fr_number, r.status, coalesce(fba.is_stuck(r.store, r.fr_number), false) AS stuck, r.cancel_requested_at,
        r.approved_at, r.approval_asked_at, q.speed, q.fee, q.currency, fba.has_address(r.store, r.fr_number) AS has_address, t.fr_number AS twin,
-       ARRAY(SELECT DISTINCT n.code FROM fba.needs_attention_at_once AS n
-             WHERE n.store = r.store AND n.subject = r.fr_number
-               AND n.code IN ('invalid', 'rejected', 'late', 'undeliverable', 'claim_due', 'blocked_carrier_used') ORDER BY n.code) AS needs,
+       coalesce(w.codes, '{}') AS needs, r.amazon_order_status AS order_status,
        encode(sha256(convert_to(jsonb_build_array(
            r.status, extract(epoch FROM r.resolved_at), extract(epoch FROM r.cancel_requested_at), extract(epoch FROM r.approved_at),
            extract(epoch FROM r.approval_asked_at), extract(epoch FROM r.acknowledged_at), extract(epoch FROM r.unknown_since), extract(epoch FROM r.stuck_since), r.claim_id,
            r.amazon_order_status, r.shipping_method, r.channel, r.packaging, r.block_amazon_logistics, r.signature, r.deliver_together,
-           extract(epoch FROM r.deliver_by), t.fr_number,
+           extract(epoch FROM r.deliver_by), t.fr_number, w.seen,
            (SELECT jsonb_agg(jsonb_build_array(i.line, i.sku, i.quantity, i.unit_price) ORDER BY i.line)
             FROM fba.fulfillment_request_item AS i WHERE i.store = r.store AND i.fr_number = r.fr_number),
            (SELECT jsonb_agg(jsonb_build_array(p.speed, p.fulfillable, p.fee, p.currency, extract(epoch FROM p.arrive_latest), p.chosen) ORDER BY p.speed)
@@ -498,6 +503,12 @@ LEFT JOIN LATERAL (  -- the request that goes out instead of this one
       AND (n.resend_of = coalesce(r.resend_of, r.fr_number) OR n.fr_number = r.resend_of)
     ORDER BY n.fr_number LIMIT 1
 ) AS t ON true
+CROSS JOIN LATERAL (  -- what is told of it until somebody says that it was seen
+    SELECT array_agg(n.code ORDER BY n.code) AS codes, jsonb_agg(jsonb_build_array(n.code, n.number, extract(epoch FROM n.since)) ORDER BY n.code) AS seen
+    FROM fba.needs_attention_at_once AS n
+    WHERE n.store = r.store AND n.subject = r.fr_number
+      AND n.code IN ('invalid', 'rejected', 'not_cancelled', 'late', 'undeliverable', 'claim_due', 'blocked_carrier_used')
+) AS w
 WHERE r.store = %(store)s AND r.fr_number = %(fr_number)s
 
 -- name: decide_approve

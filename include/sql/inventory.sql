@@ -83,7 +83,9 @@ SELECT a.listings_report_id, a.afn_report_id, a.listings_digest, a.afn_digest, a
        (SELECT jsonb_object_agg(relation, edits) FROM fba.stock_edit) AS edits_now,
        (SELECT count(*) FROM pg_trigger AS t
         WHERE t.tgname = 'count_stock_edit' AND t.tgenabled = 'A'
-          AND t.tgrelid IN (SELECT to_regclass('fba.' || relation) FROM fba.stock_edit)) = 3 AS watched,
+          AND t.tgrelid IN (SELECT to_regclass('fba.' || relation) FROM fba.stock_edit)) = 3
+       AND NOT EXISTS (  -- the trigger of a partitioned table sees no edit of one of its partitions
+        SELECT FROM pg_inherits WHERE inhparent IN (SELECT to_regclass('fba.' || relation) FROM fba.stock_edit)) AS watched,
        a.store IS NOT NULL AND NOT EXISTS (
         SELECT FROM fba.report AS r
         WHERE r.store = a.store AND r.report_type = ANY(%(report_types)s) AND r.applied_at > a.applied_at) AS is_last

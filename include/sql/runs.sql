@@ -20,7 +20,8 @@ ON CONFLICT (dag_id, run_id, store) DO UPDATE SET
         SELECT CASE WHEN changes THEN excluded.finished_at ELSE r.finished_at END,
                CASE WHEN changes AND r.prepared THEN NULL WHEN changes THEN excluded.outcome ELSE r.outcome END,
                CASE WHEN changes THEN NULL ELSE r.failure END,
-               CASE WHEN changes AND own_failure THEN nullif(regexp_replace(r.summary, '^[^\n]*\n?', ''), '') ELSE r.summary END
+               CASE WHEN changes AND own_failure THEN (SELECT string_agg(line, E'\n' ORDER BY n) FROM string_to_table(r.summary, E'\n') WITH ORDINALITY AS lines (line, n)
+                         WHERE NOT starts_with(line, %(task_id)s || ': ')) ELSE r.summary END
         FROM (
             SELECT own_failure, %(succeeded)s AND (own_failure OR NOT r.prepared AND r.outcome IS NULL) AS changes
             FROM (SELECT r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ') AS own_failure) AS o
@@ -82,7 +83,9 @@ VALUES (%(dag_id)s, %(run_id)s, %(store)s, clock_timestamp(), 'failed', %(summar
 ON CONFLICT (dag_id, run_id, store) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
     summary = concat_ws(E'\n', excluded.summary, nullif(
         CASE WHEN r.outcome = 'failed' AND starts_with(r.failure, %(task_id)s || ': ')
-             THEN regexp_replace(r.summary, '^[^\n]*\n?', '') ELSE r.summary END, '')),
+             THEN (SELECT string_agg(line, E'\n' ORDER BY n) FROM string_to_table(r.summary, E'\n') WITH ORDINALITY AS lines (line, n)
+                         WHERE NOT starts_with(line, %(task_id)s || ': '))
+             ELSE r.summary END, '')),
     failure = CASE WHEN r.outcome = 'failed' AND NOT coalesce(starts_with(r.failure, %(task_id)s || ': '), false)
                    THEN r.failure ELSE excluded.failure END
 

@@ -1,4 +1,4 @@
--- views 3
+-- views 4
 -- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
 -- Whoever changes anything below raises the number in the first line: of two installs on one warehouse the larger number
 -- wins, and with equal numbers each would replace the views of the other.
@@ -318,6 +318,7 @@ SELECT store, status, fr_number, 1, coalesce(resolved_at, sent_at, created_at),
        ELSE 'Put right what status_reason says, then set status to pending; or set acknowledged_at.' END
 FROM fba.fulfillment_request
 WHERE status IN ('invalid', 'rejected') AND coalesce(acknowledged_at < resolved_at, acknowledged_at IS NULL)
+  AND NOT (status = 'invalid' AND cancel_requested_at IS NOT NULL)  -- which is what somebody wanted
 UNION ALL
 SELECT r.store, CASE WHEN fba.is_stuck(r.store, r.fr_number) THEN 'stuck' ELSE 'unknown' END, r.fr_number, 1,
        coalesce(r.unknown_since, r.sent_at, r.created_at),
@@ -328,15 +329,19 @@ FROM fba.fulfillment_request AS r
 WHERE r.status = 'unknown' OR r.status IN ('sending', 'submitted') AND fba.is_stuck(r.store, r.fr_number)
 UNION ALL
 SELECT store, 'waiting_long', fr_number, 1, since,
-       CASE WHEN never_seen THEN 'No run of fba_send_fulfillment_requests has looked at it: is the DAG paused, or does it fail?'
+       CASE WHEN not_released THEN 'Amazon holds it and does not release it; status_reason says why. Release it in Seller Central, or cancel it.'
+       WHEN never_seen THEN 'No run of fba_send_fulfillment_requests has looked at it: is the DAG paused, or does it fail?'
        ELSE 'Read waiting_reason, and see the last runs of fba_send_fulfillment_requests.' END
 FROM (
-    SELECT store, fr_number, status = 'pending' AND waiting_reason IS NULL AS never_seen,
+    SELECT store, fr_number, status = 'pending' AND waiting_reason IS NULL AS never_seen, false AS not_released,
            CASE WHEN status = 'pending' AND waiting_reason IS NULL THEN greatest(created_at, inserted_at)
                 ELSE coalesce(waiting_since, created_at) END AS since
     FROM fba.fulfillment_request
     WHERE status = 'sending'
        OR status = 'pending' AND (waiting_since IS NOT NULL OR coalesce(starts_with(waiting_reason, 'ready'), true))
+    UNION ALL
+    SELECT store, fr_number, false, true, coalesce(sent_at, created_at)
+    FROM fba.fulfillment_request WHERE status = 'submitted' AND starts_with(status_reason, 'not released: ')
 ) AS waiting
 WHERE since < statement_timestamp() - interval '6 hours'
 UNION ALL
@@ -346,9 +351,10 @@ FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id) JOIN fb
 WHERE f.settled_at IS NULL AND f.feed_id IS NOT NULL AND f.submit_started_at < statement_timestamp() - interval '4 hours'
   AND r.status = 'submitted' AND r.claim_id = f.claim_id
 UNION ALL
-SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, 'Amazon refused to cancel; status_reason says why. Take cancel_requested_at back, or ask the buyer.'
+SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, 'Amazon refused to cancel; status_reason says why. Ask the buyer; then take cancel_requested_at back, or set acknowledged_at.'
 FROM fba.fulfillment_request
 WHERE cancel_requested_at IS NOT NULL AND status IN ('accepted', 'unknown') AND starts_with(status_reason, 'not cancelled')
+  AND coalesce(acknowledged_at < cancel_requested_at, true)
 UNION ALL
 SELECT r.store, 'overdue', r.fr_number, p.open, coalesce(least(r.sent_at, r.resolved_at), r.created_at),
        'Accepted more than a day ago and not all shipped: amazon_order_status is Amazon''s status of the order.'

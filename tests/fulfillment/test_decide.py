@@ -57,7 +57,7 @@ def test_each_action_in_each_state(warehouse, sql, add, state, action):
         "SELECT status, cancel_requested_at IS NOT NULL, approved_by FROM fba.fulfillment_request WHERE fr_number = 'FR-1'"
     ).fetchone()
     assert status == BECOMES.get(action, how["status"])
-    assert cancel == (action == "cancel" or action == "acknowledge" and "cancel_requested_at" in how)
+    assert cancel == (action == "cancel" or (action == "acknowledge" and "cancel_requested_at" in how))
     assert approved_by == ("ann" if action == "approve" else None)
     told = [each for each in timeline(sql) if each[1]]
     assert {(actor, source) for _, actor, source in told} == {("ann", "merchant")}
@@ -68,6 +68,16 @@ def test_each_action_in_each_state(warehouse, sql, add, state, action):
         assert timeline(sql, "FR-1-2") == [("created", "ann", "merchant")]
     again = click(warehouse, action, seen)
     assert not again.done, "the same click twice"
+
+
+def test_seen_takes_away_only_what_was_seen(warehouse, sql, add):
+    add(status="rejected")
+    seen = look(warehouse)
+    sql("SET session_replication_role = replica")
+    sql("UPDATE fba.fulfillment_request SET resolved_at = now() - interval '1 minute' WHERE fr_number = 'FR-1'")
+    outcome = click(warehouse, "acknowledge", seen)
+    assert not outcome.done
+    assert look(warehouse).needs == ["rejected"]
 
 
 def test_what_cannot_be_undone_is_said_before(warehouse, add):

@@ -314,6 +314,41 @@ def test_a_held_order_is_cancelled_at_once(shop, fulfillment):
     )
 
 
+def test_an_order_that_is_cancelled_while_others_are_released_is_not_released(shop, fulfillment, monkeypatch):
+    fulfillment(HOLD)
+    for number in ("FR-1", "FR-2"):
+        shop.add(number)
+    shop.send("scheduled")
+    real = SellingPartnerHook.release_fulfillment_order
+
+    def release(hook, number):
+        other = {"FR-1": "FR-2", "FR-2": "FR-1"}[number]
+        shop.sql("UPDATE fba.fulfillment_request SET cancel_requested_at = now() WHERE fr_number = %s", other)
+        return real(hook, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SellingPartnerHook, "release_fulfillment_order", release)
+        shop.send("manual", ignore_hold=True)
+    assert shop.calls_of("updateFulfillmentOrder") == 1
+    shop.send("scheduled")
+    assert sorted(shop.statuses().values()) == ["accepted", "cancelled"]
+
+
+def test_an_order_that_amazon_does_not_release_is_told(shop, fulfillment):
+    fulfillment(HOLD)
+    shop.add("FR-1")
+    shop.send("scheduled")
+    refusal = {"errors": [{"code": "InvalidInput", "message": "cannot release"}]}
+    shop.amazon.world.add_fault("updateFulfillmentOrder", "status", status=400, body=refusal)
+    shop.send("manual", ignore_hold=True)
+    assert (
+        "Amazon did not release FR-1" in shop.sql("SELECT summary FROM fba.run ORDER BY started_at DESC LIMIT 1")[0][0]
+    )
+    shop.pass_time(7 * 60)
+    ((remedy,),) = shop.sql("SELECT remedy FROM fba.needs_attention WHERE code = 'waiting_long' AND subject = 'FR-1'")
+    assert "does not release it" in remedy
+
+
 @pytest.mark.parametrize("kind", ["reset_after", "reset_before"])
 def test_a_lost_answer_about_a_held_order(shop, fulfillment, kind):
     fulfillment(HOLD)

@@ -271,8 +271,11 @@ def test_a_request_waits_for_approval_and_is_told_once(priced):
     shop.add("FR-2", [(GOOD, 1)])
     assert shop.send() == {"accepted": 1}
     row = shop.get("FR-1")
-    assert (row.status, row.waiting_reason) == ("pending", "needs approval: fee 11.40 USD is above 10.0")
+    assert (row.status, row.waiting_reason) == ("pending", "needs approval: fee 11.40 USD is above 10.00")
     assert (needs(shop), told(shop)) == ([("FR-1",)], 1)
+    shop.send("scheduled")  # by schedule nothing is sent, so nothing is judged; the question stands
+    assert needs(shop) == [("FR-1",)]
+    assert shop.get("FR-1").waiting_reason == row.waiting_reason
     shop.send()
     assert (needs(shop), told(shop)) == ([("FR-1",)], 0)
     shop.sql("UPDATE fba.fulfillment_request SET approved_at = now(), approved_by = 'Ann' WHERE fr_number = 'FR-1'")

@@ -75,6 +75,15 @@ def test_a_failure_leaves_what_other_tasks_did_in_the_summary(warehouse):
     )
 
 
+def test_a_second_failure_takes_the_place_of_the_first_wherever_that_stands(warehouse):
+    with warehouse.connect() as db:
+        LOG.fail(db, "deliver to shop", UnavailableError("amazon_us: no answer"))
+        LOG.note(db, "deliver to folder", "1 change delivered to folder.")
+        LOG.fail(db, "deliver to shop", UnavailableError("amazon_us: again no answer"))
+    _, _, summary = row(warehouse)
+    assert summary.splitlines() == ["deliver to shop: amazon_us: again no answer", "1 change delivered to folder."]
+
+
 def test_success_takes_back_the_failure_of_an_earlier_attempt_and_only_that(warehouse):
     with warehouse.connect() as db:
         LOG.begin(db)

@@ -9,7 +9,13 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request, status
 
-DAGS = ("fba_get_inventory", "fba_send_fulfillment_requests", "fba_track_orders", "fba_get_shipments")
+DAGS = (
+    "fba_get_inventory",
+    "fba_send_fulfillment_requests",
+    "fba_track_orders",
+    "fba_get_shipments",
+    "fba_publish_stock",
+)
 _ACTS_ON = "fba_send_fulfillment_requests"
 
 # The desk shows what all of these DAGs brought, so who reads it must be allowed to read the runs of each.

@@ -74,7 +74,7 @@ async def refused(request: Request, error: AnyHTTPException) -> HTMLResponse:
         "trouble.html",
         status=error.status_code,
         trouble=Trouble(
-            "There is nothing here." if error.status_code == 404 else str(error.detail), "Go back to the overview."
+            "There is nothing here." if error.detail == "Not Found" else str(error.detail), "Go back to the overview."
         ),
     )
 
@@ -82,7 +82,7 @@ async def refused(request: Request, error: AnyHTTPException) -> HTMLResponse:
 @app.exception_handler(RequestValidationError)
 async def not_understood(request: Request, error: RequestValidationError) -> HTMLResponse:
     """A link that was cut, or typed wrongly."""
-    wrong = ", ".join(str(each["loc"][-1]) for each in error.errors())
+    wrong = ", ".join(str(each["loc"][1]) for each in error.errors())
     return page(
         request,
         "trouble.html",

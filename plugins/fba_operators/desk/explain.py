@@ -34,7 +34,10 @@ def why(row: Row, afn: Sequence[Row], listings: Sequence[Row], history: Sequence
     """
     said = [_of_fba(row, afn, listings)]
     if row["fbm_quantity"]:
-        said.append(f"{row['fbm_quantity']} units that you ship yourself are stated by the listings report.")
+        counted = (
+            "" if row["quantity"] != row["fba_quantity"] else " They are not counted: include_fbm_quantity is off."
+        )
+        said.append(f"{row['fbm_quantity']} units that you ship yourself are stated by the listings report.{counted}")
     if since := since_when(row["quantity"], history):
         said.append(
             f"It is {row['quantity']} since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC{_before(row['quantity'], history)}."
@@ -60,12 +63,12 @@ def _of_fba(row: Row, afn: Sequence[Row], listings: Sequence[Row]) -> str:
                 "  ", " "
             )
         if not sellable:
-            return f"{units} FBA units: the AFN inventory report lists the SKU, but none of its {len(afn)} lines is SELLABLE."
+            return f"{units} FBA units: the AFN inventory report lists the SKU, but no line of it is SELLABLE."
         return f"{units} FBA units: the sum of {sellable} SELLABLE {'line' if sellable == 1 else 'lines'} of the AFN inventory report, below."
     if source == "listings_report":
         kind = (
-            "you ship it yourself, so it has no FBA units"
-            if not units and row["fbm_quantity"]
+            "its listing is one that you ship yourself, so it has no FBA units"
+            if not units
             else "the listings report states it"
         )
         return f"{units} FBA units: the AFN inventory report does not list the SKU, and {kind}."

@@ -1,6 +1,6 @@
 """The page *Overview*: what needs somebody, and how the stores are."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from itertools import groupby
 from typing import Annotated, Any, Literal
 
@@ -92,15 +92,17 @@ def _target(row: dict[str, Any]) -> str | None:
 
 def _plots(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A plot for each store: units in stock at the end of each day."""
-    plots = []
+    plots, now = [], datetime.now(UTC)
     for store, days in groupby(rows, lambda row: row["store"]):
-        points = [(datetime.combine(row["day"], time(), UTC), row["units"]) for row in days]
+        points = [
+            (min(datetime.combine(row["day"] + timedelta(days=1), time(), UTC), now), row["units"]) for row in days
+        ]
         title = f"Units in stock of {store[:60]} over {len(points)} days"
         plots.append(
             {
                 "store": store[:60],
                 "units": points[-1][1],
-                "drawing": plot(points, title=title, until=datetime.now(UTC), width=NARROW),
+                "drawing": plot(points, title=title, until=now, width=NARROW),
             }
         )
     return plots

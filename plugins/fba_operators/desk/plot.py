@@ -15,8 +15,8 @@ _TICKS = 4
 
 def top_of(most: float) -> int:
     """A round number that is not below the largest value, so that the axis has round labels."""
-    if most <= _TICKS:
-        return _TICKS
+    if most <= 4 * _TICKS:  # whole units at each label
+        return _TICKS * max(math.ceil(most / _TICKS), 1)
     size = 10.0 ** math.floor(math.log10(most))
     return next(int(size * step) for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if size * step >= most)
 

@@ -14,7 +14,7 @@ WORDS = {
     "unknown": "Amazon's answer was lost. Nothing to do yet: the runs look for it among Amazon's orders.",
     "stuck": "No run can find out whether Amazon has it. Look in Seller Central under its number, then decide on its page.",
     "waiting_long": _OPEN + " If no run has looked at it, the DAG that sends may be paused or fail.",
-    "not_cancelled": "Amazon refused to cancel it, and ships it. Ask the buyer.",
+    "not_cancelled": "Amazon refused to cancel it, and ships it. Ask the buyer. " + _SEEN,
     "overdue": "Amazon accepted it more than a day ago and has not shipped all of it. Its page shows Amazon's status of the order.",
     "needs_approval": "Its page has Amazon's fees and dates: approve it, or cancel it.",
     "late": "Amazon does not keep the date it promised. Tell the buyer. " + _SEEN,
@@ -27,7 +27,7 @@ WORDS = {
     "witnesses_differ": "For a week the shipments report and Amazon's order have told different parcels or units. Look in Seller Central which of them is right.",
     "hold_lapses": "Amazon holds its stock for 14 days and then cancels the order. Have it released, or cancel it on its page.",
     "of_no_store": "Its store is not in stores.yaml, so nobody sends it. Ask who runs Airflow.",
-    "refused_stock": "The reports would set much stock to 0. Compare with Seller Central; if the stock really is gone, accept it below.",
+    "refused_stock": "The reports would set much stock to 0. Compare with Seller Central; if the stock really is gone, choose Accept zeroed stock on the overview.",
     "failed_run": "A run failed. Reports and runs says why; the next run goes on where it stopped. If it fails again, ask who runs Airflow.",
     "rejected_lines": "Lines of a report could not be read. Their SKUs keep their last quantity; the list says why.",
 }
@@ -35,4 +35,9 @@ WORDS = {
 
 def remedy(row: Mapping[str, Any]) -> str:
     """What to do about a row of ``fba.needs_attention``."""
-    return WORDS.get(row["code"]) or str(row["remedy"])
+    said = str(row["remedy"])
+    if row["code"] == "late" and said.startswith("By its quote"):
+        return said.replace("then set acknowledged_at.", _SEEN[0].lower() + _SEEN[1:])
+    if row["code"] == "rejected" and "under another number" in said:
+        return "Another order at Amazon has its number. Look there; insert the request under another number. " + _SEEN
+    return WORDS.get(row["code"], said)

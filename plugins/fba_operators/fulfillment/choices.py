@@ -19,6 +19,7 @@ class Deciding:
     :param has_address: retention has not removed it yet
     :param twin: FR number of the request or copy that goes out instead of it, or None
     :param needs: codes of ``fba.needs_attention`` for which a person has only to look; when somebody has, they end
+    :param order_status: Amazon's status of its order, as Amazon spells it
     :param digest: of everything that the decision is about; another one means that something has changed
     """
 
@@ -35,6 +36,7 @@ class Deciding:
     has_address: bool
     twin: str | None
     needs: list[str]
+    order_status: str | None
     digest: str
 
     @property
@@ -106,6 +108,8 @@ def _cancel(r: Deciding) -> dict[str, str]:
         return {"says": "It is not sent any more: the next run of fba_send_fulfillment_requests makes it invalid."}
     if r.status not in (*IN_FLIGHT, "accepted"):
         return _no(f"It is {r.status}: there is nothing to cancel.")
+    if (r.order_status or "").casefold() in ("complete", "completepartialled"):
+        return _no("Amazon has shipped it already: there is nothing left to cancel.")
     return {
         "says": "Every run of fba_send_fulfillment_requests asks Amazon to cancel its order, for three days. Amazon may refuse, "
         "for example because the order is being packed; then it goes on, and is told as not cancelled.",

@@ -49,16 +49,20 @@ def release_held(
             chosen = not selection.numbers or row["fr_number"] in selection.numbers
             lapsed = now - row["answered_at"] > LAPSES_AFTER
             if (chosen and wait is None) or lapsed:
-                released.update(_release_one(hook, orders, row, may_release=chosen and wait is None))
+                released.update(_release_one(hook, orders, row, outcome, may_release=chosen and wait is None))
     finally:
         outcome.moved.update(released)
         if released:
             outcome.sentences.append(f"Held by Amazon until now: {counts_by_status(released)}.")
 
 
-def _release_one(hook: SellingPartnerHook, orders: OrderLedger, row: dict[str, Any], *, may_release: bool) -> list[str]:
+def _release_one(
+    hook: SellingPartnerHook, orders: OrderLedger, row: dict[str, Any], outcome: Outcome, *, may_release: bool
+) -> list[str]:
     number, claim_id = row["fr_number"], str(row["claim_id"])
     orders.ledger.check_lock()
+    if not orders.may_release(number, claim_id):  # others before it took their time: it may be cancelled by now
+        return []
     refusal = "it is not due"
     try:
         if may_release:
@@ -81,5 +85,8 @@ def _release_one(hook: SellingPartnerHook, orders: OrderLedger, row: dict[str, A
     else:
         if may_release:
             orders.ledger.record_not_cancelled(number, f"not released: {refusal}")
+            outcome.sentences.append(
+                f"Amazon did not release {number}, and goes on holding it; its status_reason says why."
+            )
         moved = []
     return [each.status for each in moved]

@@ -76,6 +76,13 @@ class OrderLedger:
         """
         return self.ledger.ask_lock("fulfillment.may_order", claim_id=claim_id, intent=intent)
 
+    def may_release(self, fr_number: str, claim_id: str) -> bool:
+        """Whether Amazon may be told to ship an order that it holds: asked over the session that holds the store's lock.
+
+        :raises UnavailableError: that session was cut
+        """
+        return self.ledger.ask_lock("fulfillment.may_release", fr_number=fr_number, claim_id=claim_id)
+
     def withdraw_intent(self, claim_id: str, intent: datetime) -> None:
         """Record that createFulfillmentOrder had no effect: Amazon certainly made nothing."""
         with self.ledger.warehouse.connect() as db:  # also by a process that has lost the lock: it names its own intent

@@ -111,7 +111,7 @@ def needs_approval(
         if quote.fee is None:
             found.append("the fee is not known")
         elif quote.fee > approval.above_fee:
-            found.append(f"fee {quote.fee} {quote.currency or ''}".rstrip() + f" is above {approval.above_fee}")
+            found.append(f"fee {quote.fee} {quote.currency or ''}".rstrip() + f" is above {approval.above_fee:.2f}")
     if approval.above_value is not None:
         prices = [item.unit_price for item in request.items]
         value = sum((item.unit_price or Decimal(0)) * item.quantity for item in request.items)

@@ -9,6 +9,7 @@ import sys
 from typing import NamedTuple
 
 import psycopg
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from fba_operators.errors import SellingPartnerError
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
@@ -61,6 +62,11 @@ def main(arguments: list[str]) -> int:
     conn_id = arguments[0] if arguments else DEFAULT_WAREHOUSE
     try:
         broken = check(Warehouse(conn_id))
+    except AirflowNotFoundException:
+        sys.stderr.write(
+            f"There is no connection {conn_id}: make it in Airflow, or set AIRFLOW_CONN_{conn_id.upper()}.\n"
+        )
+        return 2
     except (psycopg.Error, SellingPartnerError) as error:
         sys.stderr.write(f"The warehouse {conn_id} cannot be checked: {type(error).__name__}: {str(error).strip()}\n")
         return 2

@@ -35,9 +35,12 @@
         const answer = await fetch(address, { credentials: "same-origin" });
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const found = page.getElementById("results") || page.getElementById("main");
-        if (mine !== asked || !found) return;
+        if (mine !== asked) return;
+        if (!answer.ok || !found) throw new Error("no page");
         results.replaceChildren(...found.childNodes);
         history.replaceState(null, "", address);
+      } catch {
+        if (mine === asked) results.textContent = "There was no answer to this search, or you are not logged in any more: load the page again.";
       } finally {
         if (mine === asked) results.removeAttribute("aria-busy");
       }
