@@ -89,6 +89,7 @@ def measure_one_report() -> None:
         print_requests(stack)
         print_confirmations(stack)
         print_waits(stack)
+        print_breakdowns(stack)
 
 
 def print_requests(stack: Stack) -> None:
@@ -160,6 +161,40 @@ def print_confirmations(stack: Stack) -> None:
             raise RuntimeError(f"the API did not answer for every SKU: {what}")
         made = world.calls()["calls"]["getInventorySummaries"]
         print(f"| {what} | {len(skus)} | {made} | {math.ceil(len(skus) / SKUS_PER_CALL)} |")
+
+
+def print_breakdowns(stack: Stack) -> None:
+    """Print how many calls it takes to read where the units are: all SKUs, and later those that have changed."""
+    from fba_operators.amazon.hook import SellingPartnerHook
+    from fba_operators.inventory.breakdown import read_breakdown
+    from fba_operators.runs.log import RunLog
+    from fba_operators.warehouse.database import Warehouse
+
+    world = stack.amazon.world
+    hook = SellingPartnerHook(stack.stores[0])
+    seller, marketplace = hook.credentials.seller_id, hook.marketplace.id
+    world.remove_items(seller, marketplace)
+    world.set_clock(speed=100)  # so that only our own quota is waited for
+
+    def change(skus: int) -> None:
+        for n in range(skus):
+            world.put_item(seller, marketplace, f"B-{n}", offers=[("AMAZON_NA", None)], api_stock=n)
+
+    print("\n| breakdown read | SKUs | getInventorySummaries | minimum |")
+    print("|---|---:|---:|---:|")
+    for what, skus in (("of a store, once a day", 500), ("later, of those that have changed", 60)):
+        change(skus)
+        if what.startswith("of a store"):  # what has changed in the last minutes is read again the next time
+            for item in world.merchants[seller].catalogue(marketplace).items.values():
+                item.changed -= 3600
+        with psycopg.connect(stack.warehouse_url) as db:
+            db.execute("DELETE FROM fba.rate_limit")
+        world.clear_calls()
+        counts = read_breakdown(hook, Warehouse(), RunLog("benchmark", "benchmark", stack.stores[0]), "breakdown")
+        made = world.calls()["calls"]["getInventorySummaries"]
+        if counts != {"skus": skus, "unread": 0}:
+            raise RuntimeError(f"{counts} were read, and not {skus} SKUs")
+        print(f"| {what} | {skus} | {made} | {math.ceil(skus / world.inventory_page_size)} |")
 
 
 def print_waits(stack: Stack) -> None:
