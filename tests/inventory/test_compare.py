@@ -20,9 +20,10 @@ from fba_operators.reports.ledger import RawReport
 from fba_operators.runs.retention import remove_expired
 from fba_operators.settings.models import Retention
 from fba_operators.warehouse.encryption import decrypt
+from fba_operators.warehouse.statements import execute
 from tests.helpers import as_product
 from tests.inventory.documents import AFN_HEADER, COPIES, HEADER, Pairs, listing, stock
-from tests.stores import AFN, LISTINGS
+from tests.stores import AFN, LISTINGS, STORE
 
 SKUS = [f"SKU-{n}" for n in range(8)]
 LISTED = [listing(sku, f"Title {sku}") for sku in SKUS]
@@ -519,3 +520,16 @@ def test_any_sequence_of_documents_gives_what_the_last_one_alone_gives(pairs, st
     for row in pairs.pool():
         if row[0] not in held:
             assert (pool[row[0]] if row[0] in listed else pool[row[0]][4:]) == (row if row[0] in listed else row[4:])
+
+
+def test_of_partitioned_tables_every_report_is_compared(warehouse, sql):
+    """An edit of one partition fires no trigger of the whole table."""
+
+    def watched():
+        with warehouse.connect() as db:
+            (row,) = execute(db, "inventory.applied", store=STORE, report_types=[]).fetchall()
+        return row["watched"]
+
+    assert watched() is True
+    sql("CREATE TABLE fba.part_of_the_pool () INHERITS (fba.global_inventory_pool)")
+    assert watched() is False
