@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
@@ -62,6 +63,15 @@ def stack(chromium: str, postgres: Server, tmp_path_factory: pytest.TempPathFact
         environment["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"  # only runs that a test triggers
         with running_airflow(environment, home) as url:
             yield Stack(AirflowClient(url, home), amazon, warehouse_url)
+
+
+@pytest.fixture(scope="module")
+def new_warehouse(stack: Stack) -> Stack:
+    """The stack in front of a warehouse without tables, whatever the tests of another file left there."""
+    with psycopg.connect(stack.warehouse_url, autocommit=True) as db:
+        db.execute("DROP SCHEMA IF EXISTS fba CASCADE")
+    stack.amazon.world.advance(31 * 60)  # so that Amazon makes reports anew, of which this warehouse knows nothing
+    return stack
 
 
 @pytest.fixture(scope="package")

@@ -128,9 +128,11 @@ def test_the_trigger_form_explains_every_param(page, stack, dag_id, tmp_path):
     expect(dialog.get_by_label("Remove amazon_us")).to_be_visible()
 
 
-def test_a_run_is_started_with_params(page, stack, tmp_path):
+def test_a_run_is_started_with_params(page, new_warehouse, tmp_path):
+    stack = new_warehouse
     dag_id = "fba_get_inventory"
     stack.airflow.until_parsed(dag_id)
+    earlier = {run["dag_run_id"] for run in _runs(stack, dag_id)}
     dialog = _trigger_form(page, stack, dag_id)
     choices = dialog.locator("#element_include_fbm_quantity")
     expect(choices).to_contain_text("As configured in stores.yaml")
@@ -143,7 +145,7 @@ def test_a_run_is_started_with_params(page, stack, tmp_path):
 
     deadline = time.monotonic() + 300
     while True:
-        runs = stack.airflow.call("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        runs = [run for run in _runs(stack, dag_id) if run["dag_run_id"] not in earlier]
         if (runs and runs[0]["state"] in ("success", "failed")) or time.monotonic() > deadline:
             break
         time.sleep(0.5)
@@ -162,6 +164,10 @@ def test_a_run_is_started_with_params(page, stack, tmp_path):
     page.goto(f"{stack.airflow.url}/dags/{dag_id}/runs/{run_id}/tasks/store.merge/mapped")
     expect(page.get_by_role("table").get_by_text("amazon_us").first).to_be_visible()  # the store, not a map index
     page.screenshot(path=tmp_path / "mapped.png")
+
+
+def _runs(stack, dag_id: str) -> list[dict]:
+    return stack.airflow.call("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
 
 
 def _trigger_form(page: Page, stack, dag_id: str) -> Locator:

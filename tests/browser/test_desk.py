@@ -23,20 +23,18 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def filled(stack):
-    """A warehouse of its own, so that the other tests of this folder keep theirs."""
+def filled(new_warehouse):
+    """The stack with a shop of three SKUs and a request in every state."""
     from fba_operators.warehouse.database import Warehouse
 
     with pytest.MonkeyPatch.context() as patch:
         from devstack.airflow import warehouse_connection
 
-        patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(stack.warehouse_url))
+        patch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(new_warehouse.warehouse_url))
         Warehouse().migrate()
-    with psycopg.connect(stack.warehouse_url, autocommit=True) as db:
-        if not db.execute("SELECT FROM fba.fulfillment_request LIMIT 1").fetchone():
-            db.execute("DELETE FROM fba.store")
-            fill(lambda query, *values: db.execute(query, values or None))
-    return stack
+    with psycopg.connect(new_warehouse.warehouse_url, autocommit=True) as db:
+        fill(lambda query, *values: db.execute(query, values or None))
+    return new_warehouse
 
 
 @pytest.fixture

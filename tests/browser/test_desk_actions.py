@@ -26,15 +26,13 @@ ADDRESS = {
 
 
 @pytest.fixture(scope="module")
-def desk(stack):
-    """Both DAGs switched on, in front of a warehouse without tables, whatever the other tests of this folder left there."""
-    with psycopg.connect(stack.warehouse_url, autocommit=True) as db:
-        db.execute("DROP SCHEMA IF EXISTS fba CASCADE")
-    stack.amazon.world.advance(31 * 60)  # so that Amazon makes reports anew, of which this warehouse knows nothing
+def desk(new_warehouse):
+    """Both DAGs switched on, in front of a warehouse without tables."""
+    airflow = new_warehouse.airflow
     for dag_id in (INVENTORY, SEND):
-        stack.airflow.until_parsed(dag_id)
-        stack.airflow.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
-    return f"{stack.airflow.url}/fba"
+        airflow.until_parsed(dag_id)
+        airflow.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+    return f"{airflow.url}/fba"
 
 
 @pytest.fixture
