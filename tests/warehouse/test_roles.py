@@ -132,7 +132,7 @@ def test_another_login_of_the_product_can_migrate_what_the_first_one_made(login)
     second.execute("INSERT INTO fba.newer VALUES (1)")
 
 
-def test_the_login_that_made_an_older_warehouse_becomes_the_product(server, monkeypatch):
+def test_the_login_that_made_an_older_warehouse_becomes_the_product(server, warehouse_url, monkeypatch):
     """Else the database would refuse it what it has to do, from the moment at which the roles exist."""
     with psycopg.connect(server.url("postgres"), autocommit=True) as db:
         db.execute("DROP ROLE IF EXISTS old_login")
