@@ -24,7 +24,7 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def filled(new_warehouse):
-    """The stack with a shop of three SKUs and a request in every state."""
+    """The stack with a shop of three SKUs and three requests: pending, rejected, and on its way."""
     from fba_operators.warehouse.database import Warehouse
 
     with pytest.MonkeyPatch.context() as patch:

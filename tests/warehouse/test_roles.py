@@ -133,7 +133,10 @@ def test_another_login_of_the_product_can_migrate_what_the_first_one_made(login)
 
 
 def test_the_login_that_made_an_older_warehouse_becomes_the_product(server, warehouse_url, monkeypatch):
-    """Else the database would refuse it what it has to do, from the moment at which the roles exist."""
+    """Else the database would refuse it what it has to do, from the moment at which the roles exist.
+
+    ``warehouse_url`` comes first, so that the owner of databases makes the roles: it may not grant those of a superuser.
+    """
     with psycopg.connect(server.url("postgres"), autocommit=True) as db:
         db.execute("DROP ROLE IF EXISTS old_login")
         db.execute("CREATE ROLE old_login LOGIN")
