@@ -24,7 +24,7 @@ from benchmarks.common.loads import (
     LoadBench,
     load_bench,
     measure,
-    print_bound,
+    print_bounds,
     print_head,
     print_row,
     print_summary,
@@ -238,11 +238,10 @@ def main(sizes: tuple[int, ...]) -> None:
             if written != [n, 0, 0, n // 100, 1, 0]:
                 raise RuntimeError(f"another number of SKUs has changed than should have: {written}")
             bound = bench.lower_bound(("listings", "afn"), TABLES)
-            print_bound(n, bound)
+            print_bounds(n, bound, bench.lower_bound(("listings", "afn"), TABLES, only_keys=False))
             for name, aim, load in rows:
                 print_row(n, name, bound, load, aim)
-        for name, _, load in rows:
-            print_summary(f"{n:,} listings to the pool, {name}", bound, load)
+                print_summary(f"{n:,} listings to the pool, {name}", bound, load)
         kept = raw_mb * 24 * 30 / 2 / 1000
         print_summary_row(
             f"raw copies of 30 days, {n:,} listings, hourly, half of them equal",

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.common.loads import (
     load_bench,
     measure,
-    print_bound,
+    print_bounds,
     print_head,
     print_row,
     print_summary,
@@ -109,13 +109,13 @@ def main(sizes: tuple[int, ...]) -> None:
                 rows.append((name, aim, bench.run_worker(f"S{number}")))
                 if number == 0:
                     bound = bench.lower_bound(("shipments",), TABLES)
+                    with_indexes = bench.lower_bound(("shipments",), TABLES, only_keys=False)
             if [load["counts"].get("new", 0) for *_, load in rows] != [n, 0, n // 2]:
                 raise RuntimeError(f"another number of rows is new than should be: {rows}")
-            print_bound(n, bound)
+            print_bounds(n, bound, with_indexes)
             for name, aim, load in rows:
                 print_row(n, name, bound, load, aim)
-        for name, _, load in rows:
-            print_summary(f"{n:,} shipments to their rows, {name}", bound, load)
+                print_summary(f"{n:,} shipments to their rows, {name}", bound, load)
 
 
 if __name__ == "__main__":

@@ -120,17 +120,17 @@ def kept_by_airflow(airflow_sql):
 @pytest.fixture
 def amazon(monkeypatch: pytest.MonkeyPatch):
     """A sandbox Amazon with a small merchant, reached by the connection amazon_us."""
-    with Sandbox(listings=300, processing_seconds=0.3) as sandbox:
+    with Sandbox(listings=300, processing_seconds=0.01) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(sandbox.url))
         yield sandbox
 
 
 @pytest.fixture(autouse=True)
 def fast_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll ten times a second: the sandbox has no other callers."""
+    """Poll a hundred times a second: the sandbox has no other callers."""
     from tests import timing
 
-    timing.poll_every(monkeypatch, 0.1)
+    timing.poll_every(monkeypatch, 0.01)
 
 
 @pytest.fixture
@@ -191,11 +191,8 @@ def pass_cooldown(amazon, sql):
 @pytest.fixture
 def shop(warehouse_url, amazon, immediate_retries, monkeypatch):
     """A merchant with requests, and an Amazon that answers fast; see :class:`tests.sending.Merchant`."""
-    from tests import timing
     from tests.sending import Merchant
 
-    timing.poll_every(monkeypatch, 0.005)
-    amazon.world.set_clock(processing_seconds=0.01)
     with Merchant(warehouse_url, amazon, monkeypatch) as merchant:
         yield merchant
 

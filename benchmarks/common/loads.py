@@ -99,10 +99,15 @@ class LoadBench:
             sizes = [db.execute("SELECT pg_total_relation_size(%s)", (f"fba.{table}",)).fetchone() for table in tables]
         return sum(int(size[0]) for size in sizes if size) / 1e6
 
-    def lower_bound(self, documents: tuple[str, ...], tables: tuple[str, ...]) -> Bound:
-        """What it takes to gunzip the documents, plus bare COPYs of the filled tables into empty ones with their keys."""
+    def lower_bound(self, documents: tuple[str, ...], tables: tuple[str, ...], *, only_keys: bool = True) -> Bound:
+        """What it takes to gunzip the documents, plus bare COPYs of the filled tables into empty ones with their keys.
+
+        :param only_keys: without the other indexes, and without triggers
+        """
         bound = self._gunzip(documents)
         target = self.postgres.create_database(LOWER_BOUND, template=EMPTY_WAREHOUSE)
+        if only_keys:
+            _leave_only_keys(target, tables)
         for table in tables:
             with tempfile.TemporaryFile() as file:
                 filled = self.postgres.url(WAREHOUSE)
@@ -135,6 +140,18 @@ class LoadBench:
                 while chunk := file.read(4 << 20):
                     decompressor.decompress(chunk)
         return Bound(time.perf_counter() - began, time.process_time() - own)
+
+
+def _leave_only_keys(url: str, tables: tuple[str, ...]) -> None:
+    with psycopg.connect(url) as db:
+        for table in tables:
+            db.execute(f"ALTER TABLE fba.{table} DISABLE TRIGGER USER".encode())
+            indexes = db.execute(
+                "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = %s::regclass AND NOT indisprimary",
+                (f"fba.{table}",),
+            ).fetchall()
+            for (index,) in indexes:
+                db.execute(f"DROP INDEX {index}".encode())
 
 
 def _cpu_seconds(server: psutil.Process, db: psycopg.Connection[Any]) -> float:
@@ -199,9 +216,14 @@ def print_row(n: int, what: str, bound: Bound, load: dict[str, Any], aim: float 
     print(f"| {n:,} | {what} | {cpu} | {wall} | {load['wal_mb']:.0f} | {load['peak_mb']:.0f} |", flush=True)
 
 
-def print_bound(n: int, bound: Bound) -> None:
-    """Print the row of the lower bound."""
-    print(f"| {n:,} | *lower bound* | {bound.cpu:.1f} | 1 | | {bound.seconds:.1f} | 1 | | |", flush=True)
+def print_bounds(n: int, bound: Bound, with_indexes: Bound) -> None:
+    """Print the row of the lower bound, and that of the same COPYs with every index and trigger of the tables."""
+    for name, each in (("*lower bound*", bound), ("*the same, with all indexes and triggers*", with_indexes)):
+        cpu, wall = (
+            f"{each.cpu:.1f} | {each.cpu / bound.cpu:.2f}",
+            f"{each.seconds:.1f} | {each.seconds / bound.seconds:.2f}",
+        )
+        print(f"| {n:,} | {name} | {cpu} | | {wall} | | |", flush=True)
 
 
 def print_summary(what: str, bound: Bound, load: dict[str, Any]) -> None:

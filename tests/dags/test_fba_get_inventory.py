@@ -184,7 +184,7 @@ def test_the_breakdown_is_read_in_the_fewest_calls_also_when_the_pool_is_refused
     from fba_operators.reports.report_types import AFN_INVENTORY
 
     stores_file("stores: {amazon_us: {inventory: {breakdown: true, confirm_vanished: false}}}")
-    amazon.world.set_clock(speed=20)  # so that the quota is not waited for
+    amazon.world.set_clock(speed=4)  # so that the quota is hardly waited for, and no token of a page is too old
     known = [item for item in amazon.world.merchants[SELLER].catalogue(US).items.values() if item.api_stock is not None]
     amazon.world.shape_report(SELLER, US, AFN_INVENTORY.name, "zero")
     sql(

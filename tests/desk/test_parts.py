@@ -42,7 +42,7 @@ def test_a_cell(value, written):
 
 
 def test_a_line_with_quotes_and_line_ends_is_one_row():
-    assert list(lines(("a", "b"), [{"a": 'x"y', "b": "l\nm"}])) == ["a,b\r\n", '"x""y","l\nm"\r\n']
+    assert list(lines(("a", "b"), [{"a": 'x"y', "b": "l\nm"}])) == ["\ufeffa,b\r\n", '"x""y","l\nm"\r\n']
 
 
 @pytest.mark.parametrize(

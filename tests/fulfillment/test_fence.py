@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -45,8 +46,13 @@ def older_intent(shop, seconds):
     shop.sql(f"UPDATE fba.feed SET submit_started_at = submit_started_at - make_interval(secs => {seconds})")
 
 
+def asleep(patch):
+    """By the clock of the module that looks; that of the sandbox goes on."""
+    patch.setattr("fba_operators.operators.feeds.time", SimpleNamespace(monotonic=lambda: 10**9, sleep=time.sleep))
+
+
 INTERRUPTIONS = {
-    "it slept by the monotonic clock": lambda shop, patch: patch.setattr(time, "monotonic", lambda: 10**9),
+    "it slept by the monotonic clock": lambda shop, patch: asleep(patch),
     "it slept by the database's clock": lambda shop, patch: older_intent(shop, 61),
     "its session was cut": lambda shop, patch: lock_holders(shop),
     "another run took it for lost": lambda shop, patch: FeedLedger(Warehouse(), STORE).record_lost_answer(
@@ -74,7 +80,7 @@ def test_a_process_that_was_stopped_before_the_body_sends_nothing(shop, monkeypa
 def test_the_intent_is_taken_back_when_nothing_was_sent(shop, monkeypatch):
     claim_id = uploaded(shop)
     with monkeypatch.context() as patch:
-        before_the_body(patch, lambda: patch.setattr(time, "monotonic", lambda: 10**9))
+        before_the_body(patch, lambda: asleep(patch))
         with pytest.raises(UnavailableError):
             submit(shop, claim_id)
     assert shop.feeds() == [("CLAIMED", False)]

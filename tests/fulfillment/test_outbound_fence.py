@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -43,8 +44,13 @@ def take_for_lost(shop):
         orders.record_lost_answer(row)
 
 
+def asleep(patch):
+    """By the clock of the module that looks; that of the sandbox goes on."""
+    patch.setattr("fba_operators.fulfillment.outbound.time", SimpleNamespace(monotonic=lambda: 10**9, sleep=time.sleep))
+
+
 INTERRUPTIONS = {
-    "it slept by the monotonic clock": lambda shop, patch: patch.setattr(time, "monotonic", lambda: 10**9),
+    "it slept by the monotonic clock": lambda shop, patch: asleep(patch),
     "it slept by the database's clock": lambda shop, patch: shop.sql(
         "UPDATE fba.outbound_order SET intent_at = intent_at - interval '61 seconds'"
     ),

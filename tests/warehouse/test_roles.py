@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 import subprocess
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,10 +19,11 @@ from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.statements import SQL_FOLDER, execute
 from tests.helpers import as_product, run
 from tests.sending import GOOD, PERSONAL
-from tests.stores import STORE
+from tests.stores import STORE, US
 
 ROLES = SQL_FOLDER / "roles.sql"
 LOGINS = {"airflow": "fba_product", "second": "fba_product", "shop": "fba_merchant", "dashboard": "fba_reader"}
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana-dashboard.json"
 DENIED = psycopg.errors.InsufficientPrivilege
 numbers = itertools.count(1)
 
@@ -178,6 +182,51 @@ def privileges(db):
               AND has_column_privilege(r.oid, c.oid, a.attnum, p.privilege)
         """).fetchall()
     )
+
+
+# A dashboard
+
+
+def test_every_panel_of_the_grafana_dashboard_is_filled_by_the_dashboards_login(login, product):
+    order(login("shop"))
+    for table, row in {
+        "store": {"max_stock_age_hours": 24, "low_stock_days": 14},
+        "global_inventory_pool": {
+            "sku": GOOD,
+            "fba_quantity": 7,
+            "fbm_quantity": 0,
+            "quantity": 7,
+            "quantity_source": "afn_report",
+        },
+        "stock_cover": {"sku": GOOD, "fba_units": 7, "units_a_day": 2, "days_of_cover": 3, "as_of": "2026-11-01"},
+        "package": {"fr_number": "FR-1", "package_key": "1"},
+        "run": {"dag_id": "fba_get_inventory", "run_id": "1", "outcome": "failed", "calls": '{"createReport": 2}'},
+        "report": {
+            "request_id": "00000000-0000-0000-0000-000000000001",
+            "report_id": "1",
+            "report_type": "GET_AFN_INVENTORY_DATA",
+            "marketplace_id": US,
+            "status": "DONE",
+            "requested_at": "2026-11-01",
+            "applied_at": "2026-11-01",
+        },
+    }.items():
+        names, marks = ", ".join(["store", *row]), ", ".join(["%s"] * (1 + len(row)))
+        product.execute(f"INSERT INTO fba.{table} ({names}) VALUES ({marks})".encode(), [STORE, *row.values()])
+    dashboard = json.loads(DASHBOARD.read_text())
+    db = login("dashboard")
+    rows = {}
+    for panel in dashboard["panels"]:
+        (target,) = panel["targets"]
+        query = re.sub(
+            r"\$__timeFilter\((\S+?)\)", r"\1 BETWEEN now() - interval '30 days' AND now()", target["rawSql"]
+        )
+        assert "$" not in query
+        cursor = db.execute(query.encode())
+        rows[panel["title"]] = cursor.fetchall()
+        if target["format"] == "time_series":
+            assert cursor.description[0].name == "time"
+    assert {title for title, found in rows.items() if not found} == set()
 
 
 # A merchant's system

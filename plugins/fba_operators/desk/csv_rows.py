@@ -31,11 +31,12 @@ def cell(value: Any) -> str:
 
 
 def lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The lines of a table, its header first.
+    """The lines of a table, its header first; a byte order mark before it, without which Excel takes UTF-8 for something else.
 
     :param columns: keys of the rows, and the header
     """
-    held = io.StringIO()
+    held = io.StringIO("\ufeff")
+    held.seek(0, io.SEEK_END)
     writer = csv.writer(held, lineterminator="\r\n")
     writer.writerow(columns)
     yield held.getvalue()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -115,6 +115,7 @@ class PoolUpdate:
     :param settings: the store's section of stores.yaml, with what the run's params override
     :param accept_zeroed_stock: write although stock would vanish
     :param replay: the reports may be older than those applied, and Amazon is not called
+    :ivar written: rows that were written, by table of the schema fba
     """
 
     hook: SellingPartnerHook
@@ -125,6 +126,7 @@ class PoolUpdate:
     settings: Inventory
     accept_zeroed_stock: bool = False
     replay: bool = False
+    written: dict[str, int] = field(default_factory=dict, init=False)
 
     @property
     def store(self) -> str:
@@ -441,6 +443,8 @@ class PoolUpdate:
         write_unconfirmed(db, self.store, result.fba.since, result.fbm.since, stated)
         write_conflicts(db, self.store, result.conflicting)
         record_applied(db, self.store, *ids.values())
+        copies = {PARSED_COPIES[report.report_type]: report.copy.new for report in (listings, afn) if report}
+        self.written.update(copies, global_inventory_pool=changed)
         return changed
 
     def _finish(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from airflow.sdk import Context
@@ -11,6 +11,7 @@ from airflow.sdk import Context
 from fba_operators.amazon.processing_status import UNFINISHED
 from fba_operators.assets import POOL
 from fba_operators.operators.base import SellingPartnerOperator
+from fba_operators.operators.lineage import lineage_of
 from fba_operators.operators.links import DeskLink
 from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import SummariseRunOperator
@@ -18,6 +19,9 @@ from fba_operators.operators.switch import is_given, is_on, switch
 from fba_operators.settings.models import Inventory
 from fba_operators.settings.stores_file import load_stores
 from fba_operators.warehouse.statements import execute
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 REPORT_IDS = ("listings_report_id", "afn_report_id")
 SHIPPED_AT_ONCE = 20_000  # requests that one run looks at, to keep which are wholly shipped
@@ -126,16 +130,17 @@ class MergeInventoryOperator(SellingPartnerOperator):
         self.fetch_missing_inventory = fetch_missing_inventory
         self.accept_zeroed_stock = accept_zeroed_stock
         self.replay = replay
+        self._written: dict[str, int] = {}
 
     def work(self, context: Context) -> dict[str, int]:
         """Merge, and put the counts on the event of the pool's asset."""
-        ids = self.report_ids or {name: getattr(self, name) for name in REPORT_IDS}
+        ids = self._ids()
         for name in REPORT_IDS:
             if not ids.get(name):
                 raise ValueError(f"{self.conn_id}: {name} is empty; the task that waits for the report returned none")
         from fba_operators.inventory.update_pool import PoolUpdate  # noqa: PLC0415 - loads pandas, which takes half a second
 
-        counts = PoolUpdate(
+        update = PoolUpdate(
             self.hook,
             self.warehouse,
             self.run_log(context),
@@ -144,10 +149,19 @@ class MergeInventoryOperator(SellingPartnerOperator):
             self._settings(),
             accept_zeroed_stock=is_on("accept_zeroed_stock", self.accept_zeroed_stock),
             replay=is_given("replay", self.replay),
-        ).execute()
+        )
+        counts = update.execute()
+        self._written = update.written
         if (events := context.get("outlet_events")) is not None and POOL in self.outlets:
             events[POOL].extra = {"store": self.conn_id, **counts}
         return counts
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Both reports, and what became of them in the parsed copies and the pool."""
+        return lineage_of(self.hook, self.warehouse, [self._ids().get(name) for name in REPORT_IDS], self._written)
+
+    def _ids(self) -> dict[str, str]:
+        return self.report_ids or {name: getattr(self, name) for name in REPORT_IDS}
 
     def _settings(self) -> Inventory:
         settings = load_stores().store(self.conn_id).inventory

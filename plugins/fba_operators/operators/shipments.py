@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
@@ -14,6 +14,7 @@ from fba_operators.assets import SHIPMENTS
 from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, documented, end_of_request
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
+from fba_operators.operators.lineage import lineage_of
 from fba_operators.operators.links import DeskLink
 from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
@@ -29,6 +30,9 @@ from fba_operators.warehouse.database import Warehouse
 from fba_operators.warehouse.lock import locked
 from fba_operators.warehouse.statements import execute
 from fba_operators.words import MOST_OF_A_NAME, words
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 # The longest lookback may need nine hours: 18 windows, of which Amazon takes one every half hour.
 CANCELLED_TIMEOUT = timedelta(days=1)
@@ -209,6 +213,7 @@ class LoadShipmentsOperator(SellingPartnerOperator):
     def __init__(self, *, report_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.report_id = report_id
+        self._written: dict[str, int] = {}
 
     def work(self, context: Context) -> dict[str, Any]:
         """Load, or find that there is nothing."""
@@ -217,11 +222,18 @@ class LoadShipmentsOperator(SellingPartnerOperator):
         from fba_operators.shipments.load_rows import load_shipments  # noqa: PLC0415 - loads numpy
 
         counts = load_shipments(self.hook, ReportLedger(self.warehouse, self.conn_id), self.report_id)
+        if counts:  # both tables have one row for each row of the report
+            rows = counts["new"] + counts["updated"]
+            self._written = {"amazon_fulfilled_shipments_report": rows, "shipment_item": rows}
         if (events := context.get("outlet_events")) is not None and SHIPMENTS in self.outlets:
             events[SHIPMENTS].extra = {"store": self.conn_id, **counts}
         self.log.info("%s: report %s: %s.", self.conn_id, self.report_id, dict(counts) or "no shipments")
         self._check_rejected(counts)
         return {"conn_id": self.conn_id, "report_id": self.report_id, "counts": dict(counts)}
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """The report, and what became of it in its parsed copy and ``shipment_item``."""
+        return lineage_of(self.hook, self.warehouse, [self.report_id], self._written)
 
     def _check_rejected(self, counts: Counter[str]) -> None:
         most = load_stores().store(self.conn_id).shipments.max_rejected_share
