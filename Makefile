@@ -1,6 +1,7 @@
 # Commands for people. `make help` lists them.
 PYTHON ?= python3
-VENV := .venv
+# `make test AIRFLOW=3.4`: the same with the newest release of that series that the index has, a beta if need be.
+VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 # uv does not read pip's settings. Where pip is given a package index, uv is given the same one.
@@ -49,7 +50,7 @@ format: $(INSTALLED) ## format the code with ruff
 wheel: $(INSTALLED) ## build dist/*.whl, for an Airflow without a clone of this repository
 	@$(UV) build --wheel --quiet --python $(PY) --no-build-isolation && ls dist/*.whl
 
-bench: $(INSTALLED) ## run all benchmarks (under half an hour) and write benchmarks/RESULTS.md
+bench: $(INSTALLED) ## run all benchmarks (under an hour) and write benchmarks/RESULTS.md
 	$(PY) -m benchmarks
 
 env: ## write .env with new secrets for docker compose; an existing .env is not changed
@@ -77,5 +78,6 @@ $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt \
 	  || { echo "pip could not install uv, which installs all the other packages. The reason is above."; exit 1; }
 	@$(UV) pip install --python $(PY) --compile-bytecode --require-hashes -r requirements-dev.txt
+	@$(if $(AIRFLOW),$(UV) pip install --python $(PY) --prerelease allow "apache-airflow~=$(AIRFLOW).0a1")
 	@$(UV) pip install --python $(PY) --no-deps --no-build-isolation --editable .
 	@touch $@

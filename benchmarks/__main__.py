@@ -30,7 +30,7 @@ class Part:
     arguments: tuple[str, ...] = ()
 
 
-# Together under half an hour on two cores; larger sizes can be run one by one.
+# Together three quarters of an hour on two cores; other sizes can be run one by one.
 PARTS = (
     Part("Inventory: from two documents to the committed pool", "benchmarks.inventory", ("200000", "2000000")),
     Part("Shipments: from one document to the committed rows", "benchmarks.shipments", ("200000", "1000000")),

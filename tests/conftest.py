@@ -101,6 +101,45 @@ def airflow_sql(postgres: Server, airflow_database: None):
         yield lambda query, *values: db.execute(query, values or None)
 
 
+@pytest.fixture(scope="session")
+def api(airflow_database):
+    """Airflow's own app, with every plugin that it finds."""
+    import json
+    import os
+    from pathlib import Path
+
+    with pytest.MonkeyPatch.context() as patch:
+        passwords = Path(os.environ["AIRFLOW_HOME"]) / "passwords.json"
+        roles = {"viewer": "viewer", "user": "user", "op": "op", "admin": "admin", "nobody": None}
+        passwords.write_text(json.dumps(dict.fromkeys(roles, "secret")))
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", ",".join(f"{n}:{r}" for n, r in roles.items() if r))
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
+        patch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+        from airflow.api_fastapi.app import create_app, purge_cached_app
+
+        purge_cached_app()
+        yield create_app()
+        purge_cached_app()
+
+
+@pytest.fixture
+def ask_airflow(api):
+    """Ask Airflow's REST API: ``ask_airflow("eventLogs", event="…")`` returns the answer's JSON."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from fastapi.testclient import TestClient
+
+    token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="admin", role="admin"))
+    client = TestClient(api, headers={"Authorization": f"Bearer {token}"})
+
+    def ask(path, **query):
+        answer = client.get(f"/api/v2/{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return ask
+
+
 @pytest.fixture
 def kept_by_airflow(airflow_sql):
     """All that Airflow's own database holds, as one text: XComs, rendered fields, events and whatever a version calls them."""

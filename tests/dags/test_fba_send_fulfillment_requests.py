@@ -72,11 +72,11 @@ def test_an_error_that_repeats_everything_leaks_nothing(shop, dag, kept_by_airfl
         assert text in {"US", "WA"} or text not in output
 
 
-def test_the_asset_event_has_the_counts(shop, dag, airflow_sql):
+def test_the_asset_event_has_the_counts(shop, dag, ask_airflow):
     shop.add("FR-1")
-    dag.test()
-    extras = airflow_sql("SELECT extra FROM asset_event WHERE source_dag_id = %s ORDER BY id", dag.dag_id).fetchall()
-    assert ({"store": "amazon_us", "accepted": 1},) in extras
+    run = dag.test()
+    told = ask_airflow("assets/events", source_dag_id=dag.dag_id, source_run_id=run.run_id)
+    assert {"store": "amazon_us", "accepted": 1} in [event["extra"] for event in told["asset_events"]]
 
 
 def test_a_run_with_nothing_to_send_is_green_and_its_tasks_are_skipped(shop, dag):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from tests.sending import PERSONAL
@@ -23,27 +21,25 @@ def shipped(shop):
     return shop
 
 
-def events(airflow_sql):
-    rows = airflow_sql(
-        "SELECT e.extra::text FROM asset_event AS e JOIN asset AS a ON a.id = e.asset_id WHERE a.name = 'fba_packages' ORDER BY e.id"
-    )
-    return [json.loads(extra) for (extra,) in rows]
+def events(ask_airflow):
+    told = ask_airflow("assets/events", source_dag_id=DAG_ID, order_by="id", limit=100)
+    return [event["extra"] for event in told["asset_events"] if event["name"] == "fba_packages"]
 
 
 def test_a_run_keeps_parcels_makes_an_event_and_leaks_nothing(
-    shipped, dag, airflow_sql, kept_by_airflow, capfd, caplog
+    shipped, dag, ask_airflow, kept_by_airflow, capfd, caplog
 ):
     caplog.set_level("DEBUG")
-    before = len(events(airflow_sql))
+    before = len(events(ask_airflow))
     assert dag.test().state == "success"
     assert shipped.sql("SELECT fr_number, status FROM fba.package") == [("FR-1", "IN_TRANSIT")]
-    (event,) = events(airflow_sql)[before:]
+    (event,) = events(ask_airflow)[before:]
     assert event == {
         **{"store": "amazon_us", "new_packages": 1, "packages": {"IN_TRANSIT": 1}, "requests": {}},
         **{"fr_numbers": ["FR-1"], "more": 0},
     }
     assert dag.test().state == "success"
-    assert len(events(airflow_sql)) == before + 1, "nothing has changed"
+    assert len(events(ask_airflow)) == before + 1, "nothing has changed"
     summaries = shipped.sql("SELECT outcome, summary, calls FROM fba.run WHERE dag_id = %s ORDER BY started_at", DAG_ID)
     assert [row[0] for row in summaries] == ["success", "success"]
     assert "1 new parcel" in summaries[0][1]

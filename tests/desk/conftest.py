@@ -6,27 +6,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 
-@pytest.fixture(scope="session")
-def api(airflow_database):
-    """Airflow's own app, with every plugin that it finds."""
-    import json
-    import os
-    from pathlib import Path
-
-    with pytest.MonkeyPatch.context() as patch:
-        passwords = Path(os.environ["AIRFLOW_HOME"]) / "passwords.json"
-        roles = {"viewer": "viewer", "user": "user", "op": "op", "admin": "admin", "nobody": None}
-        passwords.write_text(json.dumps(dict.fromkeys(roles, "secret")))
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", ",".join(f"{n}:{r}" for n, r in roles.items() if r))
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
-        patch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
-        from airflow.api_fastapi.app import create_app, purge_cached_app
-
-        purge_cached_app()
-        yield create_app()
-        purge_cached_app()
-
-
 @pytest.fixture
 def browse(api, warehouse_url):
     """A browser in which this user is logged in: ``browse("viewer").get("/fba/")``; with None nobody is."""

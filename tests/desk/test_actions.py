@@ -83,7 +83,7 @@ def test_what_is_offered_is_what_can_be_done(user, sql, add, state):
 @pytest.mark.parametrize(
     ("state", "action"), [(state, action) for state, (_, allowed) in STATES.items() for action in sorted(allowed)]
 )
-def test_an_action_is_done_once_under_the_users_name(user, sql, add, airflow_sql, state, action):
+def test_an_action_is_done_once_under_the_users_name(user, sql, add, ask_airflow, state, action):
     how, _ = STATES[state]
     add(**how)
     form = form_of(look(user, f"decide?{REQUEST}&action={action}"))
@@ -97,11 +97,9 @@ def test_an_action_is_done_once_under_the_users_name(user, sql, add, airflow_sql
     assert status == BECOMES.get(action, how["status"])
     assert {actor for _, actor, _ in timeline(sql) if actor} == {"user"}
     assert "<bdi>user</bdi>" in look(user, f"request?{REQUEST}").text, "the timeline names who decided"
-    logged = airflow_sql(
-        "SELECT owner, extra FROM log WHERE event = 'fba_desk_decide' ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    assert logged[0] == "user"
-    assert f'"action": "{action}"' in logged[1]
+    (logged,) = ask_airflow("eventLogs", event="fba_desk_decide", order_by="-event_log_id", limit=1)["event_logs"]
+    assert logged["owner"] == "user"
+    assert f'"action": "{action}"' in logged["extra"]
     after = rows(sql)
     done, sentence = notice(send(user, form)[1])
     assert not done
@@ -256,17 +254,24 @@ def dags(airflow_database, airflow_sql):
 
 
 @pytest.fixture
-def runs(airflow_sql):
-    """Each run's id, state, user, params and whether it has a logical date."""
-    return lambda dag_id: airflow_sql(
-        "SELECT run_id, state, triggering_user_name, conf, logical_date IS NOT NULL, triggered_by FROM dag_run"
-        " WHERE dag_id = %s ORDER BY id",
-        dag_id,
-    ).fetchall()
+def runs(ask_airflow):
+    """Each run's id, state, user, params, whether it has a logical date, and by what it was started."""
+
+    def told(dag_id):
+        found = ask_airflow(f"dags/{dag_id}/dagRuns", order_by="id")["dag_runs"]
+        return [
+            (
+                *(run["dag_run_id"], run["state"], run["triggering_user_name"], run["conf"]),
+                *(run["logical_date"] is not None, run["triggered_by"]),
+            )
+            for run in found
+        ]
+
+    return told
 
 
 @pytest.mark.parametrize("dag_id", RUNS)
-def test_a_run_is_started_once_under_the_users_name(user, dags, runs, airflow_sql, dag_id):
+def test_a_run_is_started_once_under_the_users_name(user, dags, runs, airflow_sql, ask_airflow, dag_id):
     dags(dag_id)
     asked = look(user, f"run?dag_id={dag_id}")
     form = form_of(asked)
@@ -275,11 +280,9 @@ def test_a_run_is_started_once_under_the_users_name(user, dags, runs, airflow_sq
     assert done, sentence
     ((run_id, state, name, conf, dated, by),) = runs(dag_id)
     assert run_id in sentence
-    assert (state, name, conf, dated, by) == ("queued", "user", {}, True, "UI")
-    logged = airflow_sql(
-        "SELECT owner, dag_id FROM log WHERE event = 'fba_desk_run' ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    assert logged == ("user", dag_id)
+    assert (state, name, conf, dated, by) == ("queued", "user", {}, True, "ui")
+    (logged,) = ask_airflow("eventLogs", event="fba_desk_run", order_by="-event_log_id", limit=1)["event_logs"]
+    assert (logged["owner"], logged["dag_id"]) == ("user", dag_id)
     done, sentence = notice(send(user, form)[1])
     assert not done
     assert "under way" in sentence
