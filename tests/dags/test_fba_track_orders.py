@@ -22,7 +22,7 @@ def shipped(shop):
 
 
 def events(ask_airflow):
-    told = ask_airflow("assets/events", source_dag_id=DAG_ID, order_by="id", limit=100)
+    told = ask_airflow("assets/events", source_dag_id=DAG_ID, order_by="timestamp", limit=100)
     return [event["extra"] for event in told["asset_events"] if event["name"] == "fba_packages"]
 
 
