@@ -5,6 +5,8 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
@@ -49,6 +51,46 @@ class Connections:
         connection: Any = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that stops when it is told to; its own looks for that ten times a second, and then pauses once or twice."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = threading.Event()
+        self._wake: Callable[[], object] = self._told.set
+
+    def stop(self) -> None:
+        """Stop, from any thread."""
+        self.should_exit = True
+        self._told.set()
+        with suppress(RuntimeError):  # it has stopped already
+            self._wake()
+
+    async def main_loop(self) -> None:
+        """Wait for :meth:`stop`."""
+        await self.on_tick(0)
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
+        if not self._told.is_set():
+            await stopped.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way, for a second at most, and close all connections."""
+        for server in self.servers:
+            server.close()
+        for each in sockets or []:
+            each.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if tasks := set(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=self.config.timeout_graceful_shutdown)
+            for task in late:
+                task.cancel()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 class Sandbox:
@@ -97,7 +139,7 @@ class Sandbox:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="sandbox-amazon", daemon=True
         )
@@ -135,7 +177,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Stop the server and its thread and free the port."""
-        self._server.should_exit = True
+        self._server.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         self._socket.close()
