@@ -185,11 +185,18 @@ def test_each_page_with_a_form_is_closed_to_who_may_only_read(browse):
 
 
 @pytest.mark.parametrize(
-    "address", [f"decide?{REQUEST}&action=delete", "decide?store=x&number=y&action=cancel", "run?dag_id=other"]
+    ("address", "form"),
+    [
+        *(
+            (address, f"{address}&seen=x")
+            for address in (f"decide?{REQUEST}&action=delete", "decide?store=x&number=y&action=cancel")
+        ),
+        ("run?dag_id=other", "run-other?seen=x"),
+    ],
 )
-def test_there_is_nothing_else_to_decide(user, address):
+def test_there_is_nothing_else_to_decide(user, address, form):
     assert user.get(f"/fba/{address}").status_code == 404
-    assert user.post(f"/fba/{address}&seen=x", headers=SAME_ORIGIN).status_code in (303, 404)
+    assert user.post(f"/fba/{form}", headers=SAME_ORIGIN).status_code in (303, 404)
 
 
 def test_a_notice_of_somebody_elses_says_nothing(user, add):

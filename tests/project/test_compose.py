@@ -140,7 +140,8 @@ def test_the_heartbeats_that_health_checks_read_are_written_like_that():
 
     beat = {"status": "healthy"}
     parts = dict.fromkeys(("metadatabase", "scheduler", "triggerer", "dag_processor"), beat)
-    times = {f"latest_{part}_heartbeat": "2026-01-01T00:00:00Z" for part in parts}
+    times: dict[str, str | None] = {f"latest_{part}_heartbeat": "2026-01-01T00:00:00Z" for part in parts}
+    times["detailed_status"] = None  # required from Airflow 3.4 on
     healthy = HealthInfoResponse.model_validate(dict.fromkeys(parts, beat | times)).model_dump_json()
     ill = healthy.replace('"healthy"', '"unhealthy"')
     for name in ("dag-processor", "triggerer"):
