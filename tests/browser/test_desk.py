@@ -140,4 +140,4 @@ def test_a_parcel_is_followed_beside_airflow_and_a_table_is_downloaded(page, bro
     expect(desk.get_by_role("heading", level=1)).to_contain_text("FR-3")  # and the desk stayed
     with page.expect_download() as download:
         desk.get_by_role("link", name="CSV of Items").click()
-    assert download.value.path().read_text().startswith("line,sku,")
+    assert download.value.path().read_text("utf-8-sig").startswith("line,sku,")
