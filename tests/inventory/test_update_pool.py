@@ -302,9 +302,13 @@ def test_a_sku_refused_by_the_api_keeps_its_last_quantity_and_the_run_fails(amaz
     queried = [sku for sku, row in before.items() if row["source"] == "fba_api"]
     amazon.world.refuse_skus(SELLER, US, queried[:1])
     next_hour()
+    ids = {"listings_report_id": report(LISTINGS), "afn_report_id": report(AFN)}
+    operator = MergeInventoryOperator(task_id="merge", fetch_missing_inventory=True, **ids)
     with pytest.raises(RequestRefusedError, match="keeps its last quantity"):
-        merge(fetch_missing_inventory=True)
+        run(operator)
     assert pool(sql) == before
+    told = operator.get_openlineage_facets_on_complete(None).outputs
+    assert len(told) == 3, "the task failed, and all else is written"
     assert sql("SELECT outcome FROM fba.run").fetchone() == ("failed",)
     assert sql("SELECT count(*) FROM fba.report WHERE applied_at IS NOT NULL").fetchone() == (4,)
 

@@ -10,6 +10,7 @@ from airflow.sdk import Context
 
 from fba_operators.amazon.processing_status import UNFINISHED
 from fba_operators.assets import POOL
+from fba_operators.errors import RequestRefusedError
 from fba_operators.operators.base import SellingPartnerOperator
 from fba_operators.operators.lineage import lineage_of
 from fba_operators.operators.links import DeskLink
@@ -150,7 +151,11 @@ class MergeInventoryOperator(SellingPartnerOperator):
             accept_zeroed_stock=is_on("accept_zeroed_stock", self.accept_zeroed_stock),
             replay=is_given("replay", self.replay),
         )
-        counts = update.execute()
+        try:
+            counts = update.execute()
+        except RequestRefusedError:  # of some SKUs, if anything is written: the rest is committed
+            self._written = update.written
+            raise
         self._written = update.written
         if (events := context.get("outlet_events")) is not None and POOL in self.outlets:
             events[POOL].extra = {"store": self.conn_id, **counts}
