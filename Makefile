@@ -21,8 +21,7 @@ up: $(INSTALLED) ## the same, and stay up for the Airflow UI and `airflow` comma
 	@$(PY) -m devstack up
 
 test: lint ## lint and every test
-	$(PY) -m pytest -n 3 --ignore tests/browser
-	$(PY) -m pytest tests/browser
+	$(PY) -m pytest -n 4
 
 test-browser: $(INSTALLED) ## test Airflow's pages in Chromium; fails when Chromium is missing
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
@@ -32,7 +31,7 @@ test-wheel: $(INSTALLED) ## install the wheel into empty environments, alone and
 
 faults: $(INSTALLED) ## every fault at every call of every DAG, crashes, freezes, restored backups, fuzzing (hours)
 	FBA_FAULTS=1 $(PY) -m pytest -n 3 tests/faults tests/inventory/test_damaged_reports.py tests/fulfillment/test_interference.py \
-	  tests/fulfillment/test_memory.py
+	  tests/fulfillment/test_memory.py tests/fulfillment/test_crashes.py tests/shipments/test_track_in_any_order.py
 
 check-warehouse: $(INSTALLED) ## check what is promised of a warehouse (connection fba_warehouse); writes nothing
 	@$(PY) -m fba_operators.warehouse.check

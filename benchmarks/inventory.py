@@ -35,6 +35,7 @@ from sandbox.merchant.merchant import AFN, LISTINGS
 
 SIZES = (100_000, 1_000_000, 2_000_000)
 RERUNS, RERUN_LISTINGS = 30, 50_000
+WITHOUT_HISTORY = ", without history"
 TABLES = ("amazon_all_listings_report", "amazon_afn_inventory_report", "global_inventory_pool")
 HEADER = [
     "item-name",
@@ -206,13 +207,21 @@ def changed_up_to(number: int, i: int) -> int:
 
 
 # What each report is compared with the one before it: name, aim of the CPU ratio, order of its lines, versions, end.
-LOADS: tuple[tuple[str, float, Callable[[int], Iterable[int]], Callable[[int], int], str], ...] = (
+LOADS: tuple[tuple[str, float | None, Callable[[int], Iterable[int]], Callable[[int], int], str], ...] = (
     ("first load", 1.4, range, lambda i: 0, ""),
     ("equal documents", 0.15, range, lambda i: 0, ""),
     ("every line compared, none changed", 0.5, range, lambda i: 0, "\n"),
     ("1 % changed", 0.8, range, changed(0), ""),
     ("one line inserted at the top", 0.8, lambda n: [n, *range(n)], changed(0), ""),
     ("lines in another order", 0.8, lambda n: [n, *shuffled(n)], changed(0), ""),
+    ("1 % changed, in another order", None, lambda n: [n, *shuffled(n)], partial(changed_up_to, 2), ""),
+    (
+        f"1 % changed, in another order{WITHOUT_HISTORY}",
+        None,
+        lambda n: [n, *shuffled(n)],
+        partial(changed_up_to, 3),
+        "",
+    ),
 )
 
 
@@ -229,13 +238,15 @@ def main(sizes: tuple[int, ...]) -> None:
                 bench.write_document("afn", chain(afn(order(n), versions), [end] if end else []))
                 bench.insert_ledger_entry(LISTINGS, f"L{number}", "listings")
                 bench.insert_ledger_entry(AFN, f"A{number}", "afn")
+                if name.endswith(WITHOUT_HISTORY):
+                    bench.stop_history()
                 load = bench.run_worker(f"L{number}", f"A{number}")
                 rows.append((name, aim, load))
                 if number == 0:
                     raw_mb = bench.size_mb("report_document")
                 print(f"{n:,} {name}: {load}", file=sys.stderr, flush=True)
             written = [load["counts"]["changed"] for *_, load in rows]
-            if written != [n, 0, 0, n // 100, 1, 0]:
+            if written != [n, 0, 0, n // 100, 1, 0, n // 100, n // 100]:
                 raise RuntimeError(f"another number of SKUs has changed than should have: {written}")
             bound = bench.lower_bound(("listings", "afn"), TABLES)
             print_bounds(n, bound, bench.lower_bound(("listings", "afn"), TABLES, only_keys=False))

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg.sql import SQL, Identifier
+from xdist.scheduler import LoadScopeScheduling
 
 # Airflow reads its settings when it is first imported, which collecting the tests does; so they are made here.
 _stack = ExitStack()
@@ -35,6 +36,28 @@ hypothesis_settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("repeatable")
+
+
+# Files of which all tests share something that takes seconds to make.
+WHOLE_FILES = {
+    *("tests/amazon/test_wire.py", "tests/desk/test_server.py", "tests/warehouse/test_backup.py", "tests/warehouse/test_check.py"),
+    *("tests/warehouse/test_pooler.py", "tests/warehouse/test_roles.py", "tests/warehouse/test_waits.py"),
+    *("tests/faults/test_crashes.py", "tests/faults/test_frozen.py", "tests/faults/test_matrix.py"),
+}  # fmt: skip
+
+
+class Apart(LoadScopeScheduling):
+    """Tests go to the workers of pytest-xdist one by one, but those of the browser and of some files to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if file.startswith("tests/browser/"):
+            return "browser"
+        return file if file in WHOLE_FILES else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Apart(config, log)
 
 
 def pytest_sessionfinish() -> None:
@@ -186,6 +209,19 @@ def no_retry_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests import timing
 
     timing.replace_retry_sleep(monkeypatch, lambda seconds: None)
+
+
+@pytest.fixture
+def no_real_sleep(amazon, sql, monkeypatch) -> None:
+    """Let the seconds that a call sleeps, for its quota and between its attempts, pass at once, in the warehouse and at Amazon."""
+    from tests import timing
+
+    def sleep(seconds: float) -> None:
+        sql("UPDATE fba.rate_limit SET refilled_at = refilled_at - make_interval(secs => %s)", seconds)
+        amazon.world.advance(seconds)
+
+    timing.replace_quota_sleep(monkeypatch, sleep)
+    timing.replace_retry_sleep(monkeypatch, sleep)
 
 
 @pytest.fixture

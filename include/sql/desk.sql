@@ -58,8 +58,8 @@ FROM (
 
 -- name: stock_rows
 -- The keys are the SKUs in their order n, with what the list adds to each: days of cover, or a change.
-SELECT k.n, fba.shortened(k.sku, 120) AS sku, k.sku AS after_sku, CASE WHEN octet_length(k.sku) <= 500 THEN k.sku END AS key,
-       fba.shortened(p.title, 120) AS title, fba.shortened(p.asin, 40) AS asin, p.quantity, p.fba_quantity, p.fbm_quantity, p.quantity_source,
+SELECT k.n, fba.shortened(k.sku, %(letters)s) AS sku, k.sku AS after_sku, CASE WHEN octet_length(k.sku) <= 500 THEN k.sku END AS key,
+       fba.shortened(p.title, %(letters)s) AS title, fba.shortened(p.asin, 40) AS asin, p.quantity, p.fba_quantity, p.fbm_quantity, p.quantity_source,
        p.unconfirmed_since, p.updated_at, k.days_of_cover, k.changed_at, k.changed_from, k.changed_to
 FROM ({keys}) AS k LEFT JOIN fba.global_inventory_pool AS p ON p.store = %(store)s AND p.sku = k.sku ORDER BY k.n
 
@@ -190,7 +190,7 @@ GROUP BY r.store, r.fr_number, r.status, r.created_at ORDER BY r.created_at DESC
 -- name: request
 SELECT r.store, r.fr_number AS key, fba.shortened(r.fr_number, 80) AS fr_number, fba.shortened(r.displayable_order_number, 80) AS displayable_order_number,
        fba.shortened(r.shipping_method, 40) AS shipping_method, r.speed, r.transport, fba.shortened(r.channel, 60) AS channel, r.packaging,
-       r.block_amazon_logistics, r.signature, r.deliver_together, r.deliver_by, r.created_at, r.status, r.attempts, r.sent_at, r.resolved_at,
+       r.block_amazon_logistics, r.signature, r.deliver_together, r.deliver_by, r.created_at, r.inserted_at, r.status, r.attempts, r.sent_at, r.resolved_at,
        fba.shortened(r.amazon_order_status, 60) AS amazon_order_status, r.cancel_requested_at, r.acknowledged_at, r.approval_asked_at,
        r.approved_at, r.approved_fee, fba.shortened(r.resend_of, 80) AS resend_of, fba.shortened(r.waiting_reason, 500) AS waiting_reason,
        r.waiting_since, fba.is_stuck(r.store, r.fr_number) AS stuck
@@ -246,9 +246,9 @@ LEFT JOIN fba.feed_message_words AS w ON w.store = m.store AND w.document_id = m
 WHERE m.store = %(store)s AND m.fr_number = %(number)s ORDER BY f.claimed_at DESC LIMIT 20
 
 -- name: requests_listed
-SELECT r.store, fba.shortened(r.fr_number, 80) AS fr_number, r.fr_number AS after_number, CASE WHEN octet_length(r.fr_number) <= 500 THEN r.fr_number END AS key,
+SELECT r.store, fba.shortened(r.fr_number, %(letters)s) AS fr_number, r.fr_number AS after_number, CASE WHEN octet_length(r.fr_number) <= 500 THEN r.fr_number END AS key,
        r.status, fba.shortened(r.channel, 60) AS channel, fba.shortened(r.shipping_method, 40) AS shipping_method, r.created_at, r.sent_at, r.resolved_at,
-       fba.shortened(r.amazon_order_status, 60) AS amazon_order_status, fba.shortened(coalesce(w.reason, r.waiting_reason), 200) AS reason, i.skus, i.units
+       fba.shortened(r.amazon_order_status, 60) AS amazon_order_status, fba.shortened(coalesce(w.reason, r.waiting_reason), %(letters)s) AS reason, i.skus, i.units
 FROM (
     SELECT q.store, q.fr_number FROM fba.fulfillment_request AS q
     WHERE (%(store)s::text IS NULL OR q.store = %(store)s) AND (%(status)s::text IS NULL OR q.status = %(status)s)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from devstack.airflow import warehouse_connection
 from fba_operators.desk.actions import RUNS
 from fba_operators.desk.actions import router as actions_router
 from fba_operators.fulfillment.choices import ACTIONS
@@ -105,6 +106,17 @@ def test_an_action_is_done_once_under_the_users_name(user, sql, add, ask_airflow
     assert not done
     assert "faster" in sentence
     assert rows(sql) == after
+
+
+def test_a_decision_that_no_warehouse_takes_says_that_nothing_was_done(user, add, warehouse_url, monkeypatch):
+    add()
+    form = form_of(look(user, f"decide?{REQUEST}&action=cancel"))
+    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection("postgresql://postgres@127.0.0.1:9/none"))
+    answer = user.post(form, headers=SAME_ORIGIN)
+    assert answer.status_code == 503
+    assert "The warehouse does not answer; nothing was done." in answer.text
+    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", warehouse_connection(warehouse_url))
+    assert notice(send(user, form)[1])[0]
 
 
 @pytest.mark.parametrize("action", ACTIONS)

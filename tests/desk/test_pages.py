@@ -246,6 +246,23 @@ def test_csv_has_numbers_as_numbers_and_no_formula(read, sql):
     assert "'=1+1" in {row["sku"] for row in rows}
 
 
+def test_csv_has_texts_whole_up_to_what_a_spreadsheet_takes(read, sql):
+    title, reason = "A mug for tea. " * 60, "This address is refused. " * 40
+    sql("SET fba.writer = 'product'")
+    sql("UPDATE fba.global_inventory_pool SET title = %s WHERE sku = 'BLUE-MUG'", title)
+    sql("UPDATE fba.fulfillment_request SET status_reason = %s WHERE fr_number = 'FR-2'", reason)
+    sql("RESET fba.writer")
+    for path in ("/fba/stock?form=csv", "/fba/stock?form=csv&q=blue-mug"):
+        (row,) = [row for row in rows_of(read(path)) if row["sku"] == "BLUE-MUG"]
+        assert row["title"] == title, path
+    (row,) = [row for row in rows_of(read("/fba/requests?form=csv")) if row["fr_number"] == "FR-2"]
+    assert reason in row["reason"]
+    assert title not in read("/fba/stock")
+    sql("UPDATE fba.global_inventory_pool SET title = repeat('x', 100000) WHERE sku = 'BLUE-MUG'")
+    (row,) = [row for row in rows_of(read("/fba/stock?form=csv")) if row["sku"] == "BLUE-MUG"]
+    assert len(row["title"]) < 32_767
+
+
 def test_a_long_list_has_screens_and_its_csv_has_all(read, sql):
     sql(
         "INSERT INTO fba.global_inventory_pool (store, sku, fba_quantity, fbm_quantity, quantity, quantity_source)"
@@ -298,10 +315,12 @@ def test_what_is_not_there_is_said(read, browse, path):
         "/fba/reports?after=x",
         "/fba/stock?q=%00",
         "/fba/stock?after=a&after_units=99999999999999999999",
+        "/fba/decide?store=amazon_us&number=%00&action=cancel",
+        "/fba/accept?store=%00",
     ],
 )
 def test_a_broken_address_is_a_sentence(browse, path):
-    answer = browse("viewer").get(path)
+    answer = browse("user").get(path)
     assert answer.status_code == 422
     assert "incomplete or wrong" in plain(answer.text)
 

@@ -42,7 +42,7 @@ SETTINGS = {
     "held": [f"{OUTBOUND}, reserve: true, hold_hours: 4"],
     "either": ["transport: feed", OUTBOUND, OUTBOUND],
 }
-RUNS = 10_000 if os.environ.get("FBA_FAULTS") else 200
+RUNS = 10_000 if os.environ.get("FBA_FAULTS") else 100
 # Fifty runs each, with a new Amazon and a new warehouse; half as many of each kind that is not feed.
 SEEDS = [(kind, seed) for kind in SETTINGS for seed in range(RUNS // 50 // (1 if kind == "feed" else 2))]
 TABLES = (

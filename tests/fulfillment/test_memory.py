@@ -64,7 +64,7 @@ class Interrupted:
         self.count, self.at, self.action = 0, at, action
 
 
-STRIDE = 1 if os.environ.get("FBA_FAULTS") else 4
+STRIDE = 1 if os.environ.get("FBA_FAULTS") else 8
 
 
 @pytest.mark.parametrize("taken_after", [None, "claim", "upload", "submit"])

@@ -25,6 +25,8 @@ from tests.helpers import as_product
 from tests.inventory.documents import AFN_HEADER, COPIES, HEADER, Pairs, listing, stock
 from tests.stores import AFN, LISTINGS, STORE
 
+pytestmark = pytest.mark.usefixtures("no_real_sleep")
+
 SKUS = [f"SKU-{n}" for n in range(8)]
 LISTED = [listing(sku, f"Title {sku}") for sku in SKUS]
 STOCKED = [stock(sku, n + 1) for n, sku in enumerate(SKUS)]

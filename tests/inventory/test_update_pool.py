@@ -27,6 +27,8 @@ from tests.helpers import context, run
 from tests.stock import merge, pool, report
 from tests.stores import AFN, LISTINGS, SELLER, US
 
+pytestmark = pytest.mark.usefixtures("no_real_sleep")
+
 
 @pytest.fixture
 def next_hour(amazon, sql):

@@ -14,6 +14,8 @@ from fba_operators.operators import (
 from tests.helpers import run
 from tests.stores import AFN, LISTINGS, SELLER, STORE, US
 
+pytestmark = pytest.mark.usefixtures("no_real_sleep")
+
 SKUS = [f"S{n:03d}" for n in range(40)]
 LISTED = [(sku, None, "AMAZON_NA") for sku in SKUS]
 STOCKED = [(sku, 10, "SELLABLE") for sku in SKUS]

@@ -30,6 +30,8 @@ from tests.helpers import context
 from tests.sending import GOOD, PERSONAL, SKIPPED, claimed, look_up_unknown, other_seller, submit, uploaded
 from tests.stores import SELLER, STORE
 
+pytestmark = pytest.mark.usefixtures("no_real_sleep")
+
 # Without faults
 
 

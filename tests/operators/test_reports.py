@@ -34,6 +34,8 @@ from tests import timing
 from tests.helpers import build_dag, calls_of, context, run
 from tests.stores import AFN, CANADA, LISTINGS, SHIPMENTS_REPORT, STORE
 
+pytestmark = pytest.mark.usefixtures("no_real_sleep")
+
 
 def request(report_type=AFN):
     return run(RequestReportOperator(task_id="request", report_type=report_type))

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from fba_operators.desk.access import MAY_ACT, MAY_TRIGGER, same_origin
+from fba_operators.desk.lists import Text
 from fba_operators.desk.notice import Notice, carried
 from fba_operators.desk.reading import Db, Trouble, WarehouseMissingError, connection_of, reading
 from fba_operators.desk.start_run import DagNow, Started, dag_now, start_run
@@ -49,7 +50,7 @@ _same_origin = Depends(same_origin)
 
 
 @router.get("/decide", dependencies=MAY_TRIGGER)
-def ask(request: Request, db: Db, user: GetUserDep, store: str, number: str, action: str) -> HTMLResponse:
+def ask(request: Request, db: Db, user: GetUserDep, store: Text, number: Text, action: Text) -> HTMLResponse:
     """What a decision about a request will do, and the form that takes it."""
     _known(action)
     seen = look(db, store, number)
@@ -73,7 +74,7 @@ def ask(request: Request, db: Db, user: GetUserDep, store: str, number: str, act
 
 
 @router.post("/decide", dependencies=[*MAY_ACT, Depends(action_logging("fba_desk_decide"))])
-def take(user: GetUserDep, store: str, number: str, action: str, seen: str) -> RedirectResponse:
+def take(user: GetUserDep, store: Text, number: Text, action: Text, seen: Text) -> RedirectResponse:
     """Take a decision about a request."""
     _known(action)
     with _answers():
@@ -87,7 +88,7 @@ def take(user: GetUserDep, store: str, number: str, action: str, seen: str) -> R
 
 
 @router.get("/run", dependencies=[_on_the_dag])
-def ask_run(request: Request, user: GetUserDep, dag_id: str) -> HTMLResponse:
+def ask_run(request: Request, user: GetUserDep, dag_id: Text) -> HTMLResponse:
     """What a run now will do, and the form that starts it; also where the first run has yet to make the tables."""
     _runnable(dag_id)
     now = dag_now(dag_id)
@@ -113,7 +114,7 @@ def ask_run(request: Request, user: GetUserDep, dag_id: str) -> HTMLResponse:
 
 # From 3.4 on, Airflow's audit log has the DAG of an address's path, not that of a parameter.
 @router.post("/run-{dag_id}", dependencies=[_same_origin, _on_the_dag, Depends(action_logging("fba_desk_run"))])
-def run(user: GetUserDep, dag_id: str, seen: str) -> RedirectResponse:
+def run(user: GetUserDep, dag_id: str, seen: Text) -> RedirectResponse:
     """Start a run with the DAG's own params."""
     _runnable(dag_id)
     now = dag_now(dag_id)
@@ -121,7 +122,7 @@ def run(user: GetUserDep, dag_id: str, seen: str) -> RedirectResponse:
 
 
 @router.get("/accept", dependencies=[_on_inventory])
-def ask_accept(request: Request, db: Db, user: GetUserDep, store: str) -> HTMLResponse:
+def ask_accept(request: Request, db: Db, user: GetUserDep, store: Text) -> HTMLResponse:
     """What accepting that stock is gone will do, and the form that does it."""
     now, refused = dag_now(INVENTORY), _refused(db, store)
     return page(
@@ -148,7 +149,7 @@ def ask_accept(request: Request, db: Db, user: GetUserDep, store: str) -> HTMLRe
 
 
 @router.post("/accept", dependencies=[_same_origin, _on_inventory, Depends(action_logging("fba_desk_accept"))])
-def accept(db: Db, user: GetUserDep, store: str, seen: str) -> RedirectResponse:
+def accept(db: Db, user: GetUserDep, store: Text, seen: Text) -> RedirectResponse:
     """Start a run for one store that accepts that its stock is gone."""
     now, refused = dag_now(INVENTORY), _refused(db, store)
     if why := _why_not_accept(now, refused, store):
@@ -212,7 +213,13 @@ def _answers() -> Iterator[None]:
         raise WarehouseMissingError(
             Trouble("The warehouse was too slow; nothing was done.", "Try again in a moment.")
         ) from None
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        if error.pgconn is not None:  # psycopg names it where no session was made
+            raise WarehouseMissingError(
+                Trouble(
+                    "The warehouse does not answer; nothing was done.", "See whether PostgreSQL runs, then try again."
+                )
+            ) from None
         raise WarehouseMissingError(
             Trouble(
                 "The warehouse stopped answering, so it is not known whether this was done.",

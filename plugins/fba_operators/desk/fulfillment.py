@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
 from fba_operators.desk.access import may_act
-from fba_operators.desk.lists import SCREEN, Row, Text, as_csv, rows_as_csv, screen
+from fba_operators.desk.lists import IN_CELL, ON_SCREEN, SCREEN, Row, Text, as_csv, rows_as_csv, screen
 from fba_operators.desk.reading import Db
 from fba_operators.desk.stock import like
 from fba_operators.desk.view import page
@@ -89,6 +89,7 @@ def requests(
         "status": status or None,
         "channel": channel or None,
         "day": day or None,
+        "letters": IN_CELL if form == "csv" else ON_SCREEN,
     }
 
     def read(session: psycopg.Connection[Any], last: Row | None, most: int) -> list[dict[str, Any]]:

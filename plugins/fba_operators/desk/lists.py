@@ -15,6 +15,7 @@ from fba_operators.desk.reading import reading
 
 SCREEN = 50  # rows
 AT_ONCE = 2000  # rows of a CSV that are read in one statement
+ON_SCREEN, IN_CELL = 200, 30_000  # letters of a text on a page, and in a CSV: a spreadsheet takes 32,767
 
 Row = Mapping[str, Any]
 # A word of an address. PostgreSQL has no NUL character, and nothing that is looked for is longer than a key can be.

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from fba_operators.desk.access import may_act
 from fba_operators.desk.explain import why
-from fba_operators.desk.lists import SCREEN, Row, Text, as_csv, rows_as_csv, screen
+from fba_operators.desk.lists import IN_CELL, ON_SCREEN, SCREEN, Row, Text, as_csv, rows_as_csv, screen
 from fba_operators.desk.plot import plot
 from fba_operators.desk.reading import Db
 from fba_operators.desk.view import page
@@ -91,12 +91,14 @@ def stock(
     if store is None:
         return page(request, "stock.html", stores=[], store=None, rows=[])
     words = re.findall(r"[^\W_]+", q)
+    letters = IN_CELL if form == "csv" else ON_SCREEN
     if q.strip():
         search = {
             "begins": like(q.strip().upper()),
             "asin": q.strip().upper(),
             "words": _all_of(words),
             "most": FOUND + 1,
+            "letters": letters,
         }
         rows = _rows(db, "desk.stock_found", {"store": store, **search})
         if form == "csv":
@@ -113,7 +115,7 @@ def stock(
         )
 
     def read(session: psycopg.Connection[Any], last: Row | None, most: int) -> list[dict[str, Any]]:
-        values = {"store": store, "only": only, "most": most, **_after(last)}
+        values = {"store": store, "only": only, "most": most, "letters": letters, **_after(last)}
         return _rows(session, _keys(only, sort), values)
 
     if form == "csv":
