@@ -108,6 +108,13 @@ def test_an_action_is_done_once_under_the_users_name(user, sql, add, ask_airflow
     assert rows(sql) == after
 
 
+def test_what_is_approved_waits_for_the_next_run_and_no_more_for_somebody(user, add):
+    add(asked=True, waiting_reason="needs approval: fee 12.30 USD is above 10.00")
+    assert "needs approval: fee 12.30 USD" in look(user, f"request?{REQUEST}").text
+    page = send(user, form_of(look(user, f"decide?{REQUEST}&action=approve")))[1]
+    assert re.findall("<dt>Waits</dt><dd>(.*?)</dd>", page.text) == ["for the next run: it is approved"]
+
+
 def test_a_decision_that_no_warehouse_takes_says_that_nothing_was_done(user, add, warehouse_url, monkeypatch):
     add()
     form = form_of(look(user, f"decide?{REQUEST}&action=cancel"))
