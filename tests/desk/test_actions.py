@@ -14,6 +14,7 @@ from devstack.airflow import warehouse_connection
 from fba_operators.desk.actions import RUNS
 from fba_operators.desk.actions import router as actions_router
 from fba_operators.fulfillment.choices import ACTIONS
+from fba_operators.warehouse import statements
 from tests.deciding import BECOMES, STATES, requests_in, rows, timeline
 from tests.helpers import build_dag, register
 from tests.stores import STORE
@@ -256,7 +257,9 @@ def test_a_request_that_is_held_is_told_in_words(user, add, warehouse_url, monke
 def test_a_warehouse_that_is_gone_does_not_claim_that_nothing_was_done(user, add, monkeypatch):
     add()
     form = form_of(look(user, f"decide?{REQUEST}&action=cancel"))
-    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", '{"conn_type": "postgres", "host": "127.0.0.1", "port": 9}')
+    real = statements.statement
+    cut = {"fulfillment.decide_cancel": b"SELECT pg_terminate_backend(pg_backend_pid())"}
+    monkeypatch.setattr(statements, "statement", lambda name: cut.get(name) or real(name))
     answer = user.post(form, headers=SAME_ORIGIN)
     assert answer.status_code == 503
     assert "it is not known whether this was done" in answer.text

@@ -11,7 +11,7 @@ from fba_operators.errors import SellingPartnerError
 from sandbox.documents.damage import damage
 from tests.stores import AFN, LISTINGS
 
-ROUNDS = 10_000 if os.environ.get("FBA_FAULTS") else 40
+ROUNDS = 10_000 if os.environ.get("FBA_FAULTS") else 80
 ROUNDS_OF_A_STORE = 10
 KINDS = ("rows_lost", "doubled", "two_members", "shuffled", "column_renamed", "column_added", "mislabelled", "undecodable",
          "cut", "carriage_returns", "empty", "old", "other store")  # fmt: skip
