@@ -114,6 +114,16 @@ def test_the_list_follows_what_is_typed(page, filled, complaints):
     assert complaints == []
 
 
+def test_a_search_after_the_login_has_ended_says_so(page, filled):
+    page.goto(f"{filled.airflow.url}/fba/stock")
+    page.route("**/fba/stock?**", lambda route: route.fulfill(status=401, body="<p>You are not logged in.</p>"))
+    page.get_by_role("searchbox").press_sequentially("red")
+    expect(page.locator("#results")).to_have_text(re.compile("not logged in any more: load the page again"))
+    page.unroute("**/fba/stock?**")
+    page.get_by_role("searchbox").press_sequentially("-mug")
+    expect(page.locator("#results tbody tr")).to_have_count(1)
+
+
 def test_by_keyboard_alone_from_the_list_to_a_sku(page, filled):
     page.goto(f"{filled.airflow.url}/fba/stock?q=blue")
     page.keyboard.press("Tab")

@@ -300,10 +300,27 @@ def test_requests_have_screens_too(read, sql):
 
 
 @pytest.mark.parametrize("path", ["/fba/sku?store=s&sku=x", "/fba/request?store=s&number=x"])
-def test_what_is_not_there_is_said(read, browse, path):
+def test_what_is_not_there_is_said(browse, path):
     answer = browse("viewer").get(path)
     assert answer.status_code == 404
-    assert "no" in plain(answer.text)
+    assert "has no such SKU" in plain(answer.text) or "There is no request of this number" in plain(answer.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/fba/nothing", "There is nothing here."),
+        ("/fba/static/nothing.js", "There is no such file."),
+        ("/fba/decide?store=s&number=x&action=cancel", "There is no request of this number in this store."),
+        ("/fba/decide?store=s&number=x&action=odd", "There is no such decision."),
+        ("/fba/run?dag_id=another", "The desk runs no such DAG."),
+    ],
+)
+def test_an_address_of_nothing_is_a_sentence(browse, warehouse, path, says):
+    warehouse.migrate()
+    answer = browse("admin").get(path)
+    assert answer.status_code == 404
+    assert says in plain(answer.text)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import pytest
 from fba_operators.desk.csv_rows import cell, lines
 from fba_operators.desk.explain import since_when, why
 from fba_operators.desk.plot import bar, plot, top_of
+from fba_operators.desk.remedies import WORDS, remedy
+from fba_operators.warehouse.statements import SQL_FOLDER
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -112,3 +114,17 @@ def test_since_when_is_the_change_that_brought_the_number():
     assert since_when(3, [change(1, 2, 4)]) is None
     assert since_when(2, [change(1, None, 2)]) == NOW - timedelta(hours=1)
     assert "not known" in " ".join(why(sku(), [], [], []))
+
+
+def test_the_desks_remedies_are_for_codes_that_there_are_and_need_no_sql():
+    views = (SQL_FOLDER / "views.sql").read_text()
+    for code, words in WORDS.items():
+        assert re.search(rf"'{code}'", views), code
+        assert "acknowledged_at" not in words, code
+    (end,) = re.findall(r"'(, after deliver_by: [^']*)'", views)
+    assert remedy({"code": "late", "remedy": f"By its quote it may arrive on 2026-12-01{end}"}).endswith(
+        'then choose "Seen" on its page.'
+    )
+    assert remedy({"code": "late", "remedy": "Not delivered"}) == WORDS["late"]
+    assert "another number" in remedy({"code": "rejected", "remedy": "Insert it under another number."})
+    assert remedy({"code": "slow_feed", "remedy": "Wait."}) == "Wait."

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from devstack.airflow import store_connection, warehouse_connection
-from fba_operators.warehouse.check import GUARANTEES, Broken, check
+from fba_operators.warehouse.check import GUARANTEES, Broken, check, main
 from fba_operators.warehouse.database import Warehouse
 from sandbox.server.server import Sandbox
 from tests.faults.campaign import INVENTORY, SEND, SHIPMENTS, TRACK, Campaign, reset
@@ -132,3 +132,22 @@ def test_nothing_is_written_and_what_cannot_be_checked_is_said(copy, monkeypatch
     assert done.returncode == 2
     assert "The warehouse fba_warehouse cannot be checked" in done.stderr
     assert command("--help").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["no_such_connection"], "There is no connection no_such_connection: make it in Airflow, or set AIRFLOW_CONN_"),
+        (["--help"], "usage: "),
+        (["one", "two"], "usage: "),
+    ],
+)
+def test_without_a_connection_it_says_what_to_make(capsys, airflow_database, arguments, says):
+    assert main(arguments) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_answer_is_not_a_broken_guarantee(capsys, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_FBA_WAREHOUSE", '{"conn_type": "postgres", "host": "127.0.0.1", "port": 9}')
+    assert main([]) == 2
+    assert "The warehouse fba_warehouse cannot be checked: " in capsys.readouterr().err
