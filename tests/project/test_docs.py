@@ -67,6 +67,15 @@ def test_the_sql_runs_unchanged(warehouse_url, page, block):
         db.execute(block.encode())
 
 
+def test_the_chapter_explains_every_column_that_a_merchant_may_write():
+    page = CHAPTERS["fba_send_fulfillment_requests"].read_text()
+    roles = (PROJECT / "include" / "sql" / "roles.sql").read_text()
+    columns = re.search(r"'fba_merchant', 'INSERT', 'fulfillment_request',\s+'([^']+)'", roles)[1].split()
+    parts_of_the_address = re.compile(r"ship_to_(name|address_\d|city|state|postal_code|country)")
+    assert len(columns) > 20
+    assert [each for each in columns if f"`{each}`" not in page and not parts_of_the_address.fullmatch(each)] == []
+
+
 def test_the_example_request_can_be_sent_to_the_sandbox():
     (block,) = [each for each in blocks(CHAPTERS["fba_send_fulfillment_requests"], "sql") if each.startswith("INSERT")]
     [(sku, quantity)] = re.findall(r"1, '([^']+)', (\d+)\)", block)
