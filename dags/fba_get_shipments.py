@@ -95,7 +95,7 @@ def fba_get_shipments() -> DAG:
                 None,
                 type=["null", "string"],
                 title="Start",
-                description=f"Begin of the window, instead of days to look back. {ISO}",
+                description=f"Beginning of the window, instead of days to look back. {ISO}",
             ),
             "end": Param(
                 None,

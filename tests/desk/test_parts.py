@@ -108,6 +108,19 @@ def test_why(row, afn, listings, says):
     assert says in " ".join(why(row, afn, listings, []))
 
 
+def test_units_that_only_the_inventory_api_has_are_named_with_the_setting_that_counts_them():
+    said = " ".join(why(sku(), [], [{}], [], {"fulfillable": 156}))
+    assert "has 156 fulfillable units of it, which are not counted" in said
+    assert "fetch_missing_inventory" in said
+    for breakdown in (None, {"fulfillable": None}, {"fulfillable": 0}):
+        said = " ".join(why(sku(), [], [{}], [], breakdown))
+        assert "not counted" not in said
+        assert "fetch_missing_inventory" in said
+    assert "fetch_missing_inventory" not in " ".join(
+        why(sku(quantity_source="afn_report"), [], [], [], {"fulfillable": 3})
+    )
+
+
 def test_since_when_is_the_change_that_brought_the_number():
     assert since_when(0, [change(1, 0, 0), change(5, 7, 0), change(9, 1, 7)]) == NOW - timedelta(hours=5)
     assert since_when(0, []) is None

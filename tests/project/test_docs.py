@@ -67,6 +67,15 @@ def test_the_sql_runs_unchanged(warehouse_url, page, block):
         db.execute(block.encode())
 
 
+def test_the_chapter_explains_every_column_that_a_merchant_may_write():
+    page = CHAPTERS["fba_send_fulfillment_requests"].read_text()
+    roles = (PROJECT / "include" / "sql" / "roles.sql").read_text()
+    columns = re.search(r"'fba_merchant', 'INSERT', 'fulfillment_request',\s+'([^']+)'", roles)[1].split()
+    parts_of_the_address = re.compile(r"ship_to_(name|address_\d|city|state|postal_code|country)")
+    assert len(columns) > 20
+    assert [each for each in columns if f"`{each}`" not in page and not parts_of_the_address.fullmatch(each)] == []
+
+
 def test_the_example_request_can_be_sent_to_the_sandbox():
     (block,) = [each for each in blocks(CHAPTERS["fba_send_fulfillment_requests"], "sql") if each.startswith("INSERT")]
     [(sku, quantity)] = re.findall(r"1, '([^']+)', (\d+)\)", block)
@@ -191,12 +200,16 @@ def test_the_environment_of_the_connection_example_is_a_connection(monkeypatch):
 @pytest.mark.timeout(900)  # an Airflow of its own
 def test_a_report_type_is_added_as_extend_md_says(airflow_database, warehouse_url, tmp_path):
     """In a folder and a process of its own, with nothing but what the page says."""
+    from airflow.dag_processing.dagbag import DagBag
+
     page = PROJECT / "docs" / "extend.md"
-    for block in (*blocks(page, "sql"), *blocks(page, "python")):
+    for block in (*blocks(page, "sql"), *blocks(page, "python"), *blocks(page, "gitignore")):
         if name := re.match(r"(?:#|--) (acme/\S+)\n", block):
             (tmp_path / name[1]).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name[1]).write_text(block)
-    assert len(list((tmp_path / "acme").rglob("*.*"))) == 3
+    assert len(list((tmp_path / "acme").rglob("*.*"))) == 4
+    bag = DagBag(str(tmp_path))
+    assert (bag.import_errors, list(bag.dags)) == ({}, ["get_manage_inventory"])
     environment = {name: value for name, value in os.environ.items() if name != "AIRFLOW_CONN_AMAZON_US"}
     environment |= {"AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
     done = subprocess.run(

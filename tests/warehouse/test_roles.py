@@ -213,6 +213,12 @@ def test_every_panel_of_the_grafana_dashboard_is_filled_by_the_dashboards_login(
     }.items():
         names, marks = ", ".join(["store", *row]), ", ".join(["%s"] * (1 + len(row)))
         product.execute(f"INSERT INTO fba.{table} ({names}) VALUES ({marks})".encode(), [STORE, *row.values()])
+    # One that is under way, and one that Airflow ended because its time was up.
+    product.execute(
+        "INSERT INTO fba.run (store, dag_id, run_id, ends_by) VALUES (%s, 'fba_track_orders', 'under way', now() + interval '1 hour'),"
+        " (%s, 'fba_track_orders', 'over', now() - interval '1 hour')",
+        [STORE, STORE],
+    )
     dashboard = json.loads(DASHBOARD.read_text())
     db = login("dashboard")
     rows = {}
@@ -227,6 +233,7 @@ def test_every_panel_of_the_grafana_dashboard_is_filled_by_the_dashboards_login(
         if target["format"] == "time_series":
             assert cursor.description[0].name == "time"
     assert {title for title, found in rows.items() if not found} == set()
+    assert len(rows["Runs that were not a success"]) == 2
 
 
 # A merchant's system

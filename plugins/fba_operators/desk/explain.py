@@ -24,15 +24,26 @@ def since_when(quantity: int, history: Sequence[Row]) -> datetime | None:
     return since
 
 
-def why(row: Row, afn: Sequence[Row], listings: Sequence[Row], history: Sequence[Row]) -> list[str]:
+def why(
+    row: Row, afn: Sequence[Row], listings: Sequence[Row], history: Sequence[Row], breakdown: Row | None = None
+) -> list[str]:
     """The reasons for the quantity of a SKU, the most important first.
 
     :param row: the SKU in the pool, with what is promised of it
     :param afn: its lines of the AFN report
     :param listings: its lines of the listings report
     :param history: its changes, the newest first
+    :param breakdown: where its units are by the FBA Inventory API, or None
     """
     said = [_of_fba(row, afn, listings)]
+    if row["quantity_source"] == "default_zero":
+        if breakdown and breakdown["fulfillable"]:
+            said.append(
+                f"Amazon's FBA Inventory API has {breakdown['fulfillable']} fulfillable units of it, which are not counted."
+            )
+        said.append(
+            "With fetch_missing_inventory (stores.yaml) the FBA Inventory API is asked about such a SKU before it becomes 0."
+        )
     if row["fbm_quantity"]:
         counted = (
             "" if row["quantity"] != row["fba_quantity"] else " They are not counted: include_fbm_quantity is off."

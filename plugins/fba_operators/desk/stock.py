@@ -210,6 +210,7 @@ def sku(
     if form != "page":
         return rows_as_csv(form, TABLES[form][1], tables[form])
     reports = {name: row and row[name] for name in ("afn_report_id", "listings_report_id")}
+    breakdown = execute(db, "desk.sku_breakdown", **key).fetchone()
     return page(
         request,
         "sku.html",
@@ -217,10 +218,10 @@ def sku(
         row=row,
         **tables,
         drawing=_history_plot(row, tables["history"]),
-        why=row and why(row, tables["afn"], tables["listings"], tables["history"]),
+        why=row and why(row, tables["afn"], tables["listings"], tables["history"], breakdown),
         rejected=execute(db, "desk.sku_rejected_lines", **key, **reports).fetchall(),
         cover=execute(db, "desk.cover", **key).fetchone(),
-        breakdown=execute(db, "desk.sku_breakdown", **key).fetchone(),
+        breakdown=breakdown,
         begins=execute(db, "desk.history_begins").fetchone(),
     )
 
