@@ -241,12 +241,12 @@ def short_waits(monkeypatch):
 
 
 @pytest.fixture
-def short_idle(monkeypatch):
-    """Let the database end a transaction that does nothing for two seconds, instead of ten minutes."""
+def short_idle(monkeypatch, request):
+    """Let the database end a transaction that does nothing for some seconds (2, or the test's param), instead of ten minutes."""
     from fba_operators.warehouse import statements
 
-    real = statements.statement
-    monkeypatch.setattr(statements, "statement", lambda name: real(name).replace(b"'10min'", b"'2s'"))
+    real, limit = statements.statement, f"'{getattr(request, 'param', 2)}s'".encode()
+    monkeypatch.setattr(statements, "statement", lambda name: real(name).replace(b"'10min'", limit))
 
 
 @pytest.fixture

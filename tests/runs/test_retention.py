@@ -403,7 +403,10 @@ def test_what_is_old_is_found_by_an_index(db, kind, index):
     """In every run: a search of millions of rows that have nothing to remove would cost more than the run's work."""
     for number in range(300):
         feed(db, f"F{number}", [], YOUNG)
-    db.execute("ANALYZE fba.feed")
+    if kind == "closed requests":  # or, of a table that was analysed when it was empty, another index is as good
+        for number in range(100):
+            request(db, f"FR-{number}", months=YOUNG)
+    db.execute("ANALYZE fba.feed, fba.fulfillment_request")
     db.execute("SET enable_seqscan = off")
     found = plan(db, kind, **Retention().model_dump())
     bounded = "" if kind == "addresses" else r"[^\n]*\n *(Recheck Cond[^\n]*\n[^\n]*\n *)?Index Cond"
