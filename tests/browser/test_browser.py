@@ -59,7 +59,8 @@ def test_a_store_is_connected_and_tested_in_the_form(page, stack, tmp_path):
     expect(dialog.get_by_label("Schema")).to_have_count(0)
     page.screenshot(path=tmp_path / "standard_fields.png")
 
-    _open(dialog, "Extra Fields")
+    if not _extra(dialog, "refresh_token").count():  # Airflow 3.4 shows them at once
+        _open(dialog, "Extra Fields")
     token = _extra(dialog, "refresh_token")
     expect(token).to_have_attribute("type", "password")
     token.fill(DEFAULT_MERCHANT.refresh_token)
