@@ -63,7 +63,7 @@ def figures(stack: Stack) -> tuple[int, float, int]:
         row = db.execute(
             "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint, pg_database_size(current_database()) / 1e6,"
             " (SELECT coalesce(sum(rows_changed), 0)::bigint FROM fba.run"
-            "  WHERE started_at > (SELECT max(started_at) FROM fba.run) - interval '2 minutes')"
+            "  WHERE run_id = (SELECT run_id FROM fba.run ORDER BY started_at DESC LIMIT 1))"
         ).fetchone()
     if row is None:
         raise StackError("PostgreSQL gives no figures")
