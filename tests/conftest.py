@@ -57,7 +57,8 @@ class Apart(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return Apart(config, log)
+    # Not for `make faults`: there such a file takes an hour, and several workers share it.
+    return None if os.environ.get("FBA_FAULTS") else Apart(config, log)
 
 
 def pytest_sessionfinish() -> None:
