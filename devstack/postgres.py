@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +38,16 @@ PATIENCE_SECONDS = 600  # for a start or a stop; a slow machine needs a minute o
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that no program listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that no program listens on.
+
+    Not one of those that the system gives to whoever asks for any (from 32768 on Linux, 49152 elsewhere): until the
+    program that it is meant for listens on it, that could be another one.
+    """
+    for port in secrets.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StackError("No free port was found: a hundred ports between 20000 and 32000 of 127.0.0.1 are taken.")
 
 
 @dataclass(frozen=True)

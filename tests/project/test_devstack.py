@@ -46,6 +46,24 @@ def test_a_port_that_was_taken_in_the_meantime_is_given_up(monkeypatch):
             assert db.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_port_that_is_kept_for_a_program_is_given_to_no_other():
+    port = free_port()
+    with socket.socket() as anybody:
+        anybody.bind(("127.0.0.1", 0))
+        assert port < 32_768 <= anybody.getsockname()[1]
+
+
+def test_a_port_on_which_a_program_listens_is_not_free(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        tried = [taken.getsockname()[1], free_port()]
+        monkeypatch.setattr("secrets.SystemRandom.sample", lambda *_: tried)
+        assert free_port() == tried[1]
+        monkeypatch.setattr("secrets.SystemRandom.sample", lambda *_: tried[:1])
+        with pytest.raises(StackError, match="No free port"):
+            free_port()
+
+
 def test_nothing_of_it_is_left_when_the_block_fails():
     left = []
 
