@@ -136,15 +136,19 @@ class MergeResult:
     jumped: bool
 
 
-def stock_frame(blocks: Iterable[Block]) -> pd.DataFrame:
-    """The columns of a document that the merge needs: line_number, sku, quantity (``BLANK`` = not given), kind."""
+def stock_frame(blocks: Iterable[Block], texts: dict[str, str] | None = None) -> pd.DataFrame:
+    """The columns of a document that the merge needs: line_number, sku, quantity (``BLANK`` = not given), kind.
+
+    :param texts: SKUs read before, each by itself: a SKU of several frames is in memory once; SKUs are added
+    """
+    texts = {} if texts is None else texts
     lines: list[Ints] = []
     skus: list[str] = []
     quantities: list[Ints] = []
     kinds: list[str] = []
     for block in blocks:
         lines.append(block.line_numbers)
-        skus += block.skus
+        skus += map(texts.setdefault, block.skus, block.skus)
         quantities.append(block.quantities)
         kinds += block.kinds
     nothing = np.empty(0, np.int64)
@@ -154,7 +158,8 @@ def stock_frame(blocks: Iterable[Block]) -> pd.DataFrame:
             "sku": pd.Series(skus, dtype=object),
             "quantity": np.concatenate([nothing, *quantities]),
             "kind": pd.Series(kinds, dtype=object).astype("category"),
-        }
+        },
+        copy=False,
     )
 
 
@@ -182,6 +187,7 @@ class Facts:
         self.skus: npt.NDArray[np.object_] = skus
         self.size = len(skus)
         of_listing, of_afn, of_pool = np.split(codes, np.cumsum([len(each) for each in texts[:2]]))
+        of_pool = of_pool.copy()  # a view would keep all codes
 
         self.in_pool = self._mark(of_pool)
         # Position of each SKU's pool row; 0, and unused, where in_pool is false.
@@ -545,5 +551,6 @@ def _frame(
             "listings": facts.listings[write],
             "in_afn": facts.in_afn[write],
             "differs": differs[write],
-        }
+        },
+        copy=False,
     )

@@ -28,8 +28,11 @@ NUMBER = r"^-?[0-9]{1,18}([.,][0-9]{1,18})?$"  # more digits than any price has,
 CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')")}
 
 
-def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
-    """Return a store's pool as :func:`fba_operators.inventory.merge.merge_inventory` wants it."""
+def read_pool(db: psycopg.Connection[Any], store: str, texts: dict[str, str]) -> pd.DataFrame:
+    """Return a store's pool as :func:`fba_operators.inventory.merge.merge_inventory` wants it.
+
+    :param texts: see :func:`fba_operators.inventory.merge.stock_frame`
+    """
     skus: list[str] = []
     groups: list[tuple[str, str]] = []
     quantities: list[npt.NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
@@ -37,7 +40,8 @@ def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
         statement("inventory.read_pool"), {"store": store}
     ):
         groups.append((source, channel))
-        skus += names.split("\n")
+        parts = names.split("\n")
+        skus += map(texts.setdefault, parts, parts)
         quantities.append(np.array([np.frombuffer(each, ">i8") for each in numbers], np.int64))
     sizes = [part.shape[1] for part in quantities[1:]]
     fba, fbm, quantity = np.concatenate(quantities, axis=1)
@@ -55,7 +59,8 @@ def read_pool(db: psycopg.Connection[Any], store: str) -> pd.DataFrame:
             "quantity": quantity,
             "quantity_source": repeated([source for source, _ in groups]),
             "fulfillment_channel": repeated([channel for _, channel in groups]),
-        }
+        },
+        copy=False,
     )
 
 

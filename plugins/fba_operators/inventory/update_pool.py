@@ -155,8 +155,10 @@ class PoolUpdate:
             if self._have_the_same_lines(db, before, opened, known):
                 why = "Both reports hold the same lines as those applied before."
                 return self._repeat(db, before, opened, why)
-            listings, afn = (self._read(ledger, db, opened, known, each) for each, _ in ids)
-            pool, unconfirmed = read_pool(db, self.store), read_unconfirmed(db, self.store)
+            texts: dict[str, str] = {}
+            listings, afn = (self._read(ledger, db, opened, known, each, texts) for each, _ in ids)
+            pool, unconfirmed = read_pool(db, self.store, texts), read_unconfirmed(db, self.store)
+            del texts
             judged = self._judge(listings, afn, pool, self._vanishing(db, unconfirmed), lock)
             lock.check()
             changed = self._write(db, before, listings, afn, judged, unconfirmed, pool_is_empty=pool.empty)
@@ -271,6 +273,7 @@ class PoolUpdate:
         opened: dict[str, OpenedReport | None],
         known: dict[str, KnownLines | None],
         report_type: ReportType,
+        texts: dict[str, str],
     ) -> StockReport | None:
         """Read a report and write its parsed copy; returns None if it is empty."""
         table, report = PARSED_COPIES[report_type.name], opened.pop(report_type.name)
@@ -283,7 +286,7 @@ class PoolUpdate:
         def read(blocks: Iterable[Block]) -> tuple[pd.DataFrame, ParsedCopy]:
             with db.transaction():  # undone alone if the document has to be read again
                 copy = ParsedCopy(db, self.store, table, report_id, lines)
-                return stock_frame(copy.apply(blocks)), copy
+                return stock_frame(copy.apply(blocks), texts), copy
 
         try:
             loaded = read_report(ledger, report, max_rejected_share=self.settings.max_rejected_share, read=read)

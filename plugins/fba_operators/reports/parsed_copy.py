@@ -76,7 +76,8 @@ class ParsedCopy:
         places = self._known.take(block.digests)
         ours = places < 0
         numbers = np.where(ours, block.line_numbers, self._known.numbers[places] if len(self._known) else 0)
-        self._keys.append((np.where(ours, OURS, self._known.codes[places] if len(self._known) else 0), numbers))
+        codes = np.where(ours, OURS, self._known.codes[places] if len(self._known) else 0)
+        self._keys.append((codes.astype(np.int32), numbers.astype(np.int32)))
         self.new += int(ours.sum())
         leading = b"".join(copy_escaped(text) + b"\t" for text in (self._store, self._report_id))
         return block.copy_text_of(np.flatnonzero(ours).tolist(), leading)
@@ -87,13 +88,14 @@ class ParsedCopy:
             report_ids = [self.report_ids[code] for code in self._known.codes[gone].tolist()]
             key = {"store": self._store, "report_ids": report_ids, "line_numbers": self._known.numbers[gone].tolist()}
             self.gone = [sku for (sku,) in self._db.execute(compose("reports.delete_lines", table=self._table), key)]
+        self._known = KnownLines([])  # of a large report it takes a lot of memory, and the merge comes after
 
     def keys(self) -> tuple[Ints, Ints]:
         """The key of each row of the document, in its order.
 
         :return: in which report it was first seen, as its place in ``report_ids`` or ``OURS``; and as which line of it
         """
-        nothing = np.empty(0, np.int64)
+        nothing = np.empty(0, np.int32)
         reports, numbers = zip((nothing, nothing), *self._keys, strict=True)
         return np.concatenate(reports), np.concatenate(numbers)
 
