@@ -172,6 +172,7 @@ class Merchant:
             "fba.outbound_order": "quoted_at claimed_at intent_at answered_at settled_at lapsed_at",
             "fba.fulfillment_quote": "quoted_at",
             "fba.feature": "asked_at",
+            "fba.order_at_amazon": "seen_at told_at cleared_at",
             "fba.order_cursor": "read_until read_at",
             "fba.tracked_order": "read_at changed_at",
         }.items():

@@ -285,12 +285,80 @@ UPDATE fba.foreign_feed SET cleared_at = clock_timestamp()
 WHERE store = %(store)s AND feed_id = ANY(%(feed_ids)s) AND cleared_at IS NULL
 
 -- name: add_orders_at_amazon
-INSERT INTO fba.order_at_amazon (store, fr_number)
-SELECT DISTINCT %(store)s, number FROM unnest(%(numbers)s::text[]) AS listed (number)
+-- A rejected request accounts for an order that has ended, not for one that goes on or went on when it was taken down.
+INSERT INTO fba.order_at_amazon AS a (store, fr_number, ended)
+SELECT %(store)s, number, bool_and(listed.ended) FROM unnest(%(numbers)s::text[], %(ended)s::boolean[]) AS listed (number, ended)
 WHERE NOT EXISTS (
-    SELECT FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = number AND r.status NOT IN ('pending', 'sending', 'invalid'))
-  AND NOT EXISTS (SELECT FROM fba.outbound_order AS o WHERE o.store = %(store)s AND o.fr_number = number AND o.lapsed_at IS NOT NULL)
-ON CONFLICT DO NOTHING
+    SELECT FROM fba.fulfillment_request AS r WHERE r.store = %(store)s AND r.fr_number = number
+      AND CASE r.status WHEN 'rejected' THEN listed.ended AND NOT EXISTS (
+              SELECT FROM fba.order_at_amazon AS known WHERE known.store = %(store)s AND known.fr_number = number)
+          ELSE r.status NOT IN ('pending', 'sending', 'invalid') END)
+  AND NOT (listed.ended AND EXISTS (
+    SELECT FROM fba.outbound_order AS o WHERE o.store = %(store)s AND o.fr_number = number AND o.lapsed_at IS NOT NULL))
+GROUP BY number ORDER BY number
+ON CONFLICT (store, fr_number) DO UPDATE SET ended = excluded.ended WHERE a.ended <> excluded.ended
+
+-- name: tell_refused
+-- Refused requests of which Amazon has an order that goes on and that was seen only afterwards: they were set right and sent, which an
+-- older copy of the warehouse has forgotten, or it is another's. Told once, also to who has seen the refusal.
+WITH told AS (
+    UPDATE fba.order_at_amazon AS a SET told_at = clock_timestamp() FROM fba.fulfillment_request AS r
+    WHERE a.store = %(store)s AND r.store = a.store AND r.fr_number = a.fr_number AND r.status IN ('rejected', 'invalid')
+      AND NOT a.ended AND a.cleared_at IS NULL AND a.told_at IS NULL AND coalesce(a.seen_at > r.resolved_at, true)
+      AND coalesce(r.seller_id, %(seller_id)s) = %(seller_id)s AND NOT EXISTS (
+        SELECT FROM fba.fulfillment_request AS t WHERE t.fr_number = r.fr_number AND t.store <> r.store AND t.seller_id = %(seller_id)s)
+    RETURNING r.fr_number
+)
+UPDATE fba.fulfillment_request AS r SET acknowledged_at = NULL,
+    status_reason = %(reason)s || coalesce(' Before: ' || r.status_reason, '')
+FROM told WHERE r.store = %(store)s AND r.fr_number = told.fr_number
+
+-- name: relatives_to_ask
+-- Refused requests instead of which others are about to go out, and of whose number no order is known at Amazon.
+WITH own AS (
+    SELECT fr_number, coalesce(resend_of, fr_number) AS root FROM fba.fulfillment_request
+    WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
+), relative AS (
+    SELECT own.fr_number, r.fr_number AS other, r.status FROM own JOIN fba.fulfillment_request AS r ON r.store = %(store)s AND r.fr_number = own.root
+    UNION ALL
+    SELECT own.fr_number, r.fr_number, r.status FROM own JOIN fba.fulfillment_request AS r ON r.store = %(store)s AND r.resend_of = own.root
+)
+SELECT fr_number, other FROM relative AS r
+WHERE other <> fr_number AND status IN ('rejected', 'invalid')
+  AND NOT EXISTS (SELECT FROM fba.order_at_amazon AS a WHERE a.store = %(store)s AND a.fr_number = r.other)
+ORDER BY fr_number, other
+
+-- name: in_the_way
+-- What would make a second parcel of requests: of a request and its copies (fba.resend) another one that is on its way, or goes first;
+-- one that was refused, and of which Amazon has an order seen afterwards; and such an order of a copy that no request here accounts
+-- for, whose status is null.
+WITH own AS (
+    SELECT fr_number, coalesce(resend_of, fr_number) AS root, inserted_at FROM fba.fulfillment_request
+    WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
+), relative AS (
+    SELECT own.fr_number AS of, own.inserted_at AS of_inserted_at, r.* FROM own JOIN fba.fulfillment_request AS r
+        ON r.store = %(store)s AND r.fr_number = own.root AND r.fr_number <> own.fr_number
+    UNION ALL
+    SELECT own.fr_number, own.inserted_at, r.* FROM own JOIN fba.fulfillment_request AS r
+        ON r.store = %(store)s AND r.resend_of = own.root AND r.fr_number <> own.fr_number
+)
+SELECT r.of AS fr_number, r.fr_number AS other, r.status FROM relative AS r
+LEFT JOIN fba.order_at_amazon AS a ON a.store = r.store AND a.fr_number = r.fr_number AND NOT a.ended AND a.cleared_at IS NULL
+WHERE CASE
+    WHEN r.status IN ('rejected', 'invalid') THEN
+        a.seen_at IS NOT NULL AND (a.told_at IS NOT NULL OR coalesce(a.seen_at > r.resolved_at, true)) AND NOT EXISTS (
+            SELECT FROM fba.fulfillment_request AS t WHERE t.fr_number = r.fr_number AND t.store <> r.store AND t.seller_id = %(seller_id)s)
+    WHEN r.status = 'pending' THEN a.seen_at IS NOT NULL OR (r.inserted_at, r.fr_number) < (r.of_inserted_at, r.of)
+    WHEN r.status = 'accepted' THEN r.resolved_at > r.of_inserted_at  -- not one that is replaced on purpose
+    ELSE r.status <> 'cancelled' END
+UNION ALL
+SELECT own.fr_number, a.fr_number, NULL
+FROM own CROSS JOIN generate_series(2, 9) AS k (copy)
+JOIN fba.order_at_amazon AS a ON a.store = %(store)s AND a.fr_number = own.root || '-' || k.copy
+WHERE a.fr_number <> own.fr_number AND NOT a.ended AND a.cleared_at IS NULL AND NOT EXISTS (
+    SELECT FROM fba.fulfillment_request AS c
+    WHERE c.fr_number = a.fr_number AND (c.store = a.store OR c.seller_id = %(seller_id)s))
+ORDER BY 1, 2
 
 -- name: add_order_at_amazon
 INSERT INTO fba.order_at_amazon (store, fr_number) VALUES (%(store)s, %(number)s) ON CONFLICT DO NOTHING
@@ -483,7 +551,7 @@ SELECT fr_number FROM fba.fulfillment_request WHERE store = %(store)s AND fr_num
 -- What a person decides about, without texts that may quote an address, and a digest of it: the same in every session, whatever its
 -- time zone. What the runs rewrite while a request waits is not in it, because that changes no decision. Editing a request takes its quote and the question for an approval away.
 SELECT r.store, r.fr_number, r.status, coalesce(fba.is_stuck(r.store, r.fr_number), false) AS stuck, r.cancel_requested_at,
-       r.approved_at, r.approval_asked_at, q.speed, q.fee, q.currency, fba.has_address(r.store, r.fr_number) AS has_address, t.fr_number AS twin,
+       r.approved_at, r.approval_asked_at, q.speed, q.fee, q.currency, fba.has_address(r.store, r.fr_number) AS has_address, t.fr_number AS twin, t.status AS twin_status,
        coalesce(w.codes, '{}') AS needs, r.amazon_order_status AS order_status,
        encode(sha256(convert_to(jsonb_build_array(
            r.status, extract(epoch FROM r.resolved_at), extract(epoch FROM r.cancel_requested_at), extract(epoch FROM r.approved_at),
@@ -498,10 +566,10 @@ SELECT r.store, r.fr_number, r.status, coalesce(fba.is_stuck(r.store, r.fr_numbe
 FROM fba.fulfillment_request AS r
 LEFT JOIN fba.fulfillment_quote AS q ON q.store = r.store AND q.fr_number = r.fr_number AND q.chosen
 LEFT JOIN LATERAL (  -- the request that goes out instead of this one
-    SELECT n.fr_number FROM fba.fulfillment_request AS n
+    SELECT n.fr_number, n.status FROM fba.fulfillment_request AS n
     WHERE n.store = r.store AND n.fr_number <> r.fr_number AND n.status NOT IN ('cancelled', 'rejected')
       AND (n.resend_of = coalesce(r.resend_of, r.fr_number) OR n.fr_number = r.resend_of)
-    ORDER BY n.fr_number LIMIT 1
+    ORDER BY n.status = 'invalid', n.fr_number LIMIT 1
 ) AS t ON true
 CROSS JOIN LATERAL (  -- what is told of it until somebody says that it was seen
     SELECT array_agg(n.code ORDER BY n.code) AS codes, jsonb_agg(jsonb_build_array(n.code, n.number, extract(epoch FROM n.since)) ORDER BY n.code) AS seen

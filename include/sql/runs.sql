@@ -309,11 +309,14 @@ WITH due AS ({due}), removed AS (
 SELECT store, count(*) FROM removed GROUP BY store
 
 -- name: expired_orders_at_amazon
--- Not while a request of that number is still to be sent.
+-- Not while a request of that number, or one of which that would be a copy, is still to be sent.
 SELECT t.store, t.fr_number FROM fba.order_at_amazon AS t
 WHERE t.seen_at < clock_timestamp() - interval '90 days' AND NOT EXISTS (
     SELECT FROM fba.fulfillment_request AS r
-    WHERE r.store = t.store AND r.fr_number = t.fr_number AND r.status IN ('pending', 'sending'))
+    WHERE r.store = t.store AND r.fr_number IN (t.fr_number, regexp_replace(t.fr_number, '-[2-9]$', '')) AND r.status IN ('pending', 'sending')
+) AND NOT EXISTS (
+    SELECT FROM fba.fulfillment_request AS r
+    WHERE r.store = t.store AND r.resend_of IN (t.fr_number, regexp_replace(t.fr_number, '-[2-9]$', '')) AND r.status IN ('pending', 'sending'))
 
 -- name: remove_orders_at_amazon
 WITH due AS ({due}), removed AS (

@@ -1,4 +1,4 @@
--- views 4
+-- views 5
 -- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
 -- Whoever changes anything below raises the number in the first line: of two installs on one warehouse the larger number
 -- wins, and with equal numbers each would replace the views of the other.
@@ -318,7 +318,8 @@ SELECT store, status, fr_number, 1, coalesce(resolved_at, sent_at, created_at),
        ELSE 'Put right what status_reason says, then set status to pending; or set acknowledged_at.' END
 FROM fba.fulfillment_request
 WHERE status IN ('invalid', 'rejected') AND coalesce(acknowledged_at < resolved_at, acknowledged_at IS NULL)
-  AND NOT (status = 'invalid' AND cancel_requested_at IS NOT NULL)  -- which is what somebody wanted
+  AND NOT (status = 'invalid' AND cancel_requested_at IS NOT NULL  -- which is what somebody wanted
+           AND NOT starts_with(status_reason, 'Amazon has an order of this number'))
 UNION ALL
 SELECT r.store, CASE WHEN fba.is_stuck(r.store, r.fr_number) THEN 'stuck' ELSE 'unknown' END, r.fr_number, 1,
        coalesce(r.unknown_since, r.sent_at, r.created_at),

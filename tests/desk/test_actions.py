@@ -14,6 +14,7 @@ from devstack.airflow import warehouse_connection
 from fba_operators.desk.actions import RUNS
 from fba_operators.desk.actions import router as actions_router
 from fba_operators.fulfillment.choices import ACTIONS
+from fba_operators.fulfillment.request import NEEDS_APPROVAL
 from fba_operators.warehouse import statements
 from tests.deciding import BECOMES, STATES, requests_in, rows, timeline
 from tests.helpers import build_dag, register
@@ -110,8 +111,8 @@ def test_an_action_is_done_once_under_the_users_name(user, sql, add, ask_airflow
 
 
 def test_what_is_approved_waits_for_the_next_run_and_no_more_for_somebody(user, add):
-    add(asked=True, waiting_reason="needs approval: fee 12.30 USD is above 10.00")
-    assert "needs approval: fee 12.30 USD" in look(user, f"request?{REQUEST}").text
+    add(asked=True, waiting_reason=f"{NEEDS_APPROVAL}: fee 12.30 USD is above 10.00")
+    assert f"{NEEDS_APPROVAL}: fee 12.30 USD" in look(user, f"request?{REQUEST}").text
     page = send(user, form_of(look(user, f"decide?{REQUEST}&action=approve")))[1]
     assert re.findall("<dt>Waits</dt><dd>(.*?)</dd>", page.text) == ["for the next run: it is approved"]
 

@@ -77,6 +77,7 @@ DATA = {
         INSERT INTO fba.wholly_shipped SELECT store, fr_number FROM fba.fulfillment_request WHERE status = 'accepted';
     """,
     15: "INSERT INTO fba.request_event (store, fr_number, what, source, actor) VALUES ('amazon_us', 'FR-1', 'approved', 'merchant', 'ann')",
+    16: "INSERT INTO fba.order_at_amazon (store, fr_number) VALUES ('amazon_us', 'FR-16')",
 }
 
 

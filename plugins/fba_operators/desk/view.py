@@ -17,6 +17,7 @@ from markupsafe import Markup
 from fba_operators.desk.notice import said
 from fba_operators.desk.plot import bar
 from fba_operators.desk.remedies import remedy
+from fba_operators.fulfillment.request import NEEDS_APPROVAL
 
 HERE = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir()) if path.is_file()}
@@ -96,7 +97,7 @@ _templates.filters |= {
     "older": older,
     "remedy": remedy,
 }
-_templates.globals |= {"link": link, "version": _VERSION, "bar": bar}
+_templates.globals |= {"link": link, "version": _VERSION, "bar": bar, "NEEDS_APPROVAL": NEEDS_APPROVAL}
 
 
 def page(request: Request, template: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:

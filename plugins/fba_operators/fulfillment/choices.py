@@ -17,7 +17,7 @@ class Deciding:
     :param stuck: no run finds out what became of it
     :param speed: Amazon's speed in the quote that was chosen, with its fee and currency; None: no quote, or no fee named
     :param has_address: retention has not removed it yet
-    :param twin: FR number of the request or copy that goes out instead of it, or None
+    :param twin: FR number of the request or copy that goes out instead of it, or None; and its status
     :param needs: codes of ``fba.needs_attention`` for which a person has only to look; when somebody has, they end
     :param order_status: Amazon's status of its order, as Amazon spells it
     :param digest: of everything that the decision is about; another one means that something has changed
@@ -35,6 +35,7 @@ class Deciding:
     currency: str | None
     has_address: bool
     twin: str | None
+    twin_status: str | None
     needs: list[str]
     order_status: str | None
     digest: str
@@ -90,7 +91,7 @@ def _approve(r: Deciding) -> dict[str, str]:
 def _pending(r: Deciding) -> dict[str, str]:
     if r.status not in ("invalid", "rejected"):
         return _no(f"It is {r.status}: only an invalid or rejected request is set back to pending.")
-    if r.twin:
+    if r.twin and r.twin_status != "invalid":
         return _no(f"{r.twin} goes out instead of it: the buyer would get two parcels.")
     if not r.has_address:
         return _no("Its address was removed with its age (retention): insert a new request instead.")

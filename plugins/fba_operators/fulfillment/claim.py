@@ -17,12 +17,12 @@ from fba_operators.amazon.credentials import Destination
 from fba_operators.amazon.marketplaces import marketplace
 from fba_operators.fulfillment.feed_xml import assemble_order_feed
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.memory import Doubt
+from fba_operators.fulfillment.memory import Doubt, in_the_way
 from fba_operators.fulfillment.near_skus import nearest, spellings, worth_a_look
 from fba_operators.fulfillment.order_json import digest, order_json
 from fba_operators.fulfillment.quote import FRESH, Quote, choose, is_approved, needs_approval
 from fba_operators.fulfillment.release import Waiting, due
-from fba_operators.fulfillment.request import FulfillmentRequest
+from fba_operators.fulfillment.request import NEEDS_APPROVAL, FulfillmentRequest
 from fba_operators.fulfillment.validation import validate
 from fba_operators.fulfillment.wishes import features_of
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS
@@ -242,6 +242,7 @@ def _validate_pending(
             for row in ledger.run(db, "fulfillment.removed", seller_id=destination.seller_id, numbers=numbers)
         }
         at_amazon = {row["fr_number"] for row in ledger.run(db, "fulfillment.at_amazon", numbers=numbers)}
+        blocked = in_the_way(ledger, destination.seller_id, numbers, db)
         quotes = ledger.run(db, "fulfillment.quotes", numbers=numbers, fresh=FRESH.total_seconds())
         claim.seen += len(rows)
         for row in rows:
@@ -279,6 +280,8 @@ def _validate_pending(
                 claim.held |= set() if found.waiting else {number}
             elif number in at_amazon:
                 claim.waiting[number] = "ready; Amazon may have an order of this number, which is looked at first"
+            elif number in blocked:
+                claim.waiting[number] = blocked[number]
             elif why := doubt.why_held(row["inserted_at"]):
                 claim.waiting[number] = f"ready; {why}"
             else:
@@ -329,7 +332,7 @@ def _priced(
     claim.speeds[number] = choice.quote.speed
     why = needs_approval(request, choice.quote, settings.approval, choice.doubts)
     if why and not is_approved(choice.quote, approved_at=row["approved_at"], approved_fee=row["approved_fee"]):
-        claim.waiting[number] = f"needs approval: {'; '.join(why)}"
+        claim.waiting[number] = f"{NEEDS_APPROVAL}: {'; '.join(why)}"
         claim.held.add(number)
         claim.asks.add(number)
         claim.newly_asks |= set() if row["approval_asked_at"] and not row["approved_at"] else {number}

@@ -9,24 +9,32 @@ are looked up among Amazon's orders. A restored warehouse cannot get around that
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
+
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.amazon.operations import Feed
+from fba_operators.amazon.operations import Feed, ListedOrder
 from fba_operators.errors import RequestRefusedError
-from fba_operators.fulfillment.amazon_orders import action_of, compare_with_request
+from fba_operators.fulfillment.amazon_orders import action_of, compare_with_request, end_of_request
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.request import Move, units_by_sku
+from fba_operators.fulfillment.request import FR_NUMBER, Move, units_by_sku
+from fba_operators.warehouse.statements import execute
 
 FEED_PATIENCE = timedelta(hours=4)  # then an unfinished feed is told, and no longer holds up other requests
 QUIET_TIME = timedelta(minutes=30)  # after a feed ended; then its orders are in Amazon's list
 LOOK_BACK = timedelta(hours=1)  # before a feed was made, when listing orders
 REACH = timedelta(days=89)  # getFeeds looks back 90 days
 SLACK = timedelta(minutes=10)  # between a clock and another, and until Amazon lists what was made
+AT_AMAZON_ALL_THE_SAME = (
+    "Amazon has an order of this number all the same, perhaps made before a backup was put back. Cancel a copy of it that "
+    "waits. Put right again what was put right before, and set status to pending: the next run looks at that order, and "
+    "sends no other."
+)
 
 
 @dataclass
@@ -151,8 +159,7 @@ def compare_orders(hook: SellingPartnerHook, ledger: FeedLedger, token: str) -> 
     listed = hook.list_all_fulfillment_orders(since=since)
     clocks = Clocks.read(hook, ledger)  # with the Date of Amazon's answer
     with ledger.connect() as db:
-        numbers = [order.seller_fulfillment_order_id for order in listed if order]
-        ledger.run(db, "fulfillment.add_orders_at_amazon", numbers=numbers)
+        _take_down(hook, ledger, db, listed)
         until = since + QUIET_TIME + SLACK if None in listed else clocks.amazons(clocks.now)
         ledger.run(db, "fulfillment.set_orders_until", orders_until=until, token=token)
 
@@ -200,13 +207,83 @@ def _list_orders(
     """
     begin = min(row["created_at"] or clocks.amazons(row["seen_at"] - REACH) for row in ended)
     listed = hook.list_all_fulfillment_orders(since=max(begin - LOOK_BACK, clocks.amazons(clocks.now - REACH)))
-    numbers = [order.seller_fulfillment_order_id for order in listed if order]
     late = [row["ended_at"] for row in ended if None in listed or clocks.now - row["ended_at"] < QUIET_TIME]
     with ledger.connect() as db:
-        ledger.run(db, "fulfillment.add_orders_at_amazon", numbers=numbers)
+        _take_down(hook, ledger, db, listed)
         cleared = [row["feed_id"] for row in ended if row["ended_at"] not in late]
         ledger.run(db, "fulfillment.clear_foreign_feeds", feed_ids=cleared)
     return max(late, default=None)
+
+
+def _take_down(
+    hook: SellingPartnerHook, ledger: FeedLedger, db: psycopg.Connection[Any], listed: Iterable[ListedOrder | None]
+) -> None:
+    orders = [order for order in listed if order]
+    take_down(
+        db,
+        ledger.store,
+        hook.seller_id,
+        [order.seller_fulfillment_order_id for order in orders],
+        [end_of_request(order.fulfillment_order_status) is not None for order in orders],
+    )
+
+
+def take_down(
+    db: psycopg.Connection[Any], store: str, seller_id: str, numbers: Sequence[str], ended: Sequence[bool]
+) -> None:
+    """Take down orders at Amazon that no request accounts for, and tell of refused requests under whose number one goes on.
+
+    :param ended: of each number, whether Amazon ships nothing of its order
+    """
+    execute(db, "fulfillment.add_orders_at_amazon", store=store, numbers=list(numbers), ended=list(ended))
+    execute(db, "fulfillment.tell_refused", store=store, seller_id=seller_id, reason=AT_AMAZON_ALL_THE_SAME)
+
+
+def ask_for_relatives(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) -> dict[str, str]:
+    """Make sure that no other request of which these are copies, or which are copies of these, is at Amazon.
+
+    For the ledger a request may be rejected that was set right and sent before an older copy of the warehouse was put back.
+
+    :return: FR number → why it may not be sent now
+    """
+    why = {}
+    for row in ledger.run_alone("fulfillment.relatives_to_ask", numbers=numbers):
+        if not FR_NUMBER.fullmatch(row["other"]) or not row["other"].strip("."):
+            continue  # Amazon cannot have it
+        ledger.check_lock()
+        try:
+            order = hook.find_fulfillment_order(row["other"])
+        except RequestRefusedError:
+            why[row["fr_number"]] = f"Amazon did not say whether it has an order of {row['other']}"
+            continue
+        if order and not end_of_request(order.fulfillment_order.fulfillment_order_status):
+            with ledger.connect() as db:
+                take_down(db, ledger.store, hook.seller_id, [row["other"]], [False])
+    return why | in_the_way(ledger, hook.seller_id, numbers)
+
+
+def in_the_way(
+    ledger: FeedLedger, seller_id: str, numbers: list[str], db: psycopg.Connection[Any] | None = None
+) -> dict[str, str]:
+    """What would be shipped beside these requests: FR number → a sentence."""
+    values = {"seller_id": seller_id, "numbers": numbers}
+    name = "fulfillment.in_the_way"
+    why: dict[str, str] = {}
+    for row in ledger.run(db, name, **values) if db else ledger.run_alone(name, **values):
+        other, status = row["other"], row["status"]
+        if status is None:
+            sentence = (
+                f"Amazon has an order {other}, which no request here accounts for: it may be this one, sent again before a "
+                "backup was put back"
+            )
+        elif status in ("rejected", "invalid"):
+            sentence = f"Amazon has an order of {other}, which is {status} here: both would be shipped"
+        elif status == "pending":
+            sentence = f"{other} goes first: of a request and its copies one is shipped"
+        else:
+            sentence = f"{other} is {status}: of a request and its copies one is shipped"
+        why.setdefault(row["fr_number"], sentence)
+    return why
 
 
 def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:

@@ -24,6 +24,7 @@ from fba_operators.fulfillment.amazon_orders import documented, meaning
 from fba_operators.fulfillment.ledger import MAY_SUBMIT
 from fba_operators.fulfillment.memory import (
     adopt_orders,
+    ask_for_relatives,
     compare_feeds,
     compare_orders,
     examine,
@@ -130,7 +131,11 @@ class _Sender:
                 self._give_up([row], why)
             else:
                 kept.append(row)
-        return kept
+        others = ask_for_relatives(self.hook, self.ledger, [row["fr_number"] for row in kept])
+        for row in kept:
+            if why := others.get(row["fr_number"]):
+                self._give_up([row], why)
+        return [row for row in kept if row["fr_number"] not in others]
 
     def _give_up(self, rows: list[dict[str, Any]], reason: str) -> None:
         if released := self.orders.release(rows, f"not sent: {reason}"):

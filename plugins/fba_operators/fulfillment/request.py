@@ -16,6 +16,7 @@ from fba_operators.runs.summary import counted, listed
 
 FR_NUMBER = re.compile(r"[A-Za-z0-9._-]{1,40}")  # Amazon loses spaces and + in an id
 SHOWN = 10  # FR numbers in a sentence
+NEEDS_APPROVAL = "needs approval"  # so begins the waiting_reason of a request that waits for a person's
 
 
 @dataclass(frozen=True)

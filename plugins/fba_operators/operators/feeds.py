@@ -20,7 +20,7 @@ from fba_operators.errors import (
 )
 from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
 from fba_operators.fulfillment.ledger import MAY_SUBMIT
-from fba_operators.fulfillment.memory import compare_feeds, examine, look_up
+from fba_operators.fulfillment.memory import ask_for_relatives, compare_feeds, compare_orders, examine, look_up
 from fba_operators.fulfillment.settle import settle_feed
 from fba_operators.operators.fulfillment import ClaimedOperator
 from fba_operators.operators.links import DeskLink
@@ -140,7 +140,8 @@ class SubmitFeedOperator(ClaimedOperator):
             row["fr_number"]
             for row in self.ledger.run_alone("fulfillment.sent_before", claim_id=self.claim_id, numbers=numbers)
         }
-        if self.ledger.run_alone("fulfillment.feed_check")[0]["orders_until"]:
+        orders_too = self.ledger.run_alone("fulfillment.feed_check")[0]["orders_until"]
+        if orders_too:
             doubtful |= set(numbers)  # orders were sent one by one too, and no feed shows those that were forgotten
         if since := doubt.look_up_since:
             doubtful |= {
@@ -148,6 +149,11 @@ class SubmitFeedOperator(ClaimedOperator):
             }
         if look_up(self.hook, self.ledger, sorted(doubtful)):
             self._release(context, "Amazon did not say whether it has an order of the number of one of these requests")
+        if orders_too:
+            compare_orders(self.hook, self.ledger, token)
+        if others := ask_for_relatives(self.hook, self.ledger, numbers):
+            number, why = next(iter(others.items()))
+            self._release(context, f"{number} has to wait: {why}")
         if self.ledger.run_alone("fulfillment.at_amazon", numbers=numbers):
             self._release(
                 context, "Amazon may have an order of the number of one of these requests, which is looked at first"

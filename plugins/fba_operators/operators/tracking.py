@@ -16,6 +16,7 @@ from fba_operators.amazon.operations import FulfillmentOrder, ListedOrder, Order
 from fba_operators.assets import PACKAGES
 from fba_operators.errors import CredentialsError, RequestRefusedError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import SHIPPED, compare_with_request, documented, end_of_request
+from fba_operators.fulfillment.memory import take_down
 from fba_operators.fulfillment.request import Move, counts_by_status
 from fba_operators.operators.base import SellingPartnerOperator
 from fba_operators.operators.links import DeskLink
@@ -200,17 +201,28 @@ class TrackOrdersOperator(SellingPartnerOperator):
         requests = tracking.requests(db, list(orders)) if orders else {}
         kept: list[Kept] = []
         moves: list[Move] = []
+        forgotten: list[ToldOrder] = []
         for number, order in orders.items():
             request = requests.get(number)
             verdict = self._judge(order, request) if request else None
             if request is None or verdict is None:
                 reading.others += 1
-                if request and request.status == "pending":  # it was sent, and forgotten: looked up before it is sent
-                    execute(db, "fulfillment.add_orders_at_amazon", store=self.conn_id, numbers=[number])
+                if request and request.status in (
+                    "pending",
+                    "invalid",
+                    "rejected",
+                ):  # it was sent, and that was forgotten
+                    forgotten.append(order)
             elif request.read_at is None or request.read_at <= read_at:
+                if request.status == "rejected":  # the same, after it had been set right
+                    forgotten.append(order)
                 kept.append(verdict)
                 moves += self._proof(verdict)
         tracking.keep(db, kept, read_at, reading.changes)
+        if forgotten:
+            numbers = [order.fr_number for order in forgotten]
+            ended = [end_of_request(documented(order.status)) is not None for order in forgotten]
+            take_down(db, self.conn_id, self.hook.seller_id, numbers, ended)
         self._settle(db, moves, reading)
 
     def _judge(self, order: ToldOrder, request: Request) -> Kept | None:
