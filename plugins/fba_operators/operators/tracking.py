@@ -31,6 +31,7 @@ from fba_operators.warehouse.statements import execute
 MAX_ASKED = 500  # orders asked for one by one in a run, about four minutes at Amazon's 2 a second
 ASKED_AGAIN = timedelta(hours=1)  # after an answer that says nothing
 MOST_NAMED = 500  # request numbers in an asset event
+NOT_SENT = ("pending", "invalid", "rejected")
 AT_AMAZON = ("accepted", "submitted", "unknown", "cancelled", "rejected")
 
 
@@ -207,11 +208,7 @@ class TrackOrdersOperator(SellingPartnerOperator):
             verdict = self._judge(order, request) if request else None
             if request is None or verdict is None:
                 reading.others += 1
-                if request and request.status in (
-                    "pending",
-                    "invalid",
-                    "rejected",
-                ):  # it was sent, and that was forgotten
+                if request and request.status in NOT_SENT:  # it was sent, and that was forgotten
                     forgotten.append(order)
             elif request.read_at is None or request.read_at <= read_at:
                 if request.status == "rejected":  # the same, after it had been set right
