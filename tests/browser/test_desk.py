@@ -54,7 +54,7 @@ def complaints(page):
 
 def test_the_navigation_leads_to_the_desk_and_each_page_is_one_of_airflow(page, filled, tmp_path):
     page.goto(filled.airflow.url)
-    page.get_by_role("link", name="FBA").click()
+    page.get_by_role("link", name="FBA", exact=True).click()
     desk = page.frame_locator("iframe")
     for name, heading in (
         ("Stock", "Stock"),
