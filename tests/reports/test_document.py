@@ -118,6 +118,20 @@ def test_shipments_leave_buyer_and_address_out():
     )
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.permutations(range(len(FULFILLED_SHIPMENTS.columns))), st.integers(0, 3))
+def test_buyer_and_address_are_left_out_wherever_they_stand(order, lines):
+    names = [FULFILLED_SHIPMENTS.amazon_columns[place] for place in order]
+    columns = [FULFILLED_SHIPMENTS.columns[place] for place in order]
+    number, time = "quantity_shipped", "shipment_date"
+    rows = [[{number: f"{n}", time: "2026-10-01"}.get(each, f"{each} {n}") for each in columns] for n in range(lines)]
+    doc = document("\n".join("\t".join(line) for line in [names, *rows]).encode(), FULFILLED_SHIPMENTS)
+    kept = [(place, each) for place, each in enumerate(columns) if each not in FULFILLED_SHIPMENTS.personal]
+    assert copied_rows(doc) == [
+        {"line_number": str(n), **{each: row[place] for place, each in kept}} for n, row in enumerate(rows, start=2)
+    ]
+
+
 def test_a_shipments_document_without_header_shows_no_buyer():
     with pytest.raises(MissingColumnsError) as caught:
         document(b"111-1\tjane@example.com\tJane Doe\n", FULFILLED_SHIPMENTS)

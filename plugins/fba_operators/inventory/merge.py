@@ -38,6 +38,8 @@ _AFN, _LISTINGS, _API, _ZERO = range(len(SOURCES))
 _NONE = np.iinfo(np.int64).max
 
 Ints = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -183,18 +185,16 @@ class Facts:
 
     def __init__(self, listings: pd.DataFrame, afn: pd.DataFrame, pool: pd.DataFrame) -> None:
         texts = [each["sku"].to_numpy(dtype=object) for each in (listings, afn, pool)]
-        codes, skus = pd.factorize(np.concatenate(texts))
+        found, skus = pd.factorize(np.concatenate(texts))
+        codes = found.astype(np.int32)
+        del found
         self.skus: npt.NDArray[np.object_] = skus
         self.size = len(skus)
         of_listing, of_afn, of_pool = np.split(codes, np.cumsum([len(each) for each in texts[:2]]))
         of_pool = of_pool.copy()  # a view would keep all codes
 
         self.in_pool = self._mark(of_pool)
-        # Position of each SKU's pool row; 0, and unused, where in_pool is false.
-        place = np.zeros(self.size, np.int64)
-        place[of_pool] = np.arange(len(of_pool))
-        self.pool_place: Ints = place
-        self.pool_codes: Ints = of_pool
+        self.pool_codes: Places = of_pool
 
         self.in_afn = self._mark(of_afn)
         sellable = _rows_of_kind(afn, "SELLABLE")
@@ -211,13 +211,12 @@ class Facts:
         self.fbm_quantity, self.fbm_conflicts = self._smallest(of_listing, quantity, given & fbm)
         self.fba_quantity, self.fba_conflicts = self._smallest(of_listing, quantity, given & ~fbm)
         # Title etc. come from an FBA row, which describes the product, before one of the seller's own offer.
-        place = np.arange(len(of_listing))
-        first_fba = np.full(self.size, _NONE)
-        first_fbm = np.full(self.size, _NONE)
-        np.minimum.at(first_fba, of_listing[~fbm], place[~fbm])
-        np.minimum.at(first_fbm, of_listing[fbm], place[fbm])
-        self.listing_place: Ints = np.where(self.has_fba, first_fba, first_fbm)
-        self.listings: Ints = np.bincount(of_listing, minlength=self.size)
+        place = np.zeros(self.size, np.int32)
+        for rows in (fbm, ~fbm):
+            last_first = np.flatnonzero(rows)[::-1]  # so that the first row of a SKU is written last, and stays
+            place[of_listing[last_first]] = last_first
+        self.listing_place: Places = place
+        self.listings: Places = np.bincount(of_listing, minlength=self.size).astype(np.int32)
 
         # What the pool has; 0 where the SKU is not in it.
         self.had_fba = self._pool_values(pool["fba_quantity"])
@@ -229,12 +228,12 @@ class Facts:
         spread[self.pool_codes] = values.to_numpy(np.int64)
         return spread
 
-    def _mark(self, codes: Ints) -> Bools:
+    def _mark(self, codes: Places) -> Bools:
         marked = np.zeros(self.size, bool)
         marked[codes] = True
         return marked
 
-    def _smallest(self, codes: Ints, quantity: Ints, rows: Bools) -> tuple[Ints, Bools]:
+    def _smallest(self, codes: Places, quantity: Ints, rows: Bools) -> tuple[Ints, Bools]:
         """The smallest quantity per SKU (``BLANK`` without one), and where the rows differ."""
         codes, quantity = codes[rows], quantity[rows]
         least = np.full(self.size, _NONE)
@@ -302,9 +301,9 @@ def repair_skus(
 
     :return: the listings with repaired SKUs; SKU as sent → repaired; new SKUs with ``?`` that fit none or several
     """
-    if "?" not in "\n".join(listings["sku"]):
+    marked = {sku for sku in listings["sku"].to_numpy(object) if "?" in sku}
+    if not marked:
         return listings, {}, []
-    marked = {sku for sku in listings["sku"] if "?" in sku}
     known = set(afn["sku"]) | set(pool["sku"])
     letters = [sku for sku in set(afn["sku"]) if not sku.isascii()]
     repaired, doubtful = {}, []
@@ -391,7 +390,9 @@ def merge_inventory(
     rejected = facts.among(rejected_skus)
 
     fba = np.where(facts.in_afn, facts.afn_quantity, np.maximum(facts.fba_quantity, 0))
-    source = np.select([facts.in_afn, ~missing], [_AFN, _LISTINGS], _ZERO)
+    source = np.full(facts.size, _ZERO, np.int8)
+    source[~missing] = _LISTINGS
+    source[facts.in_afn] = _AFN
 
     not_given = np.zeros(facts.size, bool)
     if replay:
@@ -478,9 +479,9 @@ def _vanished(facts: Facts, kept: Mapping[int, datetime], had: Ints) -> Vanished
     )
 
 
-def _source_codes(facts: Facts, pool: pd.DataFrame) -> Ints:
+def _source_codes(facts: Facts, pool: pd.DataFrame) -> Codes:
     """The quantity source that each SKU has in the pool."""
-    codes = np.full(facts.size, _ZERO)
+    codes = np.full(facts.size, _ZERO, np.int8)
     codes[facts.pool_codes] = pd.Categorical(pool["quantity_source"], categories=list(SOURCES)).codes
     return codes
 
@@ -494,14 +495,14 @@ def _jumped(before: Ints, after: Ints) -> bool:
     return units > 0 and (now > 3 * units or now * 3 < units or (skus >= MIN_ZEROED and 2 * extreme > skus))
 
 
-def _may_be_unreadable(facts: Facts, source: Ints) -> Bools:
+def _may_be_unreadable(facts: Facts, source: Codes) -> Bools:
     """SKUs that would lose stock because they have no row, where an unreadable row may be theirs."""
     only_merchant = (source == _LISTINGS) & (facts.fba_quantity == BLANK)
     no_row: Bools = (source == _ZERO) | ((facts.had_fba > 0) & ~facts.has_sellable & (facts.in_afn | only_merchant))
     return no_row | (~facts.has_fbm & (facts.had_fbm > 0))
 
 
-def _apply(answers: InventoryAnswers, facts: Facts, asked: Bools, may_keep: Bools, fba: Ints, source: Ints) -> Bools:
+def _apply(answers: InventoryAnswers, facts: Facts, asked: Bools, may_keep: Bools, fba: Ints, source: Codes) -> Bools:
     """Put the API's answers into ``fba`` and ``source``.
 
     :param asked: SKUs that must have an answer
@@ -527,30 +528,31 @@ def _frame(
     fba: Ints,
     fbm: Ints,
     quantity: Ints,
-    source: Ints,
+    source: Codes,
 ) -> pd.DataFrame:
-    listed = facts.in_listings[write]
-    place = facts.listing_place[write][listed]
-    lines = np.zeros(int(write.sum()), np.int64)
+    written = slice(None) if write.all() else write  # mostly all are, and of those no copy is made
+    listed = facts.in_listings[written]
+    place = facts.listing_place[written][listed]
+    lines = np.zeros(len(listed), np.int64)
     lines[listed] = listings["line_number"].to_numpy(np.int64)[place]
     kind = pd.Categorical(listings["kind"])
-    channel = np.full(len(lines), -1, np.int64)
+    channel = np.full(len(lines), -1, kind.codes.dtype)
     channel[listed] = kind.codes[place]
     differs = ~facts.in_pool | (source != _source_codes(facts, pool))
     for new, had in ((fba, facts.had_fba), (fbm, facts.had_fbm), (quantity, facts.had_quantity)):
         differs |= new != had
     return pd.DataFrame(
         {
-            "sku": pd.Series(facts.skus[write], dtype=object),
-            "fba_quantity": fba[write],
-            "fbm_quantity": fbm[write],
-            "quantity": quantity[write],
-            "quantity_source": pd.Categorical.from_codes(source[write], categories=pd.Index(SOURCES)),
+            "sku": pd.Series(facts.skus[written], dtype=object),
+            "fba_quantity": fba[written],
+            "fbm_quantity": fbm[written],
+            "quantity": quantity[written],
+            "quantity_source": pd.Categorical.from_codes(source[written], categories=pd.Index(SOURCES)),
             "fulfillment_channel": pd.Categorical.from_codes(channel, categories=kind.categories),
             "listing_line": pd.arrays.IntegerArray(lines, ~listed),
-            "listings": facts.listings[write],
-            "in_afn": facts.in_afn[write],
-            "differs": differs[write],
+            "listings": facts.listings[written],
+            "in_afn": facts.in_afn[written],
+            "differs": differs[written],
         },
         copy=False,
     )

@@ -22,6 +22,7 @@ from fba_operators.warehouse.statements import compose, execute, statement
 NUMBERS = ("fba_quantity", "fbm_quantity", "quantity")
 ROW = "%s\t%s\t%s\t%d\t%d\t%d\t%d\n"
 BINARY_HEAD, BINARY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"  # of PostgreSQL's binary COPY format
+AT_ONCE = 50_000  # rows that are made ready at once
 MANY = 50_000  # rows from which on PostgreSQL must not look them up one by one
 NUMBER = r"^-?[0-9]{1,18}([.,][0-9]{1,18})?$"  # more digits than any price has, and fewer than numeric can hold
 # In every listings report; also stands for a report without rows, which changes none of these columns.
@@ -158,14 +159,16 @@ def write_pool(
     if frame.empty:
         return 0
     execute(db, "inventory.create_staging")
-    by_line = frame["by_line"].to_numpy(bool)
+    parts = [frame[start : start + AT_ONCE] for start in range(0, len(frame), AT_ONCE)]
     with db.cursor().copy(statement("inventory.fill_staging_by_line")) as copy:
         copy.write(BINARY_HEAD)
-        for report_id, rows in frame[by_line].groupby("listing_report", observed=True):
-            copy.write(_binary_rows(str(report_id), rows))
+        for part in parts:
+            for report_id, rows in part[part["by_line"]].groupby("listing_report", observed=True):
+                copy.write(_binary_rows(str(report_id), rows))
         copy.write(BINARY_END)
     with db.cursor().copy(statement("inventory.fill_staging_by_sku")) as copy:
-        copy.write(_text_rows(frame[~by_line]))
+        for part in parts:
+            copy.write(_text_rows(part[~part["by_line"]]))
     execute(db, "inventory.analyze_staging")
     if len(frame) > MANY:
         execute(db, "reports.avoid_nested_loops")

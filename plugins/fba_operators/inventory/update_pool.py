@@ -67,6 +67,7 @@ from fba_operators.reports.load import (
     record_applied,
     repeat_evidence,
 )
+from fba_operators.reports.memory import give_back_memory
 from fba_operators.reports.parsed_copy import KnownLines, ParsedCopy
 from fba_operators.reports.report_types import AFN_INVENTORY, LISTINGS, ReportType
 from fba_operators.runs.log import Outcome, RunLog
@@ -151,14 +152,16 @@ class PoolUpdate:
             before = Applied.read(db, self.store, self.settings)
             if self._are_equal(before, opened):
                 return self._repeat(db, before, opened, "Both reports are equal to those applied before.")
-            known = {each.name: self._known_lines(db, before, report_id, each) for each, report_id in ids}
+            # Filled when they are asked for: the lines of a large store take a lot of memory.
+            known: dict[str, KnownLines | None] = {}
             if self._have_the_same_lines(db, before, opened, known):
                 why = "Both reports hold the same lines as those applied before."
                 return self._repeat(db, before, opened, why)
             texts: dict[str, str] = {}
-            listings, afn = (self._read(ledger, db, opened, known, each, texts) for each, _ in ids)
+            listings, afn = (self._read(ledger, db, before, opened, known, each, texts) for each, _ in ids)
             pool, unconfirmed = read_pool(db, self.store, texts), read_unconfirmed(db, self.store)
             del texts
+            give_back_memory()
             judged = self._judge(listings, afn, pool, self._vanishing(db, unconfirmed), lock)
             lock.check()
             changed = self._write(db, before, listings, afn, judged, unconfirmed, pool_is_empty=pool.empty)
@@ -170,10 +173,21 @@ class PoolUpdate:
         return open_report(self.hook, ledger, report_id, report_type)
 
     def _known_lines(
-        self, db: psycopg.Connection[Any], before: Applied, report_id: str, report_type: ReportType
+        self,
+        db: psycopg.Connection[Any],
+        before: Applied,
+        known: dict[str, KnownLines | None],
+        report_type: ReportType,
     ) -> KnownLines | None:
-        table = PARSED_COPIES[report_type.name]
-        return KnownLines.read(db, self.store, table, report_id) if before.stands(table) else None
+        """The lines of a parsed copy, None if they cannot be compared.
+
+        :param known: those read already, by report type
+        """
+        name, table = report_type.name, PARSED_COPIES[report_type.name]
+        if name not in known:
+            report_id = self.listings_report_id if report_type is LISTINGS else self.afn_report_id
+            known[name] = KnownLines.read(db, self.store, table, report_id) if before.stands(table) else None
+        return known[name]
 
     def _result_before(self, before: Applied) -> Mapping[str, Any] | None:
         """What the last run reported, if a merge of the same reports would change nothing; else None."""
@@ -191,7 +205,7 @@ class PoolUpdate:
         db: psycopg.Connection[Any],
         before: Applied,
         opened: Mapping[str, OpenedReport | None],
-        known: Mapping[str, KnownLines | None],
+        known: dict[str, KnownLines | None],
     ) -> bool:
         """Whether both reports hold the lines of those applied before, in whatever order, and a merge would change nothing."""
         result = self._result_before(before)
@@ -199,7 +213,7 @@ class PoolUpdate:
         if result is None or result["counts"]["rejected"] or not result["one_row_each"]:
             return False
         for report_type, earlier in zip((LISTINGS, AFN_INVENTORY), before.report_ids, strict=True):
-            report, lines = opened[report_type.name], known[report_type.name]
+            report, lines = opened[report_type.name], self._known_lines(db, before, known, report_type)
             rows = execute(db, "reports.by_id", store=self.store, report_id=earlier).fetchall()
             if report is None or lines is None or not rows:
                 return False
@@ -270,6 +284,7 @@ class PoolUpdate:
         self,
         ledger: ReportLedger,
         db: psycopg.Connection[Any],
+        before: Applied,
         opened: dict[str, OpenedReport | None],
         known: dict[str, KnownLines | None],
         report_type: ReportType,
@@ -277,7 +292,9 @@ class PoolUpdate:
     ) -> StockReport | None:
         """Read a report and write its parsed copy; returns None if it is empty."""
         table, report = PARSED_COPIES[report_type.name], opened.pop(report_type.name)
-        lines = known.pop(report_type.name)
+        lines = self._known_lines(db, before, known, report_type)
+        del known[report_type.name]
+        give_back_memory()
         if report is None:
             clear_copy(db, self.store, table)
             return None

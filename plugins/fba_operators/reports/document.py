@@ -78,8 +78,12 @@ class Block:
     @cached_property
     def lines(self) -> list[bytes]:
         """The rows in COPY text form, UTF-8: what ``Document.copy_columns`` names after the line number."""
-        rebuild = self.document.rebuild
-        return list(map(rebuild, self.rows.lines())) if rebuild else self.rows.lines()
+        document = self.document
+        if document.copies_whole_lines:
+            return self.rows.lines()
+        if document.header.extra:
+            return list(map(document.with_extra, self.rows.lines()))
+        return self.rows.columns(document.copied_runs)
 
     @cached_property
     def digests(self) -> bytes:
@@ -275,16 +279,24 @@ class Document:
         return hashlib.blake2b("\n".join(self.copy_columns).encode(), digest_size=16).digest()
 
     @cached_property
-    def rebuild(self) -> Callable[[bytes], bytes] | None:
-        """Turns a line in COPY form into the columns to copy; None when that is the line itself."""
+    def copies_whole_lines(self) -> bool:
+        """Whether a line in COPY form holds the columns to copy, and no other."""
+        return len(self._copied) == len(self.header.names)
+
+    @cached_property
+    def copied_runs(self) -> list[tuple[int, int]]:
+        """First and last place of the columns to copy, each run of neighbours together."""
         places = [place for _, place in self._copied]
-        if len(places) == len(self.header.names):
-            return None
-        # Two places at least, so that itemgetter always answers with a tuple: required columns are never personal.
-        known = itemgetter(*places)
-        if not self.header.extra:
-            return lambda line: b"\t".join(known(line.split(b"\t")))
+        begins = [place for place in places if place - 1 not in places]
+        ends = [place for place in places if place + 1 not in places]
+        return list(zip(begins, ends, strict=True))
+
+    @cached_property
+    def with_extra(self) -> Callable[[bytes], bytes]:
+        """Turns a line in COPY form into the columns to copy, the last of which is ``extra``."""
         extra = self.header.extra
+        # Two places at least, so that itemgetter always answers with a tuple: required columns are never personal.
+        known = itemgetter(*(place for _, place in self._copied))
         # Most extra fields need no escaping; then filling in a ready JSON text is three times as fast.
         keys = (json.dumps(name, ensure_ascii=False).replace("\\", "\\\\").replace("%", "%%") for _, name in extra)
         template = ("{" + ", ".join(f'{key}: "%b"' for key in keys) + "}").encode()
@@ -343,7 +355,7 @@ class Document:
 
         A third of the work of :meth:`blocks`. A line that is no row has no row's digest.
         """
-        if self.rebuild or self.charset != "utf-8" or not self.decodes:
+        if not self.copies_whole_lines or self.charset != "utf-8" or not self.decodes:
             yield None
             return
         for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):

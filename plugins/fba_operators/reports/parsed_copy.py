@@ -109,8 +109,8 @@ class KnownLines:
     def __init__(self, parts: list[tuple[str, bytes, Ints]]) -> None:
         self.report_ids = [report_id for report_id, *_ in parts]
         pairs = np.concatenate([np.empty((0, 2), np.uint64), *(_pairs(digests) for _, digests, _ in parts)])
-        numbers = np.concatenate([np.empty(0, np.int64), *(each.astype(np.int64) for *_, each in parts)])
-        codes = np.repeat(np.arange(len(parts)), [len(each) for *_, each in parts])
+        numbers = np.concatenate([np.empty(0, np.int32), *(each.astype(np.int32) for *_, each in parts)])
+        codes = np.repeat(np.arange(len(parts), dtype=np.int32), [len(each) for *_, each in parts])
         order = np.argsort(pairs[:, 0], kind="stable")
         self.high, self.low, self.codes, self.numbers = pairs[order, 0], pairs[order, 1], codes[order], numbers[order]
         self.begin()

@@ -6,6 +6,7 @@ That form keeps tabs and newlines as the only separators, so most lines are copi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,8 +102,18 @@ class Rows:
 
     def field(self, place: int) -> list[bytes]:
         """One field of every row, in COPY text form."""
-        ends = self.ends[:, place].tolist()
-        before = self.ends[:, place - 1] if place else np.concatenate([[-1], self.ends[:, -1]])[:-1]
+        return self._between(place, place)
+
+    def columns(self, runs: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Some fields of every row, in COPY text form.
+
+        :param runs: first and last place of neighbours
+        """
+        return list(map(b"\t".join, zip(*(self._between(*run) for run in runs), strict=True)))
+
+    def _between(self, first: int, last: int) -> list[bytes]:
+        ends = self.ends[:, last].tolist()
+        before = self.ends[:, first - 1] if first else np.concatenate([[-1], self.ends[:, -1]])[:-1]
         starts = (before + 1).tolist()
         text = self.text
         return [text[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -22,6 +22,7 @@ from fba_operators.reports.parsed_copy import KnownLines
 from fba_operators.warehouse.statements import compose, execute
 
 Bools = npt.NDArray[np.bool_]
+_NEITHER = ("", False)  # an order of another channel without a number of the merchant's
 
 
 @dataclass
@@ -36,13 +37,14 @@ class Known:
     orders: Counter[tuple[str, bool]] = field(default_factory=Counter)
     skus: Counter[str] = field(default_factory=Counter)
 
-    def add(self, block: Block, places: list[int]) -> None:
-        """Count rows of a block."""
+    def add(self, skus: list[str], orders: list[tuple[str, bool]], places: list[int]) -> None:
+        """Count rows of a block.
+
+        :param orders: of all its rows: merchant-order-id, whether it is a multi-channel order
+        """
         self.rows += len(places)
-        self.skus.update([block.skus[k] for k in places])
-        merchant, orders = block.column("merchant_order_id"), block.column("amazon_order_id")
-        pairs = [(merchant[k] or "", (orders[k] or "").startswith("S0")) for k in places]
-        self.orders.update([pair for pair in pairs if pair[0] or pair[1]])
+        self.skus.update([skus[k] for k in places])
+        self.orders.update([orders[k] for k in places if orders[k] != _NEITHER])
 
     def __add__(self, other: Known) -> Known:
         return Known(self.rows + other.rows, self.orders + other.orders, self.skus + other.skus)
@@ -94,13 +96,15 @@ class Staging:
                     copy.write(block, range(len(block)))
                     continue
                 known = self._lines.take(block.digests) >= 0
-                has_id = _has_id(block)
-                hashes = np.fromiter(map(hash, block.column("shipment_item_id")), np.int64, len(block))
+                ids = block.column("shipment_item_id")
+                has_id = np.array(list(map(bool, ids)), bool)
+                hashes = np.fromiter(map(hash, ids), np.int64, len(block))
                 staged.append(hashes[has_id & ~known])
                 passed.append(hashes[has_id & known])
                 copy.write(block, np.flatnonzero(has_id & ~known).tolist())
-                with_id.add(block, np.flatnonzero(has_id & known).tolist())
-                without_id.add(block, np.flatnonzero(~has_id & known).tolist())
+                orders = _orders(block)
+                with_id.add(block.skus, orders, np.flatnonzero(has_id & known).tolist())
+                without_id.add(block.skus, orders, np.flatnonzero(~has_id & known).tolist())
                 all_without_id_known &= bool((has_id | known).all())
         if document is None:
             return
@@ -123,7 +127,13 @@ class Staging:
 
 
 def _has_id(block: Block) -> Bools:
-    return np.array([bool(each) for each in block.column("shipment_item_id")], bool)
+    return np.array(list(map(bool, block.column("shipment_item_id"))), bool)
+
+
+def _orders(block: Block) -> list[tuple[str, bool]]:
+    """Of each row its merchant-order-id, and whether it is of a multi-channel order."""
+    columns = block.column("merchant_order_id"), block.column("amazon_order_id")
+    return [(merchant or "", (order or "").startswith("S0")) for merchant, order in zip(*columns, strict=True)]
 
 
 class _Copy:
