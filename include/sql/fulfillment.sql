@@ -367,11 +367,16 @@ INSERT INTO fba.order_at_amazon (store, fr_number) VALUES (%(store)s, %(number)s
 UPDATE fba.fulfillment_request SET looked_up_at = clock_timestamp() WHERE store = %(store)s AND fr_number = %(number)s
 
 -- name: sent_before
--- Requests that an earlier feed carried to Amazon, and that are not known to be absent since then.
+-- Requests that an earlier feed carried to Amazon, or that were on their way for all the warehouse knew until a person decided, and
+-- that are not known to be absent since then.
 SELECT m.fr_number
 FROM fba.feed_message AS m JOIN fba.feed AS f USING (store, document_id) JOIN fba.fulfillment_request AS r USING (store, fr_number)
 WHERE m.store = %(store)s AND m.fr_number = ANY(%(numbers)s) AND f.claim_id <> %(claim_id)s AND f.submit_started_at IS NOT NULL
 GROUP BY m.fr_number, r.looked_up_at HAVING coalesce(r.looked_up_at < max(f.submit_started_at), true)
+UNION
+SELECT r.fr_number FROM fba.fulfillment_request AS r JOIN fba.request_event AS e USING (store, fr_number)
+WHERE r.store = %(store)s AND r.fr_number = ANY(%(numbers)s) AND e.what = 'set_by_hand'
+  AND e.detail ~ '^from (sending|submitted|unknown) ' AND coalesce(r.looked_up_at < e.at, true)
 
 -- name: pending_to_cancel
 -- Which a person wants cancelled, and for whose numbers Amazon was not asked within an hour.

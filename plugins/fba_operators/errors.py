@@ -38,6 +38,7 @@ class SellingPartnerError(Exception):
 
     :param message: what happened and what to do, in our own words and counts, without secrets or personal data
     :param detail: Amazon's or a document's own words, or SKUs and FR numbers; goes into logs, not into notifications
+    :param quotable: whether the detail may go into logs; Amazon's words about one order may name its buyer
     :param operation: Amazon's operation, e.g. ``createReport``
     :param status: HTTP status, when there was an answer
     :param code: Amazon's error code, e.g. ``InvalidInput``
@@ -49,6 +50,7 @@ class SellingPartnerError(Exception):
         message: str,
         *,
         detail: str | None = None,
+        quotable: bool = True,
         operation: str | None = None,
         status: int | None = None,
         code: str | None = None,
@@ -69,7 +71,7 @@ class SellingPartnerError(Exception):
         known = ", ".join(fact for fact in facts if fact)
         suffix = f" ({known})" if known else ""
         self.brief = message + suffix
-        super().__init__(self.message + suffix)
+        super().__init__(self.message + suffix if quotable else self.brief)
 
 
 class ConfigurationError(SellingPartnerError):

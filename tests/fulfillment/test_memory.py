@@ -187,6 +187,43 @@ def test_a_rejection_of_anothers_order_says_so(shop):
     assert "already used at Amazon for another order" in shop.get("FR-1").status_reason
 
 
+# A person decides
+
+
+def test_a_request_whose_feed_alone_is_forgotten_is_looked_up_when_a_person_sets_it_to_pending(shop):
+    """The list of orders leaves it out while it counts as submitted, and is not read again once it is pending."""
+    shop.amazon.world.set_order_answers(repeated_id="second_order")
+    shop.add("FR-0")
+    shop.send()
+    shop.pass_time(31)
+    shop.add("FR-1")
+    backup = Backup(shop)
+    shop.send(until="submit")
+    shop.pass_time(300)
+    backup.rows = {table: backup.rows[table] for table in ("feed", "feed_message")}
+    backup.restore()
+    for number in ("FR-2", "FR-3"):  # with the second one the forgotten feed is done with
+        shop.add(number)
+        settled(shop)
+    assert shop.statuses() == {"FR-0": "accepted", "FR-1": "submitted", "FR-2": "accepted", "FR-3": "accepted"}
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'pending' WHERE fr_number = 'FR-1'")
+    settled(shop)
+    assert shop.get("FR-1").status == "accepted"
+    assert shop.orders_made() == {"FR-0": 1, "FR-1": 1, "FR-2": 1, "FR-3": 1}
+
+
+def test_a_request_that_was_searched_for_in_vain_is_looked_up_again_when_a_person_sets_it_to_pending(shop):
+    shop.amazon.world.set_order_answers(repeated_id="second_order")
+    shop.add("FR-1")
+    shop.amazon.world.add_fault("createFeed", "reset_before", times=3)
+    settled(shop, 30)
+    assert (shop.get("FR-1").status, shop.orders_made()) == ("unknown", {})
+    place_order(shop.amazon, "FR-1", [(GOOD, 1)])  # an attempt arrived after all
+    shop.sql("UPDATE fba.fulfillment_request SET status = 'pending'")
+    settled(shop)
+    assert (shop.get("FR-1").status, shop.orders_made()) == ("accepted", {"FR-1": 1})
+
+
 @pytest.mark.parametrize(
     "tables", [("fulfillment_request", "fulfillment_request_item"), TABLES[:4]], ids=["requests", "and feeds"]
 )

@@ -16,7 +16,8 @@ from fba_operators.warehouse.database import Warehouse
 from tests.warehouse.test_upgrades import DATA, digests, everything
 
 ROLES = PROJECT / "include" / "sql" / "roles.sql"
-FENCED = (PROJECT / "docs" / "deploy.md").read_text().split("```")[1::2]
+DEPLOY = (PROJECT / "docs" / "deploy.md").read_text()
+FENCED = DEPLOY.split("```")[1::2]
 (PLAIN, COMPOSE) = (block.strip() for block in FENCED if "pg_dump" in block)
 
 
@@ -38,13 +39,13 @@ def filled(server, monkeypatch):
     return url
 
 
-def shell(server, folder, command, **more):
+def shell(server, folder, command, *, fails=False, **more):
     environment = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "postgres"}
     environment["PATH"] = f"{PSQL.parent.resolve()}:/usr/bin:/bin"
     done = subprocess.run(
         ["bash", "-ec", command], cwd=folder, env={**environment, **more}, capture_output=True, check=False
     )
-    assert done.returncode == 0, done.stderr.decode()
+    assert (done.returncode != 0) == fails, done.stderr.decode()
 
 
 @contextmanager
@@ -56,6 +57,7 @@ def connected(monkeypatch, url):
 
 def test_a_dump_restored_by_another_login_is_the_warehouse_as_it_was(server, filled, monkeypatch, tmp_path):
     before, known = everything(filled), digests(filled)
+    shell(server, tmp_path, f"psql --set ON_ERROR_STOP=1 --dbname warehouse --file {ROLES}")
     with psycopg.connect(server.url("postgres"), autocommit=True) as db:
         db.execute("DROP DATABASE IF EXISTS restored")
         db.execute("DROP ROLE IF EXISTS mover")
@@ -88,3 +90,28 @@ def test_a_dump_put_back_over_a_warehouse_takes_what_came_after_it_away(server, 
     shell(server, tmp_path, restore)
     assert everything(filled) == before
     assert Path(tmp_path / "warehouse.dump").stat().st_size > 0
+
+
+def test_a_dump_of_an_earlier_version_needs_the_schema_to_go_first(server, filled, tmp_path):
+    dump, restore = (
+        re.sub(r"^docker compose exec --no-TTY postgres ", "", line)
+        for line in COMPOSE.splitlines()
+        if "warehouse.dump" in line
+    )
+    shell(server, tmp_path, dump)
+    before = everything(filled)
+    with psycopg.connect(filled) as db:
+        db.execute(
+            "CREATE TABLE fba.of_a_later_version (store text, fr_number text,"
+            " FOREIGN KEY (store, fr_number) REFERENCES fba.fulfillment_request)"
+        )
+        db.execute("INSERT INTO fba.fulfillment_request (store, fr_number) VALUES ('amazon_us', 'AFTERWARDS')")
+    later = everything(filled)
+    shell(server, tmp_path, restore, fails=True)
+    assert everything(filled) == later
+    with psycopg.connect(filled) as db, pytest.raises(psycopg.errors.RaiseException, match="cannot go from pending"):
+        db.execute("UPDATE fba.fulfillment_request SET status = 'accepted' WHERE fr_number = 'AFTERWARDS'")
+    (drop,) = re.findall(r"`docker compose exec postgres (psql .*DROP SCHEMA fba CASCADE\")`", DEPLOY)
+    shell(server, tmp_path, drop)
+    shell(server, tmp_path, restore)
+    assert everything(filled) == before

@@ -212,7 +212,7 @@ class Client:
         }
         if status == 429:
             self.quota.refused(operation, **facts)
-        facts["operation"] = operation.name
+        facts |= {"operation": operation.name, "quotable": not operation.about_one_order}
         if status >= 500:
             kind = UnavailableError if operation.idempotent else LostAnswerError
             raise kind(f"{store}: Amazon failed", detail=reason or "no reason given", **facts)

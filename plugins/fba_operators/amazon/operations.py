@@ -615,6 +615,7 @@ class Operation(Generic[A]):
     :param shared_bucket: the rate is so low, or so many tasks call it at once, that all must share one bucket
     :param idempotent: calling it twice has the effect of calling it once
     :param page_param: of a list: how the next page is asked for
+    :param about_one_order: Amazon's reasons may name a buyer, so they belong to the row of the request alone
     """
 
     name: str
@@ -626,6 +627,7 @@ class Operation(Generic[A]):
     shared_bucket: bool = False
     idempotent: bool = True
     page_param: str = "nextToken"
+    about_one_order: bool = False
 
     def read(self, body: Any) -> A:
         """Read a JSON body as this operation's answer.
@@ -678,30 +680,46 @@ GET_MARKETPLACE_PARTICIPATIONS = Operation(
 )
 LIST_ALL_FULFILLMENT_ORDERS = Operation("listAllFulfillmentOrders", "GET", _ORDERS, OrderPage, 2, 30)
 GET_FULFILLMENT_ORDER = Operation(
-    "getFulfillmentOrder", "GET", f"{_ORDERS}/{{}}", FulfillmentOrderAnswer, 2, 30, shared_bucket=True
+    "getFulfillmentOrder",
+    "GET",
+    f"{_ORDERS}/{{}}",
+    FulfillmentOrderAnswer,
+    2,
+    30,
+    shared_bucket=True,
+    about_one_order=True,
 )
 # Whether Amazon refuses an id that it has already is not known.
 CREATE_FULFILLMENT_ORDER = Operation(
-    "createFulfillmentOrder", "POST", _ORDERS, Done, 2, 30, shared_bucket=True, idempotent=False
+    "createFulfillmentOrder", "POST", _ORDERS, Done, 2, 30, shared_bucket=True, idempotent=False, about_one_order=True
 )
 # Idempotent: it is only called to release an order, and one that is released stays so.
 UPDATE_FULFILLMENT_ORDER = Operation(
-    "updateFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}", Done, 2, 30, shared_bucket=True
+    "updateFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}", Done, 2, 30, shared_bucket=True, about_one_order=True
 )
 GET_FULFILLMENT_PREVIEW = Operation(
-    "getFulfillmentPreview", "POST", f"{_ORDERS}/preview", PreviewAnswer, 2, 30, shared_bucket=True
+    "getFulfillmentPreview",
+    "POST",
+    f"{_ORDERS}/preview",
+    PreviewAnswer,
+    2,
+    30,
+    shared_bucket=True,
+    about_one_order=True,
 )
 GET_FEATURES = Operation("getFeatures", "GET", f"{_OUTBOUND}/features", FeatureAnswer, 2, 30)
 GET_FEATURE_SKU = Operation(
     "getFeatureSKU", "GET", f"{_OUTBOUND}/features/inventory/{{}}/{{}}", FeatureSkuAnswer, 2, 30, shared_bucket=True
 )
 # Idempotent: a second cancellation of an order changes nothing.
-CANCEL_FULFILLMENT_ORDER = Operation("cancelFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}/cancel", Done, 2, 30)
+CANCEL_FULFILLMENT_ORDER = Operation(
+    "cancelFulfillmentOrder", "PUT", f"{_ORDERS}/{{}}/cancel", Done, 2, 30, about_one_order=True
+)
 GET_PACKAGE_TRACKING_DETAILS = Operation(
-    "getPackageTrackingDetails", "GET", f"{_OUTBOUND}/tracking", PackageTrackingAnswer, 2, 30
+    "getPackageTrackingDetails", "GET", f"{_OUTBOUND}/tracking", PackageTrackingAnswer, 2, 30, about_one_order=True
 )
 LIST_ORDERS = Operation("listOrders", "GET", _CHANGED_ORDERS, ChangedOrdersPage, 2, 30, page_param="pageToken")
-GET_ORDER = Operation("getOrder", "GET", f"{_CHANGED_ORDERS}/{{}}", OrderAnswer, 2, 30)
+GET_ORDER = Operation("getOrder", "GET", f"{_CHANGED_ORDERS}/{{}}", OrderAnswer, 2, 30, about_one_order=True)
 
 OPERATIONS: dict[str, Operation[Any]] = {
     each.name: each for each in list(globals().values()) if isinstance(each, Operation)

@@ -294,7 +294,6 @@ class PoolUpdate:
         table, report = PARSED_COPIES[report_type.name], opened.pop(report_type.name)
         lines = self._known_lines(db, before, known, report_type)
         del known[report_type.name]
-        give_back_memory()
         if report is None:
             clear_copy(db, self.store, table)
             return None
@@ -311,6 +310,7 @@ class PoolUpdate:
             clear_copy(db, self.store, table)
             return None
         document, (frame, copy) = loaded.document, loaded.content
+        give_back_memory()
         return StockReport(
             *(report_id, report.raw.digest, report_type.name),
             *(document.header, document.line_count, document.replaced_lines),

@@ -298,10 +298,7 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
         try:
             order = self.hook.find_fulfillment_order(fr_number)
         except RequestRefusedError as error:
-            # Not Amazon's words: they are about one order, and may name the buyer.
-            self.log.warning(
-                "%s: Amazon does not show the order of request %s: %s", self.conn_id, fr_number, error.brief
-            )
+            self.log.warning("%s: Amazon does not show the order of request %s: %s", self.conn_id, fr_number, error)
             return None
         told = order.fulfillment_order.fulfillment_order_status if order else None
         status = documented(told)

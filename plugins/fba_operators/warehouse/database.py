@@ -92,7 +92,7 @@ class Warehouse:
         except psycopg.errors.ProtocolViolation:
             connection.close()
             raise UnavailableError(
-                "The pooler in front of the warehouse gave no session in time. Each task may need three at once: make its "
+                "The pooler in front of the warehouse gave no session in time. Each task may need two at once: make its "
                 "pool at least three times as large as the number of tasks that run together. Nothing of this step was written"
             ) from None
         except BaseException:
