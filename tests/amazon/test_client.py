@@ -102,6 +102,23 @@ def test_a_list_that_the_quota_interrupts_is_read_to_its_end_the_next_time(amazo
     assert seconds - 2 < (caught.value.until - datetime.now(UTC)).total_seconds() < seconds + 2
 
 
+@pytest.mark.parametrize(("pages", "seconds"), [(1, 1), (9, 5), (29, 15), (100, 15)])
+def test_a_list_of_which_thirty_pages_are_granted_at_once_waits_for_as_many(amazon, monkeypatch, pages, seconds):
+    """After half a second, until the next call is granted, it would be interrupted at its second page, again and again."""
+
+    def call(client, operation, params):
+        number = int(params.get("nextToken", 0))
+        if number >= pages:
+            raise ThrottledError("slowly", until=datetime.now(UTC) + timedelta(seconds=0.5))
+        order = {"sellerFulfillmentOrderId": "1"}
+        return operation.read({"payload": {"fulfillmentOrders": [order], "nextToken": str(number + 1)}})
+
+    monkeypatch.setattr(Client, "call", call)
+    with pytest.raises(ThrottledError) as caught:
+        list_orders()
+    assert seconds - 0.5 < (caught.value.until - datetime.now(UTC)).total_seconds() < seconds + 0.5
+
+
 def test_a_list_longer_than_the_quota_is_not_begun_for_ever(amazon, monkeypatch):
     with pytest.raises(UnavailableError, match="beyond Amazon's quota"):
         list(throttled_after(monkeypatch, 10))

@@ -46,7 +46,7 @@ class CrashError(BaseException):
 
 def until(moment):
     """Wait for the quota, of which many readings in a row need more than there is."""
-    time.sleep(min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), 1.0))
+    time.sleep(min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), 3.0))
 
 
 class AnyOrder(RuleBasedStateMachine):

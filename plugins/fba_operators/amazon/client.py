@@ -99,19 +99,17 @@ class Client:
     def _page(self, operation: Operation[P], params: dict[str, Any], before: int) -> P:
         """Ask for one page of a list.
 
-        Whoever defers begins the list anew. So he defers until the quota allows this page too, with those before it. At a
-        faster rate the next page is usually waited for in :meth:`call`.
+        Whoever defers begins the list anew. So he defers until the quota allows this page too, with those before it.
 
         :param before: how many pages were read already
         """
         try:
             return self.call(operation, params=params)
         except ThrottledError as wait:
-            slow = operation.rate < SLOW
-            if slow and before >= operation.burst:
+            if operation.rate < SLOW and before >= operation.burst:
                 self._refuse_list(operation, f"its {before} pages and more are beyond Amazon's quota")
-            if slow and before:
-                enough = timedelta(seconds=(before + 1) / operation.rate)
+            if before:
+                enough = timedelta(seconds=min(before + 1, operation.burst) / operation.rate)
                 wait.until = max(wait.until, datetime.now(UTC) + enough)
             raise
 
