@@ -34,7 +34,12 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetAlias, CronTriggerTimetable, Param, task_group
 
-from fba_operators.operators import PrepareRunOperator, RefreshTokenOperator, SummariseRunOperator, TrackOrdersOperator
+from fba_operators.operators import (
+    PrepareRunOperator,
+    RefreshTokenOperator,
+    SummariseTrackingOperator,
+    TrackOrdersOperator,
+)
 from fba_operators.settings import load_stores
 
 STORES = list(load_stores().stores)
@@ -93,7 +98,7 @@ def fba_track_orders() -> DAG:
             )
             token >> track
 
-        store.expand(conn_id=prepare.output) >> SummariseRunOperator(task_id="summarise", stores=prepare.output)
+        store.expand(conn_id=prepare.output) >> SummariseTrackingOperator(task_id="summarise", stores=prepare.output)
     return dag
 
 

@@ -166,11 +166,23 @@ FROM (
                || floor(extract(epoch FROM statement_timestamp() - min(n.since) FILTER (WHERE n.code = 'waiting_long')) / 3600) || ' h.' AS sentence
     FROM (
         SELECT store, code, count(*) AS number, min(since) AS since FROM fba.needs_attention
-        WHERE code IN ('waiting_long', 'slow_feed') OR code = 'unknown' AND since < statement_timestamp() - interval '6 hours'
+        WHERE code IN ('waiting_long', 'slow_feed', 'hold_lapses', 'blocked_carrier_used') OR code = 'unknown' AND since < statement_timestamp() - interval '6 hours'
         GROUP BY store, code
     ) AS n GROUP BY n.store
 ) AS w
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = w.store
+  AND r.store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
+
+-- name: add_undelivered
+-- What orders and their parcels say: no run finds it, it becomes so.
+UPDATE fba.run AS r SET attention = r.attention || n.counts
+FROM (
+    SELECT c.store, jsonb_object_agg(c.code, c.number) AS counts FROM (
+        SELECT store, code, count(*) AS number FROM fba.needs_attention
+        WHERE code IN ('late', 'undeliverable', 'no_movement', 'claim_due', 'witnesses_differ') GROUP BY store, code
+    ) AS c GROUP BY c.store
+) AS n
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store
   AND r.store IN (SELECT store FROM fba.run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE SKIP LOCKED)
 
 -- name: set_credential_ages

@@ -6,11 +6,13 @@ import pytest
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import CredentialsError, DecisionNeededError, RequestRefusedError, UnavailableError
-from fba_operators.operators import SendOrdersOperator
+from fba_operators.operators import SendOrdersOperator, SummariseRequestsOperator
+from fba_operators.runs.log import RunLog, end_run
+from fba_operators.warehouse.database import Warehouse
 from tests import timing
 from tests.helpers import place_order
 from tests.sending import GOOD, SKIPPED, look_up_unknown, other_seller
-from tests.stores import SELLER
+from tests.stores import SELLER, STORE
 
 
 @pytest.fixture
@@ -375,6 +377,13 @@ def test_a_hold_that_amazon_lets_lapse_is_told_before_and_sent_again(shop, fulfi
     shop.send("scheduled")
     shop.pass_time(13.5 * 24 * 60)
     assert shop.sql("SELECT code FROM fba.needs_attention WHERE subject = 'FR-1'") == [("hold_lapses",)]
+    ctx = shop.context()
+    summarise = SummariseRequestsOperator(task_id="summarise", stores=[STORE])
+    with Warehouse().connect() as db:
+        RunLog(summarise.dag_id, ctx["run_id"], STORE).finish(db, "success", "")
+    summarise.execute(ctx)
+    with Warehouse().connect() as db:
+        assert end_run(db, summarise.dag_id, ctx["run_id"])[STORE].attention == {"hold_lapses": 1}
     shop.pass_time(24 * 60)
     shop.send("manual", ignore_hold=True, until="settle")
     shop.send("manual", ignore_hold=True)

@@ -16,7 +16,7 @@ PUBLIC = {
         RecordAvailableOperator RecordFeedOperator
         RefreshTokenOperator RequestReportOperator RetentionOperator SellingPartnerOperator SendOrdersOperator SettleFeedsOperator
         SubmitFeedOperator SummariseInventoryOperator SummariseRequestsOperator SummariseRunOperator SummariseShipmentsOperator
-        TrackOrdersOperator UploadFeedOperator
+        SummariseTrackingOperator TrackOrdersOperator UploadFeedOperator
         WaitForFeedOperator WaitForReportOperator WaitForShipmentsOperator
         WaitForStockReportsOperator
     """,

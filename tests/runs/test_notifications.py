@@ -30,6 +30,7 @@ from fba_operators.operators import (
     SummariseRequestsOperator,
     SummariseRunOperator,
     SummariseShipmentsOperator,
+    SummariseTrackingOperator,
     WaitForReportOperator,
 )
 from fba_operators.runs.log import RunLog
@@ -239,7 +240,9 @@ def finished_run(warehouse, stores):
 
 
 @pytest.mark.parametrize("unfinished", [False, True])
-@pytest.mark.parametrize("operator", [SummariseRunOperator, SummariseInventoryOperator, SummariseRequestsOperator])
+@pytest.mark.parametrize(
+    "operator", [SummariseRunOperator, SummariseInventoryOperator, SummariseRequestsOperator, SummariseTrackingOperator]
+)
 def test_a_row_that_somebody_holds_does_not_keep_the_other_stores_waiting(
     chat, finished_run, warehouse_url, sql, short_waits, operator, unfinished
 ):

@@ -8,10 +8,11 @@ import pytest
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import UnavailableError
-from fba_operators.operators import TrackOrdersOperator, tracking
+from fba_operators.operators import SummariseTrackingOperator, TrackOrdersOperator, tracking
+from fba_operators.runs.log import RunLog, end_run
 from tests.helpers import calls_of, context, run
 from tests.shipping import add_request, orders_at_amazon
-from tests.stores import SELLER
+from tests.stores import SELLER, STORE
 
 
 def track(**arguments):
@@ -468,3 +469,23 @@ def test_a_carrier_in_two_spellings_is_one(warehouse, sql):
         " VALUES ('amazon_us', 'K', 'S0', 'FR-1', 'SKU', 2, 'TBA1', 'AMZN_US')"
     )
     assert sql(carriers).fetchone() == (["AMZN_US"], ["TBA1"])
+
+
+def test_a_parcel_that_cannot_be_delivered_is_told_by_the_run_that_ends_then(request_at_amazon, amazon, sql, warehouse):
+    request_at_amazon(parts=1)
+    track()
+    amazon.world.set_parcel(SELLER, "FR-1", status="UNDELIVERABLE")
+
+    def a_run(name):
+        ctx = context(name)
+        run(TrackOrdersOperator(task_id="track"), ctx, on_wait=lambda moment: None)
+        summarise = SummariseTrackingOperator(task_id="summarise", stores=[STORE])
+        with warehouse.connect() as db:
+            RunLog(summarise.dag_id, name, STORE).finish(db, "success", "")
+        summarise.execute(ctx)
+        with warehouse.connect() as db:
+            return end_run(db, summarise.dag_id, name)[STORE]
+
+    first, second = a_run("first"), a_run("second")
+    assert (first.attention, second.attention) == ({"undeliverable": 1}, {"undeliverable": 1})
+    assert ("attention" in first.events, "attention" in second.events) == (True, False)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fba_operators.operators.stock import ReadBreakdownOperator
     from fba_operators.operators.switch import AS_CONFIGURED
     from fba_operators.operators.token import RefreshTokenOperator
-    from fba_operators.operators.tracking import TrackOrdersOperator
+    from fba_operators.operators.tracking import SummariseTrackingOperator, TrackOrdersOperator
 
 _FILES = {
     "AS_CONFIGURED": "switch",
@@ -71,6 +71,7 @@ _FILES = {
     "SummariseRequestsOperator": "fulfillment",
     "SummariseRunOperator": "run",
     "SummariseShipmentsOperator": "shipments",
+    "SummariseTrackingOperator": "tracking",
     "TrackOrdersOperator": "tracking",
     "UploadFeedOperator": "feeds",
     "WaitForFeedOperator": "feeds",
@@ -105,6 +106,7 @@ __all__ = [
     "SummariseRequestsOperator",
     "SummariseRunOperator",
     "SummariseShipmentsOperator",
+    "SummariseTrackingOperator",
     "TrackOrdersOperator",
     "UploadFeedOperator",
     "WaitForFeedOperator",

@@ -370,7 +370,7 @@ class PrepareRequestsOperator(PrepareRunOperator):
 
 
 class SummariseRequestsOperator(SummariseRunOperator):
-    """Summarise as every DAG does, and report requests that wait for hours, and those that no run processes.
+    """Summarise as every DAG does, and report requests that wait for hours, orders that need somebody, and requests of no store.
 
     The store of the latter is not shown: it is a text of another system, and could be anything.
     """
@@ -382,7 +382,7 @@ class SummariseRequestsOperator(SummariseRunOperator):
         return super().execute(context)
 
     def check(self, db: psycopg.Connection[Any], context: Context) -> None:
-        """Add ``waiting_long``, ``slow_feed`` and what is ``unknown`` for six hours to what needs a person."""
+        """Add what waits or is held for long, is ``unknown`` for six hours, or went by a blocked carrier."""
         execute(db, "runs.add_waiting", dag_id=self.dag_id, run_id=str(context["run_id"]))
 
     def _look_for_strays(self, context: Context) -> None:

@@ -20,6 +20,7 @@ from fba_operators.fulfillment.memory import take_down
 from fba_operators.fulfillment.request import Move, counts_by_status
 from fba_operators.operators.base import SellingPartnerOperator
 from fba_operators.operators.links import DeskLink
+from fba_operators.operators.run import SummariseRunOperator
 from fba_operators.runs.summary import counted
 from fba_operators.shipments.order_answers import packages_to_track, told_by_fulfillment_order, told_by_order
 from fba_operators.shipments.parcels import ENDED, ToldOrder
@@ -356,3 +357,11 @@ def _sentences(reading: Reading) -> Iterator[str]:
             yield f"{counted(number, one, several)}."
     if changes.moved:
         yield f"Requests: {counts_by_status(Counter(changes.moved))}."
+
+
+class SummariseTrackingOperator(SummariseRunOperator):
+    """Summarise as every DAG does, and report parcels that are late, undeliverable, or do not move."""
+
+    def check(self, db: psycopg.Connection[Any], context: Context) -> None:
+        """Add ``late``, ``undeliverable``, ``no_movement``, ``claim_due`` and ``witnesses_differ`` to what needs a person."""
+        execute(db, "runs.add_undelivered", dag_id=self.dag_id, run_id=str(context["run_id"]))

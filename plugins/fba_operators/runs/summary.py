@@ -146,6 +146,8 @@ STANDING = frozenset(
         "unknown",
         "waiting_long",
         "slow_feed",
+        "hold_lapses",
+        "blocked_carrier_used",
         "not_cancelled",
         "without_request",
         "overdue",
