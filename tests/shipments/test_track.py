@@ -473,7 +473,7 @@ def test_a_carrier_in_two_spellings_is_one(warehouse, sql):
 
 def test_a_parcel_that_cannot_be_delivered_is_told_by_the_run_that_ends_then(request_at_amazon, amazon, sql, warehouse):
     request_at_amazon(parts=1)
-    track()
+    amazon.world.ship_now(SELLER)
     amazon.world.set_parcel(SELLER, "FR-1", status="UNDELIVERABLE")
 
     def a_run(name):
