@@ -152,6 +152,17 @@ def test_the_number_asked_for_stays_readable_in_amazons_reason(amazon, warehouse
     assert SellingPartnerHook().find_fulfillment_order("20655501001") is None
 
 
+@pytest.mark.parametrize(("status", "times"), [(403, 1), (409, 1), (500, 6)])
+def test_what_amazon_says_of_one_order_is_no_part_of_the_error_s_text(amazon, warehouse, no_retry_sleep, status, times):
+    """It may name the buyer, whom no pattern can know. Who writes the row of the request reads it beside the text."""
+    body = {"errors": [{"code": "InvalidInput", "message": "Wilhelmina does not live there"}]}
+    amazon.world.add_fault("getFulfillmentOrder", "status", status=status, body=body, times=times)
+    with pytest.raises(SellingPartnerError, match=f"getFulfillmentOrder, HTTP {status}, InvalidInput") as caught:
+        SellingPartnerHook().get_fulfillment_order("FR-1")
+    assert "Wilhelmina" not in str(caught.value)
+    assert caught.value.detail == "Wilhelmina does not live there"
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
