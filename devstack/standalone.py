@@ -139,9 +139,10 @@ class _Children:
             for child in psutil.Process(self._pid).children():
                 with suppress(psutil.Error):
                     if child.status() != psutil.STATUS_ZOMBIE:
-                        self._commands[child.pid] = " ".join(child.cmdline())
+                        if command := " ".join(child.cmdline()):  # empty for a moment before it is a zombie
+                            self._commands[child.pid] = command
                     elif time.monotonic() - self._ended.setdefault(child.pid, time.monotonic()) >= certain:
-                        return self._commands.get(child.pid, "one that ended at once")
+                        return self._commands.get(child.pid, "one whose command was not seen")
         return None
 
 
