@@ -93,6 +93,12 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)
 
 
+def _lacks_its_body(connection: Any) -> bool:
+    """Whether the request that a connection carries has begun, and has not come to its end."""
+    request = connection.cycle
+    return request is not None and request.more_body and not request.response_complete
+
+
 class Sandbox:
     """A sandbox that listens while the `with` block runs.
 
@@ -171,8 +177,13 @@ class Sandbox:
         return store_connection(self.url, **extra)
 
     def settle(self) -> None:
-        """Wait until every request received so far is processed, even if its client has disconnected."""
-        while self._server.server_state.tasks:
+        """Wait until every request received so far is processed, even if its client has disconnected.
+
+        A request whose body is still to come is not received: its client may be stopped.
+        """
+        while len(self._server.server_state.tasks) > sum(
+            map(_lacks_its_body, list(self._server.server_state.connections))
+        ):
             time.sleep(0.01)
 
     def close(self) -> None:

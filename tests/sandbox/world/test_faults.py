@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -176,6 +177,21 @@ def test_a_delayed_call_takes_effect_after_the_client_disconnected(
     delay.over.set()
     amazon.settle()
     assert created(amazon) == 1
+
+
+@pytest.mark.timeout(30)
+def test_a_call_that_was_never_sent_whole_is_not_waited_for(amazon: Sandbox, client: Client) -> None:
+    connection = HTTPConnection(client.amazon.url.removeprefix("http://"))
+    connection.putrequest("POST", "/reports/2021-06-30/reports")
+    for name, value in {**client.headers, "content-type": "application/json", "content-length": "1000"}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b'{"reportType":')
+    while not amazon._server.server_state.tasks:
+        time.sleep(0.01)
+    amazon.settle()
+    connection.close()
+    amazon.settle()
+    assert created(amazon) == 0
 
 
 def test_a_delayed_call_has_no_effect_after_a_reset(amazon: Sandbox, client: Client, delay: Delay) -> None:
