@@ -173,6 +173,7 @@ class Merchant:
             "fba.fulfillment_quote": "quoted_at",
             "fba.feature": "asked_at",
             "fba.order_at_amazon": "seen_at told_at cleared_at",
+            "fba.unanswered_number": "asked_at",
             "fba.order_cursor": "read_until read_at",
             "fba.tracked_order": "read_at changed_at",
         }.items():

@@ -366,6 +366,23 @@ INSERT INTO fba.order_at_amazon (store, fr_number) VALUES (%(store)s, %(number)s
 -- name: record_looked_up
 UPDATE fba.fulfillment_request SET looked_up_at = clock_timestamp() WHERE store = %(store)s AND fr_number = %(number)s
 
+-- name: record_unanswered
+INSERT INTO fba.unanswered_number (store, fr_number)
+SELECT store, fr_number FROM fba.fulfillment_request WHERE store = %(store)s AND fr_number = %(number)s
+ON CONFLICT (store, fr_number) DO UPDATE SET asked_at = clock_timestamp()
+
+-- name: record_answered
+DELETE FROM fba.unanswered_number WHERE store = %(store)s AND fr_number = %(number)s
+
+-- name: unanswered
+-- Pending requests that wait for Amazon's answer about their own number, or about that of a refused one of which they are a copy, or
+-- which is a copy of them.
+SELECT p.fr_number, u.fr_number AS other FROM fba.unanswered_number AS u JOIN fba.fulfillment_request AS o USING (store, fr_number)
+JOIN fba.fulfillment_request AS p ON p.store = u.store AND p.status = 'pending'
+    AND coalesce(p.resend_of, p.fr_number) = coalesce(o.resend_of, o.fr_number)
+WHERE u.store = %(store)s AND (o.fr_number = p.fr_number OR o.status IN ('rejected', 'invalid'))
+ORDER BY p.fr_number, u.fr_number = p.fr_number, u.fr_number
+
 -- name: sent_before
 -- Requests that an earlier feed carried to Amazon, or that were on their way for all the warehouse knew until a person decided, and
 -- that are not known to be absent since then.

@@ -128,6 +128,7 @@ BEGIN
             ('fba_reader', 'SELECT', 'feed_check', 'store checked_until last_claim orders_until'),
             ('fba_reader', 'SELECT', 'foreign_feed', '*'),
             ('fba_reader', 'SELECT', 'order_at_amazon', '*'),
+            ('fba_reader', 'SELECT', 'unanswered_number', '*'),
             ('fba_reader', 'SELECT', 'removed_request', '*'),
             ('fba_reader', 'SELECT', 'global_inventory_pool', '*'),
             ('fba_reader', 'SELECT', 'available_to_sell', '*'),

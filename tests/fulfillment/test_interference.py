@@ -49,7 +49,7 @@ RUNS = 10_000 if os.environ.get("FBA_FAULTS") else 100
 SEEDS = [(kind, seed) for kind in SETTINGS for seed in range(RUNS // 50 // (1 if kind == "feed" else 2))]
 TABLES = (
     *("fulfillment_request", "fulfillment_request_item", "feed", "feed_message", "feed_check", "foreign_feed", "order_at_amazon"),
-    *("outbound_order", "fulfillment_quote", "feature"),
+    *("outbound_order", "fulfillment_quote", "feature", "unanswered_number"),
 )  # fmt: skip
 REFUSALS = ("rejected", "invalid")
 FREEZES = (*(point for point in POINTS if point != "claim"), "createFeed body")

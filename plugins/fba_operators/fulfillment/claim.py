@@ -17,7 +17,7 @@ from fba_operators.amazon.credentials import Destination
 from fba_operators.amazon.marketplaces import marketplace
 from fba_operators.fulfillment.feed_xml import assemble_order_feed
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.memory import Doubt, in_the_way
+from fba_operators.fulfillment.memory import Doubt, in_the_way, unanswered
 from fba_operators.fulfillment.near_skus import nearest, spellings, worth_a_look
 from fba_operators.fulfillment.order_json import digest, order_json
 from fba_operators.fulfillment.quote import FRESH, Quote, choose, is_approved, needs_approval
@@ -227,6 +227,7 @@ def _validate_pending(
         for row in ledger.run(db, "fulfillment.features")
         if not row["eligible"]
     }
+    not_said = unanswered(ledger, db)
     for rows in _pages(ledger, db, selection):
         numbers = [row["fr_number"] for row in rows]
         items = ledger.items(db, numbers)
@@ -282,6 +283,8 @@ def _validate_pending(
                 claim.waiting[number] = "ready; Amazon may have an order of this number, which is looked at first"
             elif number in blocked:
                 claim.waiting[number] = blocked[number]
+            elif number in not_said:
+                claim.waiting[number] = f"ready; {not_said[number]}; every run asks again"
             elif why := doubt.why_held(row["inserted_at"]):
                 claim.waiting[number] = f"ready; {why}"
             else:

@@ -30,6 +30,7 @@ QUIET_TIME = timedelta(minutes=30)  # after a feed ended; then its orders are in
 LOOK_BACK = timedelta(hours=1)  # before a feed was made, when listing orders
 REACH = timedelta(days=89)  # getFeeds looks back 90 days
 SLACK = timedelta(minutes=10)  # between a clock and another, and until Amazon lists what was made
+NOT_SAID = "Amazon did not say whether it has an order of"
 AT_AMAZON_ALL_THE_SAME = (
     "Amazon has an order of this number all the same, perhaps made before a backup was put back. Cancel a copy of it that "
     "waits. Put right again what was put right before, and set status to pending: the next run looks at that order, and "
@@ -254,8 +255,10 @@ def ask_for_relatives(hook: SellingPartnerHook, ledger: FeedLedger, numbers: lis
         try:
             order = hook.find_fulfillment_order(row["other"])
         except RequestRefusedError:
-            why[row["fr_number"]] = f"Amazon did not say whether it has an order of {row['other']}"
+            ledger.run_alone("fulfillment.record_unanswered", number=row["other"])
+            why[row["fr_number"]] = f"{NOT_SAID} {row['other']}"
             continue
+        ledger.run_alone("fulfillment.record_answered", number=row["other"])
         if order and not end_of_request(order.fulfillment_order.fulfillment_order_status):
             with ledger.connect() as db:
                 take_down(db, ledger.store, hook.seller_id, [row["other"]], [False])
@@ -316,7 +319,21 @@ def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) ->
         try:
             found = hook.find_fulfillment_order(number) is not None
         except RequestRefusedError:
+            ledger.run_alone("fulfillment.record_unanswered", number=number)
             unanswered.append(number)
             continue
         ledger.run_alone("fulfillment.add_order_at_amazon" if found else "fulfillment.record_looked_up", number=number)
+        ledger.run_alone("fulfillment.record_answered", number=number)
     return unanswered
+
+
+def ask_again(hook: SellingPartnerHook, ledger: FeedLedger) -> None:
+    """Ask Amazon again for the numbers that it did not say anything about, as far as pending requests wait for them."""
+    rows = ledger.run_alone("fulfillment.unanswered")
+    look_up(hook, ledger, sorted({row["other"] for row in rows if row["other"] == row["fr_number"]}))
+    ask_for_relatives(hook, ledger, sorted({row["fr_number"] for row in rows if row["other"] != row["fr_number"]}))
+
+
+def unanswered(ledger: FeedLedger, db: psycopg.Connection[Any]) -> dict[str, str]:
+    """Pending requests that have to wait, because Amazon did not say whether it has an order: FR number → a sentence."""
+    return {row["fr_number"]: f"{NOT_SAID} {row['other']}" for row in ledger.run(db, "fulfillment.unanswered")}

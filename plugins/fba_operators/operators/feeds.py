@@ -20,7 +20,15 @@ from fba_operators.errors import (
 )
 from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
 from fba_operators.fulfillment.ledger import MAY_SUBMIT
-from fba_operators.fulfillment.memory import ask_for_relatives, compare_feeds, compare_orders, examine, look_up
+from fba_operators.fulfillment.memory import (
+    NOT_SAID,
+    ask_for_relatives,
+    compare_feeds,
+    compare_orders,
+    examine,
+    look_up,
+)
+from fba_operators.fulfillment.request import listed_numbers
 from fba_operators.fulfillment.settle import settle_feed
 from fba_operators.operators.fulfillment import ClaimedOperator
 from fba_operators.operators.links import DeskLink
@@ -147,8 +155,8 @@ class SubmitFeedOperator(ClaimedOperator):
             doubtful |= {
                 row["fr_number"] for row in requests if not row["looked_up_at"] or row["looked_up_at"] <= since
             }
-        if look_up(self.hook, self.ledger, sorted(doubtful)):
-            self._release(context, "Amazon did not say whether it has an order of the number of one of these requests")
+        if not_said := look_up(self.hook, self.ledger, sorted(doubtful)):
+            self._release(context, f"{NOT_SAID} {listed_numbers(not_said)}, which the next feed goes without")
         if orders_too:
             compare_orders(self.hook, self.ledger, token)
         if others := ask_for_relatives(self.hook, self.ledger, numbers):

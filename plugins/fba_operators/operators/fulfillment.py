@@ -24,7 +24,7 @@ from fba_operators.fulfillment.cancel import cancel_orders
 from fba_operators.fulfillment.claim import Claim, Selection, claim_requests, survey, until_next_feed
 from fba_operators.fulfillment.held import release_held
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.memory import Doubt, adopt_orders, examine, look_up
+from fba_operators.fulfillment.memory import Doubt, adopt_orders, ask_again, examine, look_up
 from fba_operators.fulfillment.order_ledger import OrderLedger
 from fba_operators.fulfillment.request import counts_by_status, listed_numbers
 from fba_operators.fulfillment.settle import Outcome, settle_feed
@@ -264,6 +264,7 @@ class ClaimRequestsOperator(SendingOperator):
             # It may have been sent and forgotten; then its order is to be cancelled.
             to_cancel = [row["fr_number"] for row in self.ledger.run_alone("fulfillment.pending_to_cancel")]
             look_up(self.hook, self.ledger, to_cancel)
+            ask_again(self.hook, self.ledger)
             moves = adopt_orders(self.hook, self.ledger)
         if moves:
             moved = Counter(move.status for move in moves)
