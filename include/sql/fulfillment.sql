@@ -143,7 +143,7 @@ WHERE store = %(store)s AND claim_id = %(claim_id)s AND settled_at IS NULL AND s
 RETURNING 1
 
 -- name: record_intent
--- Only if every request is still the one that was uploaded, and Amazon's feeds have just been compared with this very ledger.
+-- Only if every request is still the one that was uploaded, none is to be cancelled, and Amazon's feeds have just been compared with this very ledger.
 UPDATE fba.feed AS f SET submit_started_at = clock_timestamp(), status = 'SUBMITTING'
 WHERE f.store = %(store)s AND f.claim_id = %(claim_id)s AND f.settled_at IS NULL AND f.uploaded_at IS NOT NULL
   AND f.submit_started_at IS NULL AND f.document_digest = %(digest)s
@@ -151,7 +151,7 @@ WHERE f.store = %(store)s AND f.claim_id = %(claim_id)s AND f.settled_at IS NULL
   AND NOT EXISTS (
       SELECT FROM fba.feed_message AS m LEFT JOIN fba.fulfillment_request AS r USING (store, fr_number)
       WHERE m.store = f.store AND m.document_id = f.document_id
-        AND (r.status IS DISTINCT FROM 'sending' OR r.claim_id IS DISTINCT FROM f.claim_id))
+        AND (r.status IS DISTINCT FROM 'sending' OR r.claim_id IS DISTINCT FROM f.claim_id OR r.cancel_requested_at IS NOT NULL))
 RETURNING f.submit_started_at
 
 -- name: may_submit
@@ -238,12 +238,12 @@ WHERE store = %(store)s AND fr_number = ANY(%(numbers)s) AND status = 'unknown' 
 RETURNING fr_number
 
 -- name: to_cancel
--- After a refusal every run asks again, for three days.
+-- After a refusal every run asks again, for three days; once at least, however long no run was able to.
 SELECT fr_number, status, seller_id, claim_id FROM fba.fulfillment_request
 WHERE store = %(store)s AND cancel_requested_at IS NOT NULL
   AND (status IN ('accepted', 'unknown') OR status = 'submitted' AND claim_id IN (
       SELECT o.claim_id FROM fba.outbound_order AS o WHERE o.store = %(store)s AND o.settled_at IS NULL AND o.held))
-  AND greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days'
+  AND (greatest(cancel_requested_at, resolved_at, sent_at) > clock_timestamp() - interval '3 days' OR fba.never_asked_to_cancel(status, status_reason))
 ORDER BY cancel_requested_at, fr_number
 
 -- name: record_not_cancelled
@@ -330,8 +330,8 @@ ORDER BY fr_number, other
 
 -- name: in_the_way
 -- What would make a second parcel of requests: of a request and its copies (fba.resend) another one that is on its way, or goes first;
--- one that was refused, and of which Amazon has an order seen afterwards; and such an order of a copy that no request here accounts
--- for, whose status is null.
+-- one that was refused, and of which Amazon has an order seen afterwards; one that was shipped all the same; and such an order of a
+-- copy that no request here accounts for, whose status is null.
 WITH own AS (
     SELECT fr_number, coalesce(resend_of, fr_number) AS root, inserted_at FROM fba.fulfillment_request
     WHERE store = %(store)s AND fr_number = ANY(%(numbers)s)
@@ -342,7 +342,8 @@ WITH own AS (
     SELECT own.fr_number, own.inserted_at, r.* FROM own JOIN fba.fulfillment_request AS r
         ON r.store = %(store)s AND r.resend_of = own.root AND r.fr_number <> own.fr_number
 )
-SELECT r.of AS fr_number, r.fr_number AS other, r.status FROM relative AS r
+SELECT r.of AS fr_number, r.fr_number AS other, r.status, c.shipped FROM relative AS r
+CROSS JOIN LATERAL (SELECT r.status IN ('cancelled', 'rejected') AND fba.has_shipped(r.store, r.fr_number) AS shipped) AS c
 LEFT JOIN fba.order_at_amazon AS a ON a.store = r.store AND a.fr_number = r.fr_number AND NOT a.ended AND a.cleared_at IS NULL
 WHERE CASE
     WHEN r.status IN ('rejected', 'invalid') THEN
@@ -351,8 +352,9 @@ WHERE CASE
     WHEN r.status = 'pending' THEN a.seen_at IS NOT NULL OR (r.inserted_at, r.fr_number) < (r.of_inserted_at, r.of)
     WHEN r.status = 'accepted' THEN r.resolved_at > r.of_inserted_at  -- not one that is replaced on purpose
     ELSE r.status <> 'cancelled' END
+   OR c.shipped
 UNION ALL
-SELECT own.fr_number, a.fr_number, NULL
+SELECT own.fr_number, a.fr_number, NULL, false
 FROM own CROSS JOIN generate_series(2, 9) AS k (copy)
 JOIN fba.order_at_amazon AS a ON a.store = %(store)s AND a.fr_number = own.root || '-' || k.copy
 WHERE a.fr_number <> own.fr_number AND NOT a.ended AND a.cleared_at IS NULL AND NOT EXISTS (
@@ -556,7 +558,8 @@ WHERE EXISTS (
 ) OR EXISTS (
     SELECT FROM fba.fulfillment_request AS r
     WHERE r.store = s.store AND r.status = 'accepted' AND r.cancel_requested_at IS NOT NULL
-      AND greatest(r.cancel_requested_at, r.resolved_at, r.sent_at) > clock_timestamp() - interval '3 days'
+      AND (greatest(r.cancel_requested_at, r.resolved_at, r.sent_at) > clock_timestamp() - interval '3 days'
+        OR fba.never_asked_to_cancel(r.status, r.status_reason))
 ) OR EXISTS (SELECT FROM fba.feed AS f WHERE f.store = s.store AND f.settled_at IS NULL)
   OR EXISTS (SELECT FROM fba.outbound_order AS o WHERE o.store = s.store AND o.settled_at IS NULL)
 
@@ -597,7 +600,8 @@ CROSS JOIN LATERAL (  -- what is told of it until somebody says that it was seen
     SELECT array_agg(n.code ORDER BY n.code) AS codes, jsonb_agg(jsonb_build_array(n.code, n.number, extract(epoch FROM n.since)) ORDER BY n.code) AS seen
     FROM fba.needs_attention_at_once AS n
     WHERE n.store = r.store AND n.subject = r.fr_number
-      AND n.code IN ('invalid', 'rejected', 'not_cancelled', 'late', 'undeliverable', 'claim_due', 'blocked_carrier_used')
+      AND n.code IN ('invalid', 'rejected', 'not_cancelled', 'cancelled_by_amazon', 'cancelled_but_shipped', 'partly_shipped', 'late', 'undeliverable',
+                     'claim_due', 'blocked_carrier_used')
 ) AS w
 WHERE r.store = %(store)s AND r.fr_number = %(fr_number)s
 

@@ -179,7 +179,7 @@ UPDATE fba.run AS r SET attention = r.attention || n.counts
 FROM (
     SELECT c.store, jsonb_object_agg(c.code, c.number) AS counts FROM (
         SELECT store, code, count(*) AS number FROM fba.needs_attention
-        WHERE code IN ('late', 'undeliverable', 'no_movement', 'claim_due', 'witnesses_differ') GROUP BY store, code
+        WHERE code IN ('late', 'undeliverable', 'no_movement', 'claim_due', 'witnesses_differ', 'partly_shipped', 'cancelled_by_amazon', 'cancelled_but_shipped') GROUP BY store, code
     ) AS c GROUP BY c.store
 ) AS n
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND r.store = n.store

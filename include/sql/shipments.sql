@@ -167,6 +167,13 @@ UPDATE fba.shipment_item AS i SET fr_number = r.fr_number FROM fba.fulfillment_r
 WHERE i.store = %(store)s AND i.fr_number IS NULL AND i.merchant_order_id IS NOT NULL
   AND r.store = i.store AND r.fr_number = i.merchant_order_id
 
+-- name: tell_shipped
+-- Requests that have ended, of which this report has units.
+UPDATE fba.fulfillment_request AS r SET status_reason = fba.shipped_all_the_same(r.status_reason), acknowledged_at = NULL
+FROM (SELECT DISTINCT merchant_order_id AS number FROM staged WHERE merchant_order_id <> '') AS s
+WHERE r.store = %(store)s AND r.fr_number = s.number AND r.status IN ('cancelled', 'rejected')
+  AND NOT fba.is_told_as_shipped(r.status_reason) AND fba.has_shipped(r.store, r.fr_number)
+
 -- name: count_staged
 SELECT
     count(*) AS rows, count(r.fr_number) AS of_requests,

@@ -1,4 +1,4 @@
--- views 5
+-- views 6
 -- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
 -- Whoever changes anything below raises the number in the first line: of two installs on one warehouse the larger number
 -- wins, and with equal numbers each would replace the views of the other.
@@ -260,7 +260,8 @@ WITH recent AS (  -- events of the last day: the newest run that reported each
     SELECT p.store, p.fr_number, p.status, p.arrives_at, p.updated_at, t.changed_at, r.acknowledged_at, greatest(c.read_at, t.read_at) AS seen_at
     FROM fba.package AS p JOIN fba.fulfillment_request AS r USING (store, fr_number) JOIN fba.tracked_order AS t USING (store, fr_number)
     LEFT JOIN fba.order_cursor AS c ON c.store = p.store
-    WHERE p.status IS DISTINCT FROM 'DELIVERED' AND r.status = 'accepted'
+    WHERE p.status IS DISTINCT FROM 'DELIVERED'
+      AND (r.status = 'accepted' OR r.status = 'rejected' AND fba.has_left(p.status, p.ship_date))  -- a part was shipped
     UNION ALL
     SELECT t.store, t.fr_number, NULL, t.arrives_by, t.changed_at, 'infinity', r.acknowledged_at, greatest(c.read_at, t.read_at)
     FROM fba.tracked_order AS t JOIN fba.fulfillment_request AS r USING (store, fr_number) LEFT JOIN fba.order_cursor AS c ON c.store = t.store
@@ -315,6 +316,8 @@ UNION ALL
 SELECT store, status, fr_number, 1, coalesce(resolved_at, sent_at, created_at),
        CASE WHEN starts_with(status_reason, 'FR number already used') THEN
        'Look in Seller Central at the order under this number. Insert the request under another number, and set acknowledged_at here.'
+       WHEN fba.is_told_as_shipped(status_reason) THEN
+       'A part of it is on its way: insert what is missing as a new request, or refund it, and set acknowledged_at.'
        ELSE 'Put right what status_reason says, then set status to pending; or set acknowledged_at.' END
 FROM fba.fulfillment_request
 WHERE status IN ('invalid', 'rejected') AND coalesce(acknowledged_at < resolved_at, acknowledged_at IS NULL)
@@ -352,10 +355,27 @@ FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id) JOIN fb
 WHERE f.settled_at IS NULL AND f.feed_id IS NOT NULL AND f.submit_started_at < statement_timestamp() - interval '4 hours'
   AND r.status = 'submitted' AND r.claim_id = f.claim_id
 UNION ALL
-SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, 'Amazon refused to cancel; status_reason says why. Ask the buyer; then take cancel_requested_at back, or set acknowledged_at.'
+SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, CASE WHEN starts_with(status_reason, 'not cancelled')
+       THEN 'Amazon refused to cancel; status_reason says why. Ask the buyer; then take cancel_requested_at back, or set acknowledged_at.'
+       ELSE 'For hours nobody has cancelled it: see the last runs of fba_send_fulfillment_requests, or cancel it in Seller Central; then set acknowledged_at.' END
 FROM fba.fulfillment_request
-WHERE cancel_requested_at IS NOT NULL AND status IN ('accepted', 'unknown') AND starts_with(status_reason, 'not cancelled')
-  AND coalesce(acknowledged_at < cancel_requested_at, true)
+WHERE cancel_requested_at IS NOT NULL AND coalesce(acknowledged_at < cancel_requested_at, true)
+  AND (status IN ('accepted', 'unknown') AND starts_with(status_reason, 'not cancelled')
+    OR status IN ('pending', 'submitted', 'accepted') AND cancel_requested_at < statement_timestamp() - interval '6 hours')
+UNION ALL
+SELECT store, CASE WHEN fba.is_told_as_shipped(status_reason) THEN 'cancelled_but_shipped' ELSE 'cancelled_by_amazon' END, fr_number, 1, resolved_at,
+       CASE WHEN fba.is_told_as_shipped(status_reason)
+       THEN 'Units of it have left Amazon although it is cancelled: ask the buyer to refuse the parcel or to pay; then set acknowledged_at.'
+       ELSE 'Amazon cancelled it, or somebody in Seller Central: send it again (fba.resend), or tell the buyer; then set acknowledged_at.' END
+FROM fba.fulfillment_request
+WHERE status = 'cancelled' AND status_reason IS NOT NULL AND sent_at IS NOT NULL
+  AND coalesce(acknowledged_at < resolved_at, acknowledged_at IS NULL)
+  AND (cancel_requested_at IS NULL OR fba.is_told_as_shipped(status_reason))
+UNION ALL
+SELECT store, 'partly_shipped', fr_number, 1, amazon_order_asked_at,
+       'Amazon ships no more of it than it has: insert what is missing as a new request, or refund it, and set acknowledged_at.'
+FROM fba.fulfillment_request
+WHERE status = 'accepted' AND amazon_order_status = 'CompletePartialled' AND coalesce(acknowledged_at < amazon_order_asked_at, true)
 UNION ALL
 SELECT r.store, 'overdue', r.fr_number, p.open, coalesce(least(r.sent_at, r.resolved_at), r.created_at),
        'Accepted more than a day ago and not all shipped: amazon_order_status is Amazon''s status of the order.'

@@ -9,9 +9,20 @@ import pytest
 from fba_operators.amazon.client import Client, amazon_time
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Report
-from fba_operators.errors import CredentialsError, SellingPartnerError, ThrottledError, UnavailableError
+from fba_operators.errors import (
+    CredentialsError,
+    RequestRefusedError,
+    SellingPartnerError,
+    ThrottledError,
+    UnavailableError,
+)
 from tests.hostile import HOSTILE, SECRET_PARTS, hostile_body
 from tests.stores import LISTINGS, SELLER, US
+
+DETAILS = "The access token you provided has expired."
+EXPIRED = {
+    "errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": DETAILS}]
+}
 
 
 def test_get_reports_reads_every_page(amazon, warehouse):
@@ -161,6 +172,39 @@ def test_what_amazon_says_of_one_order_is_no_part_of_the_error_s_text(amazon, wa
         SellingPartnerHook().get_fulfillment_order("FR-1")
     assert "Wilhelmina" not in str(caught.value)
     assert caught.value.detail == "Wilhelmina does not live there"
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("get_report", {"reportId": "2", "reportType": "T", "processingStatus": "DONE"}),
+        ("get_feed", {"feedId": "2", "feedType": "T", "processingStatus": "DONE"}),
+        ("find_fulfillment_order", {"payload": {"fulfillmentOrder": {"sellerFulfillmentOrderId": "2"}}}),
+    ],
+)
+def test_an_answer_about_something_else_is_no_answer(amazon, warehouse, operation, body):
+    name = {"find_fulfillment_order": "getFulfillmentOrder", "get_report": "getReport", "get_feed": "getFeed"}[
+        operation
+    ]
+    amazon.world.add_fault(name, "status", status=200, body=body, times=None)
+    ask = getattr(SellingPartnerHook(), operation)
+    with pytest.raises(UnavailableError, match="was asked for 1 and answered about another one"):
+        ask("1")
+    assert ask(" 2 ")
+
+
+def test_what_may_be_made_once_is_not_repeated_with_a_new_token(amazon, warehouse):
+    """Amazon calls the token expired in the answer, which does not prove that it made nothing."""
+    hook, fenced = SellingPartnerHook(), []
+    hook.access_token()
+    amazon.world.add_fault("createFulfillmentOrder", "status", status=403, times=1, body=EXPIRED)
+    with pytest.raises(UnavailableError, match="refused the access token"):
+        hook.create_fulfillment_order({"sellerFulfillmentOrderId": "FR-1", "items": []}, fence=lambda: fenced.append(1))
+    assert amazon.world.calls()["calls"]["createFulfillmentOrder"] == 1
+    amazon.world.add_fault("getReport", "status", status=403, times=1, body=EXPIRED)
+    with pytest.raises(RequestRefusedError):
+        hook.get_report("1")
+    assert amazon.world.calls()["calls"]["getReport"] == 2
 
 
 @pytest.mark.parametrize(

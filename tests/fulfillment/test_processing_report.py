@@ -193,6 +193,8 @@ def report(results, processed=3, successful=3, with_error=0, status="Complete") 
         (report([(0, E)], processed=1, successful=0, with_error=1, status="Rejected"), "RRR"),
         (report([(0, E), (2, E)], successful=1, with_error=2), "URU"),
         (report([(0, E)], successful=3, status="Rejected"), "UUU"),
+        (report([(0, E)]), "UUU"),
+        (report([(0, E), (2, E)], successful=2, with_error=1), "URU"),
         (ProcessingReport("Complete", None, None, None, None, (Result(0, E, "c", "d"),)), "UUU"),
         # a Warning for it is no failure
         (report([(0, W)]), "AAA"),

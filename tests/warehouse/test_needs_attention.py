@@ -255,6 +255,49 @@ CASES = [
         },
     ),
     Case(
+        "not_cancelled",
+        [*ACCEPTED, change(f"cancel_requested_at = '{ago(7)}'")],
+        ("FR-1", 1, ago(7)),
+        {
+            "it was asked for lately": change(f"cancel_requested_at = '{ago(5)}'"),
+            "a person has seen it": change("acknowledged_at = now()"),
+            "Amazon cancelled it": change("status = 'cancelled'"),
+        },
+    ),
+    Case(
+        "cancelled_by_amazon",
+        [
+            *ACCEPTED,
+            change("status = 'cancelled', status_reason = 'cancelled at Amazon'"),
+            change(f"resolved_at = '{ago(7)}'"),
+        ],
+        ("FR-1", 1, ago(7)),
+        {
+            "a person has seen it": change("acknowledged_at = now()"),
+            "somebody wanted it": change("cancel_requested_at = now()"),
+        },
+    ),
+    Case(
+        "cancelled_but_shipped",
+        [
+            *ACCEPTED,
+            parcel("IN_TRANSIT", ago(20)),
+            change("cancel_requested_at = now(), status = 'cancelled'"),
+            change(f"resolved_at = '{ago(7)}'"),
+        ],
+        ("FR-1", 1, ago(7)),
+        {"a person has seen it": change("acknowledged_at = now()")},
+    ),
+    Case(
+        "partly_shipped",
+        [*ACCEPTED, change(f"amazon_order_status = 'CompletePartialled', amazon_order_asked_at = '{ago(7)}'")],
+        ("FR-1", 1, ago(7)),
+        {
+            "a person has seen it": change("acknowledged_at = now()"),
+            "Amazon cancels it": change("status = 'cancelled'"),
+        },
+    ),
+    Case(
         "overdue",
         [*ACCEPTED, change(ASKED), SHIPPED],
         ("FR-1", 3, ago(50)),

@@ -79,6 +79,7 @@ DATA = {
     15: "INSERT INTO fba.request_event (store, fr_number, what, source, actor) VALUES ('amazon_us', 'FR-1', 'approved', 'merchant', 'ann')",
     16: "INSERT INTO fba.order_at_amazon (store, fr_number) VALUES ('amazon_us', 'FR-16')",
     17: "INSERT INTO fba.unanswered_number (store, fr_number) VALUES ('amazon_us', 'FR-1')",
+    18: "UPDATE fba.fulfillment_request SET amazon_order_status = 'CompletePartialled' WHERE fr_number = 'FR-1'",
 }
 
 

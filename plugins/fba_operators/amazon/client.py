@@ -181,7 +181,13 @@ class Client:
                 return self._read(operation, response)
             if rejected is None and response.status_code in (401, 403) and _is_about_the_token(response):
                 rejected = token
-                continue
+                if fence is None:
+                    continue
+                self.login.token(rejected=rejected)
+                message = (
+                    f"{self.credentials.conn_id}: Amazon refused the access token; with the new one it is looked first"
+                )
+                raise UnavailableError(f"{message} whether it made nothing", operation=operation.name, status=403)
             self._refuse(operation, response, ours)
 
     def _read(self, operation: Operation[A], response: requests.Response) -> A:

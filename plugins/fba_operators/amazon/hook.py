@@ -27,6 +27,7 @@ from fba_operators.amazon.operations import (
     InventorySummary,
     ListedOrder,
     ListedReport,
+    Operation,
     Order,
     PackageTracking,
     Preview,
@@ -36,6 +37,7 @@ from fba_operators.amazon.transport import Download
 from fba_operators.errors import (
     ConfigurationError,
     RequestRefusedError,
+    UnavailableError,
 )
 from fba_operators.warehouse.database import DEFAULT_WAREHOUSE, Warehouse
 
@@ -172,7 +174,9 @@ class SellingPartnerHook(BaseHook):
 
     def get_report(self, report_id: str) -> Report:
         """Return a report's state."""
-        return self.client.call(operations.GET_REPORT, report_id)
+        report = self.client.call(operations.GET_REPORT, report_id)
+        self._check_is_about(operations.GET_REPORT, report_id, report.report_id)
+        return report
 
     def get_reports(self, report_type: str, *, created_since: datetime) -> Iterator[ListedReport | None]:
         """Return this store's reports of a type, every page; None for one that cannot be read.
@@ -217,7 +221,9 @@ class SellingPartnerHook(BaseHook):
 
     def get_feed(self, feed_id: str) -> Feed:
         """Return a feed's state."""
-        return self.client.call(operations.GET_FEED, feed_id)
+        feed = self.client.call(operations.GET_FEED, feed_id)
+        self._check_is_about(operations.GET_FEED, feed_id, feed.feed_id)
+        return feed
 
     def get_feeds(self, feed_type: str, *, created_since: datetime) -> Iterator[Feed | None]:
         """Return this store's feeds of a type, every page; None for one that cannot be read.
@@ -239,6 +245,13 @@ class SellingPartnerHook(BaseHook):
             "pageSize": 100,
         }
 
+    def _check_is_about(self, operation: Operation[Any], asked: str, told: str) -> None:
+        """Raise UnavailableError where Amazon answers about something else; how it writes an id is its own affair."""
+        if told.strip().casefold() != asked.strip().casefold():
+            raise UnavailableError(
+                f"{self.conn_id}: Amazon was asked for {asked} and answered about another one", operation=operation.name
+            )
+
     # Orders and stock
 
     def get_fulfillment_order(self, fr_number: str) -> FulfillmentOrder:
@@ -246,7 +259,10 @@ class SellingPartnerHook(BaseHook):
 
         :raises RequestRefusedError: Amazon knows no such order, or refuses for another reason
         """
-        return self.client.call(operations.GET_FULFILLMENT_ORDER, fr_number).payload
+        order = self.client.call(operations.GET_FULFILLMENT_ORDER, fr_number).payload
+        told = order.fulfillment_order.seller_fulfillment_order_id
+        self._check_is_about(operations.GET_FULFILLMENT_ORDER, fr_number, told)
+        return order
 
     def find_fulfillment_order(self, fr_number: str) -> FulfillmentOrder | None:
         """Return a Multi-Channel Fulfillment order with its items; None where Amazon answers that it has no such order.

@@ -15,6 +15,12 @@ WORDS = {
     "stuck": "No run can find out whether Amazon has it. Look in Seller Central under its number, then decide on its page.",
     "waiting_long": _OPEN + " If no run has looked at it, the DAG that sends may be paused or fail.",
     "not_cancelled": "Amazon refused to cancel it, and ships it. Ask the buyer. " + _SEEN,
+    "cancelled_by_amazon": "Amazon cancelled it, or somebody in Seller Central. Send it again under a new number, or tell the buyer. "
+    + _SEEN,
+    "cancelled_but_shipped": "It is cancelled, and units of it have left Amazon all the same. Ask the buyer to refuse the parcel or to pay. "
+    + _SEEN,
+    "partly_shipped": "Amazon ships no more of it than it has. Send what is missing as a new request, or refund it. "
+    + _SEEN,
     "overdue": "Amazon accepted it more than a day ago and has not shipped all of it. Its page shows Amazon's status of the order.",
     "needs_approval": "Its page has Amazon's fees and dates: approve it, or cancel it.",
     "late": "Amazon does not keep the date it promised. Tell the buyer. " + _SEEN,

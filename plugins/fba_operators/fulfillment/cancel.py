@@ -12,13 +12,15 @@ from fba_operators.fulfillment.request import listed_numbers, units_by_sku
 from fba_operators.fulfillment.settle import Outcome
 from fba_operators.runs.summary import counted
 
+NOT_YET = "Amazon has taken the cancellation, and has not cancelled the order yet"
+
 
 def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome) -> None:
     """Ask Amazon to cancel orders, each once.
 
     :param outcome: collects what was recorded
     """
-    cancelled, refused = 0, []
+    cancelled, not_yet, refused = 0, 0, []
     for row in ledger.to_cancel():
         number = row["fr_number"]
         if row["seller_id"] not in (hook.seller_id, None):  # there the number may be another order
@@ -32,7 +34,10 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome
             refusal = _cancel(hook, number)
         except RequestRefusedError as error:
             refusal = error.message
-        if refusal:
+        if refusal == NOT_YET:
+            ledger.record_not_cancelled(number, NOT_YET)
+            not_yet += 1
+        elif refusal:
             ledger.record_not_cancelled(number, f"not cancelled: {refusal}")
             refused.append(number)
             outcome.not_cancelled += 1
@@ -42,6 +47,11 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome
             outcome.moved["cancelled"] += 1
     if cancelled:
         outcome.sentences.append(f"{counted(cancelled, 'order')} cancelled.")
+    if not_yet:
+        orders = counted(not_yet, "order")
+        outcome.sentences.append(
+            f"{orders}: Amazon has taken the cancellation and not cancelled yet; the next run looks again."
+        )
     if refused:
         orders = counted(len(refused), "order")
         outcome.sentences.append(f"{orders} could not be cancelled: {listed_numbers(refused)}.")
@@ -50,15 +60,17 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome
 def _cancel(hook: SellingPartnerHook, number: str) -> str | None:
     """Cancel an order; returns why it is not cancelled, or None.
 
-    A refusal is not believed before the order was looked at: an earlier call, whose answer was lost, may have cancelled it.
+    Neither a refusal nor a success is believed before the order was looked at: an earlier call, whose answer was lost, may
+    have cancelled it; and Amazon's model of cancelFulfillmentOrder only promises to stop attempting.
     """
+    refusal = NOT_YET
     try:
         hook.cancel_fulfillment_order(number)
     except RequestRefusedError as error:
-        order = hook.find_fulfillment_order(number)
-        status = documented(order.fulfillment_order.fulfillment_order_status) if order else None
-        return None if status == "Cancelled" else error.message
-    return None
+        refusal = error.message
+    order = hook.find_fulfillment_order(number)
+    status = documented(order.fulfillment_order.fulfillment_order_status) if order else None
+    return None if status == "Cancelled" else refusal
 
 
 def _is_ours(hook: SellingPartnerHook, ledger: FeedLedger, row: dict[str, Any], outcome: Outcome) -> bool:

@@ -279,6 +279,8 @@ def in_the_way(
                 f"Amazon has an order {other}, which no request here accounts for: it may be this one, sent again before a "
                 "backup was put back"
             )
+        elif row["shipped"]:
+            sentence = f"units of {other}, which is {status} here, have left Amazon: the buyer gets them"
         elif status in ("rejected", "invalid"):
             sentence = f"Amazon has an order of {other}, which is {status} here: both would be shipped"
         elif status == "pending":

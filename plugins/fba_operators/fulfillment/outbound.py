@@ -89,15 +89,7 @@ class _Sender:
         for place, row in enumerate(rows):
             number = row["fr_number"]
             try:
-                known = self._look(row)
-                if known is None:
-                    self._give_up([row], "Amazon did not say whether it has an order of its number")
-                elif known:
-                    self.found = True
-                    self.ledger.run_alone("fulfillment.add_order_at_amazon", number=number)
-                    self._give_up([row], "Amazon may have an order of its number, which is looked at first")
-                else:
-                    self._send_within_quota(row, contents.get(number))
+                self._send_within_quota(row, contents.get(number))
             except ThrottledError as error:
                 if error.status is None:  # our own count
                     raise
@@ -160,19 +152,30 @@ class _Sender:
         return not (row["lapsed_before"] and status == "Cancelled")
 
     def _send_within_quota(self, row: dict[str, Any], request: FulfillmentRequest | None) -> None:
-        """Send an order; after a 429 once or twice more, when Amazon allows it.
+        """Send an order; after a 429 once or twice more, when Amazon allows it, with a look before each.
 
         Calls do not arrive as evenly as they are counted, so one 429 does not mean that somebody else uses up the quota.
         """
         for again in range(MAX_THROTTLED, 0, -1):
             try:
-                self._send_one(row, request)
+                self._look_and_send(row, request)
                 return
             except ThrottledError as error:
                 wait = (error.until - datetime.now(UTC)).total_seconds()
                 if error.status is None or again == 1 or wait > transport.MAX_INLINE_SLEEP:
                     raise
                 time.sleep(max(wait, 0))
+
+    def _look_and_send(self, row: dict[str, Any], request: FulfillmentRequest | None) -> None:
+        known = self._look(row)
+        if known is None:
+            self._give_up([row], "Amazon did not say whether it has an order of its number")
+        elif known:
+            self.found = True
+            self.ledger.run_alone("fulfillment.add_order_at_amazon", number=row["fr_number"])
+            self._give_up([row], "Amazon may have an order of its number, which is looked at first")
+        else:
+            self._send_one(row, request)
 
     def _send_one(self, row: dict[str, Any], request: FulfillmentRequest | None) -> None:
         claim_id, number = str(row["claim_id"]), row["fr_number"]

@@ -160,4 +160,8 @@ def _does_not_add_up(report: ProcessingReport, sent: list[int]) -> str | None:
         return f"the processing report counts {report.with_error} messages with an error and names {len(failed)}"
     if not failed <= set(sent):
         return "the processing report names messages that were not sent"
+    if report.successful and any(result.message_id == 0 and result.is_error for result in report.results):
+        return (
+            f"the processing report has an error of the whole feed and counts {report.successful} successful messages"
+        )
     return None

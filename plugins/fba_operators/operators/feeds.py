@@ -117,7 +117,10 @@ class SubmitFeedOperator(ClaimedOperator):
             try:
                 feed_id = self.hook.create_feed(FEED_TYPE, str(feed["document_id"]), fence=fence)
             except _NotIntendedError:
-                self._release(context, "its content, its status or the warehouse changed after it was claimed")
+                self._release(
+                    context,
+                    "a request of it was changed or is to be cancelled, or the warehouse has changed, since it was claimed",
+                )
             except LostAnswerError:
                 self._skip_lost(context)
             except (ThrottledError, UnavailableError):

@@ -72,6 +72,11 @@ ATTENTION = {
         "unknown requests can only be decided by a person",
     ),
     "not_cancelled": ("order could not be cancelled", "orders could not be cancelled"),
+    "cancelled_by_amazon": (
+        "order was cancelled by Amazon, or in Seller Central",
+        "orders were cancelled by Amazon, or in Seller Central",
+    ),
+    "cancelled_but_shipped": ("cancelled order was shipped all the same", "cancelled orders were shipped all the same"),
     "without_request": (
         "shipped row of a multi-channel order matches no request",
         "shipped rows of multi-channel orders match no request",
@@ -149,6 +154,9 @@ STANDING = frozenset(
         "hold_lapses",
         "blocked_carrier_used",
         "not_cancelled",
+        "cancelled_by_amazon",
+        "cancelled_but_shipped",
+        "partly_shipped",
         "without_request",
         "overdue",
         "late",

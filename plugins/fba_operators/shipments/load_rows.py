@@ -100,6 +100,7 @@ def apply_rows(db: psycopg.Connection[Any], store: str, report: LoadedReport[Sta
     db.execute(_row_statement("shipments.insert_new_items", store, report))
     counts["new"] = db.execute(_row_statement("shipments.insert_new", store, report)).rowcount
     execute(db, "shipments.attach_late_requests", store=store)
+    execute(db, "shipments.tell_shipped", store=store)
     counts.update(execute(db, "shipments.count_staged", store=store).fetchone() or {})
     counts.update(staging.known.counts(db, store))
     counts["repeated"] = rows - counts["new"] - counts["updated"]
