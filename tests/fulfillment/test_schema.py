@@ -229,3 +229,15 @@ def test_commits_are_durable_whatever_the_servers_default(warehouse, warehouse_u
         db.commit()
         begin(db)
         assert db.execute("SHOW synchronous_commit").fetchone() == ("on",)
+
+
+@pytest.mark.parametrize("status", ["submitted", "accepted", "rejected", "cancelled"])
+def test_a_request_that_is_taken_over_comes_with_its_items(db, status):
+    request = "INSERT INTO fba.fulfillment_request (store, fr_number, status) VALUES ('us', 'TAKEN-1', %s)"
+    item = "INSERT INTO fba.fulfillment_request_item (store, fr_number, line, sku, quantity) VALUES ('us', 'TAKEN-1', %s, 'SKU', 1)"
+    with db.transaction():
+        db.execute(request, (status,))
+        db.execute(item, (1,))
+    if status in ("submitted", "accepted", "cancelled"):
+        with pytest.raises(psycopg.errors.RaiseException, match="items are frozen"), db.transaction():
+            db.execute(item, (2,))

@@ -89,3 +89,32 @@ BEGIN
     UPDATE fba.fulfillment_request AS r SET acknowledged_at = clock_timestamp() WHERE r.store = $1 AND r.fr_number = $2;
     RETURN made;
 END $$;
+
+-- As before, but a request that is inserted as accepted, say, can have items: in the transaction that inserts it.
+CREATE OR REPLACE FUNCTION fba.guard_item() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    owner record;
+BEGIN
+    -- FOR SHARE: whoever claims the request waits for this item or skips the request, and this item waits for who claims.
+    FOR owner IN
+        SELECT store, fr_number, status, resolved_at, created_at, inserted_at, claim_id FROM fba.fulfillment_request
+        WHERE TG_OP <> 'INSERT' AND (store, fr_number) = (OLD.store, OLD.fr_number)
+           OR TG_OP <> 'DELETE' AND (store, fr_number) = (NEW.store, NEW.fr_number)
+        FOR SHARE
+    LOOP
+        IF fba.frozen(owner.status)
+           -- A request that is taken over from another system comes with its items.
+           AND NOT (TG_OP = 'INSERT' AND owner.inserted_at >= transaction_timestamp() AND owner.claim_id IS NULL)
+           AND NOT (TG_OP = 'DELETE' AND fba.may_be_removed(owner.status, owner.resolved_at, owner.created_at))
+           -- Retention may empty a gift message, as it does an address.
+           AND NOT (TG_OP = 'UPDATE' AND owner.status <> 'sending' AND fba.is_product()
+                    AND to_jsonb(NEW) = to_jsonb(OLD) || '{"gift_message": null}') THEN
+            RAISE EXCEPTION 'Request % of % is %: its items are frozen. To stop it, set cancel_requested_at.',
+                owner.fr_number, owner.store, owner.status;
+        END IF;
+    END LOOP;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END $$;
