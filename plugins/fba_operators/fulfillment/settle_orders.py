@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.errors import RequestRefusedError
+from fba_operators.errors import RequestRefusedError, UnansweredError
 from fba_operators.fulfillment.amazon_orders import documented, meaning
 from fba_operators.fulfillment.memory import LOOK_BACK, Clocks
 from fba_operators.fulfillment.order_ledger import OrderLedger
@@ -70,8 +70,9 @@ def _look_for(
         absent.append(row)
         return
     try:
-        order = hook.find_fulfillment_order(number)
-    except RequestRefusedError:
+        with outcome.left_out.asking(hook, number):
+            order = hook.find_fulfillment_order(number)
+    except (RequestRefusedError, UnansweredError):
         return  # no answer to the question: the next run asks again
     if order is None:
         ledger.run_alone("fulfillment.record_looked_up", number=number)
