@@ -92,6 +92,7 @@ class _Sender:
             try:
                 known = self._look(row)
                 if known is None:
+                    self.ledger.run_alone("fulfillment.record_unanswered", number=number)
                     self._give_up([row], "Amazon did not say whether it has an order of its number")
                 elif known:
                     self.found = True
