@@ -7,8 +7,7 @@ SellingPartnerError
 ├── DecisionNeededError  ask a person: the data has arrived, but writing it could be wrong
 ├── ThrottledError       wait: Amazon's quota or a cool-down; says until when
 ├── UnavailableError     try again: network, 5xx, a cut download
-│   ├── LostAnswerError  reconcile before trying again: the call may have had its effect
-│   └── UnansweredError  leave it out: Amazon fails for one object and answers other questions
+│   └── LostAnswerError  reconcile before trying again: the call may have had its effect
 └── DocumentError        a report document cannot be used: damaged (try again) or unreadable (ask a person)
 """
 
@@ -29,7 +28,6 @@ __all__ = [
     "RequestRefusedError",
     "SellingPartnerError",
     "ThrottledError",
-    "UnansweredError",
     "UnavailableError",
     "UnreadableDocumentError",
 ]
@@ -98,22 +96,6 @@ class UnavailableError(SellingPartnerError):
 
 class LostAnswerError(UnavailableError):
     """A call that is not idempotent got no clear answer; it may have had its effect."""
-
-
-class UnansweredError(UnavailableError):
-    """Amazon fails when it is asked about one object, and answers other questions; the others need not wait for that.
-
-    :param error: how it fails
-    """
-
-    def __init__(self, error: UnavailableError) -> None:
-        super().__init__(error.brief)
-        self.operation, self.status, self.code, self.request_id = (
-            error.operation,
-            error.status,
-            error.code,
-            error.request_id,
-        )
 
 
 class ThrottledError(SellingPartnerError):

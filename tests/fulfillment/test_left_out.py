@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from fba_operators.errors import UnansweredError, UnavailableError
+from fba_operators.errors import UnavailableError
 from fba_operators.fulfillment import left_out
-from fba_operators.fulfillment.left_out import LeftOut
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from tests.sending import GOOD, foreign_feed, look_up_unknown
 from tests.stores import SELLER
 

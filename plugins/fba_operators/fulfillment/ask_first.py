@@ -13,10 +13,10 @@ from psycopg.types.json import Jsonb
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Fee, Preview
-from fba_operators.errors import RequestRefusedError, UnansweredError, UnavailableError
+from fba_operators.errors import RequestRefusedError, UnavailableError
 from fba_operators.fulfillment.claim import MAX_ORDERS, Ready
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.left_out import MOST_IN_A_ROW, LeftOut
+from fba_operators.fulfillment.left_out import MOST_IN_A_ROW, LeftOut, UnansweredError
 from fba_operators.fulfillment.order_json import preview_json
 from fba_operators.fulfillment.order_ledger import OrderLedger
 from fba_operators.fulfillment.quote import Quote

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.errors import RequestRefusedError, UnansweredError
+from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import compare_with_request, documented
 from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.request import listed_numbers, units_by_sku
 from fba_operators.fulfillment.settle import Outcome
 from fba_operators.runs.summary import counted

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.errors import RequestRefusedError, UnansweredError
+from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import action_of, documented
 from fba_operators.fulfillment.claim import Selection
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.order_ledger import OrderLedger
 from fba_operators.fulfillment.release import due
 from fba_operators.fulfillment.request import Move, counts_by_status

@@ -15,13 +15,24 @@ from fba_operators.errors import (
     CredentialsError,
     LostAnswerError,
     RequestRefusedError,
-    UnansweredError,
     UnavailableError,
 )
 from fba_operators.fulfillment.request import FR_NUMBER, SHOWN
 from fba_operators.runs.summary import counted, listed
 
 MOST_IN_A_ROW = 20  # of one kind; then the operation fails as a whole. Each takes up to a quarter of a minute
+
+
+class UnansweredError(UnavailableError):
+    """Amazon fails when it is asked about one object, and answers other questions; it is left out.
+
+    :param error: how it fails
+    """
+
+    def __init__(self, error: UnavailableError) -> None:
+        super().__init__(error.brief)
+        self.operation, self.status = error.operation, error.status
+        self.code, self.request_id = error.code, error.request_id
 
 
 class LeftOut:
@@ -79,8 +90,10 @@ def _answers(hook: SellingPartnerHook) -> bool:
     """Whether Amazon answers when it is asked for an order that nobody has."""
     try:
         hook.find_fulfillment_order(f"none-{uuid.uuid4().hex}")
-    except (RequestRefusedError, CredentialsError):
+    except CredentialsError:
         return True
+    except RequestRefusedError as error:
+        return error.code is not None  # else it is not Amazon that answers
     except UnavailableError:
         return False
     return True

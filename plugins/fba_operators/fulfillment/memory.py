@@ -18,11 +18,11 @@ import psycopg
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Feed, ListedOrder
-from fba_operators.errors import RequestRefusedError, UnansweredError
+from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import action_of, compare_with_request, end_of_request
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.left_out import LeftOut
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.fulfillment.request import FR_NUMBER, Move, units_by_sku
 from fba_operators.warehouse.statements import execute
 

@@ -18,11 +18,11 @@ from fba_operators.errors import (
     LostAnswerError,
     RequestRefusedError,
     ThrottledError,
-    UnansweredError,
     UnavailableError,
 )
 from fba_operators.fulfillment.amazon_orders import documented, meaning
 from fba_operators.fulfillment.ledger import MAY_SUBMIT
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.memory import (
     adopt_orders,
     ask_for_relatives,

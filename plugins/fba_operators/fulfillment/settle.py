@@ -19,13 +19,12 @@ from fba_operators.errors import (
     DamagedDocumentError,
     DecisionNeededError,
     RequestRefusedError,
-    UnansweredError,
     UnavailableError,
 )
 from fba_operators.fulfillment.amazon_orders import compare_with_request
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
-from fba_operators.fulfillment.left_out import LeftOut
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.fulfillment.memory import FEED_PATIENCE, LOOK_BACK, QUIET_TIME, REACH, Clocks, may_be_of
 from fba_operators.fulfillment.processing_report import ReportError, Verdict, judge_messages, parse_processing_report
 from fba_operators.fulfillment.request import Move, counts_by_status, listed_numbers, units_by_sku

@@ -10,8 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.errors import RequestRefusedError, UnansweredError
+from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import documented, meaning
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.memory import LOOK_BACK, Clocks
 from fba_operators.fulfillment.order_ledger import OrderLedger
 from fba_operators.fulfillment.request import FulfillmentRequest, counts_by_status, listed_numbers

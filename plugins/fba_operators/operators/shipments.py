@@ -15,11 +15,10 @@ from fba_operators.errors import (
     DecisionNeededError,
     RequestRefusedError,
     ThrottledError,
-    UnansweredError,
     UnavailableError,
 )
 from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, documented, end_of_request
-from fba_operators.fulfillment.left_out import LeftOut
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
 from fba_operators.operators.lineage import lineage_of
 from fba_operators.operators.links import DeskLink

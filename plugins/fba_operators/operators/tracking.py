@@ -14,9 +14,9 @@ from airflow.sdk import Asset, AssetAlias, Context
 
 from fba_operators.amazon.operations import FulfillmentOrder, ListedOrder, OrderItem
 from fba_operators.assets import PACKAGES
-from fba_operators.errors import CredentialsError, RequestRefusedError, UnansweredError, UnavailableError
+from fba_operators.errors import CredentialsError, RequestRefusedError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import SHIPPED, compare_with_request, documented, end_of_request
-from fba_operators.fulfillment.left_out import LeftOut
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.fulfillment.memory import take_down
 from fba_operators.fulfillment.request import Move, counts_by_status
 from fba_operators.operators.base import SellingPartnerOperator
