@@ -35,7 +35,8 @@ class Operation:
 
     `method` and `path` are its route, `query` the allowed query parameters, `rate` (requests per second; None: no
     limit) and `burst` its usage plan, `style` the format of its errors. `subject` returns what `Fault.report_type` is
-    compared with: the type of the report or feed, or the id of the fulfillment order.
+    compared with: the type of the report or feed, the id of the fulfillment order, the number of the package, or the SKU
+    of a preview's first item.
     """
 
     name: str

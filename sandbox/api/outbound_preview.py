@@ -1,5 +1,6 @@
 """Fulfillment Outbound API 2020-07-01: previews, and the features that orders can have."""
 
+import json
 from typing import Any
 
 from sandbox.api import pages
@@ -208,6 +209,14 @@ def _sku_json(item: Item) -> dict[str, Any]:
     return {"sellerSku": item.sku, "fnSku": item.fnsku, "asin": item.asin, "skuCount": sellable_units(item)}
 
 
+def _first_sku(call: Call) -> str | None:
+    try:
+        sku = json.loads(call.incoming.body)["items"][0]["sellerSku"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+    return sku if isinstance(sku, str) else None
+
+
 OPERATIONS = (
     Operation(
         "getFulfillmentPreview",
@@ -216,6 +225,7 @@ OPERATIONS = (
         get_fulfillment_preview,
         rate=2.0,
         burst=30,
+        subject=_first_sku,
     ),
     Operation(
         "getFeatures",

@@ -1,6 +1,7 @@
 """Fulfillment Outbound API 2020-07-01: where one package is."""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from sandbox.api.answers import Answer, invalid_input, json_answer, not_found
 from sandbox.api.calls import Call, Operation
@@ -80,6 +81,10 @@ def _details(order: Order, parcel: Parcel) -> dict[str, Any]:
     return details
 
 
+def _package_number(call: Call) -> str | None:
+    return dict(parse_qsl(call.incoming.query)).get("packageNumber")
+
+
 OPERATIONS = (
     Operation(
         "getPackageTrackingDetails",
@@ -89,5 +94,6 @@ OPERATIONS = (
         query=frozenset({"packageNumber"}),
         rate=2.0,
         burst=30,
+        subject=_package_number,
     ),
 )

@@ -80,7 +80,8 @@ class Fault:
     """One scripted fault.
 
     It skips the first `skip` matching calls, then applies to `times` calls (None: to all that follow). `seller_id` and
-    `report_type` (the type of the report or feed, or the id of the fulfillment order) restrict the calls it matches.
+    `report_type` (the type of the report or feed, the id of the fulfillment order, the number of the package, or the SKU
+    of a preview's first item) restrict the calls it matches.
 
     Options of single faults: `status`, `body` (JSON, or a text sent unchanged) and `headers` for `status`; `seconds`
     for `delay`; `status` (default 500) for `error_after`; `with_document` (the feed has a result document that gives a

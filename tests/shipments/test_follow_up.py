@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import psycopg
 import pytest
 
 from fba_operators.errors import UnavailableError
 from fba_operators.operators import FollowUpOrdersOperator, RetentionOperator
+from fba_operators.shipments.follow_up import summary
 from tests.helpers import context, run
 from tests.shipping import Reports, add_request, document, orders_at_amazon, row
 from tests.stores import OTHER_SELLER, SELLER, STORE
@@ -48,7 +51,13 @@ def test_orders_that_amazon_will_not_ship_get_their_final_status(amazon, warehou
     result = follow_up()
     assert result == {
         **{"conn_id": STORE, "asked": 5, "overdue": 1, "named": ["WAITS"]},
-        **{"rejected": ["BAD", "NONE"], "cancelled": ["OFF"], "partly": ["PART"], "unknown_at_amazon": []},
+        **{
+            "rejected": ["BAD", "NONE"],
+            "cancelled": ["OFF"],
+            "partly": ["PART"],
+            "unknown_at_amazon": [],
+            "left_out": [],
+        },
     }
     assert statuses(sql) == {
         "BAD": ["rejected", "Invalid"],
@@ -95,11 +104,31 @@ def test_results_before_a_fault_are_kept_and_the_retry_looks_up_the_rest(amazon,
     for number in ("A", "B"):
         add_request(sql, number, ("AFN-PLAIN", 1))
     days_ago(sql, 2)
-    amazon.world.add_fault("getFulfillmentOrder", "500", times=5, skip=1)
+    amazon.world.add_fault("getFulfillmentOrder", "500", times=None, skip=1)
     with pytest.raises(UnavailableError):
         follow_up()
     assert statuses(sql) == {"A": ["accepted", "Received"], "B": ["accepted", None]}
+    amazon.world.clear_faults()
     assert follow_up()["asked"] == 1
+
+
+@pytest.mark.parametrize("answer", [(500, {"errors": [{"code": "InternalFailure", "message": "x"}]}), (200, {})])
+def test_an_order_that_amazon_fails_for_stops_no_other(amazon, warehouse, sql, answer):
+    orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
+    for number in ("A", "B"):
+        add_request(sql, number, ("AFN-PLAIN", 1))
+    days_ago(sql, 2)
+    amazon.world.set_order_status(SELLER, "B", "Unfulfillable")
+    status, body = answer
+    amazon.world.add_fault("getFulfillmentOrder", "status", times=None, report_type="A", status=status, body=body)
+    result = follow_up()
+    assert statuses(sql) == {"A": ["accepted", None], "B": ["rejected", "Unfulfillable"]}
+    assert result["unknown_at_amazon"] == ["A"]
+    code = "InternalFailure" if status == 500 else "an answer that cannot be read"
+    said = f"1 order left out, for which Amazon fails while it answers other questions ({code}): A; a later run asks again."
+    assert result["left_out"] == [said]
+    counts = Counter(lines=0, new=0, updated=0, repeated=0)
+    assert said in summary(0, counts, result, {}).splitlines()
 
 
 def test_two_runs_at_a_time_look_up_an_order_once(amazon, warehouse, sql, warehouse_url):

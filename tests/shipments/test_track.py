@@ -141,6 +141,59 @@ def test_a_list_without_end_is_red_and_the_cursor_stays(amazon, sql, request_at_
     assert cursor(sql) == stood
 
 
+def broken(amazon, operation, of, status):
+    body = {"errors": [{"code": "InternalFailure", "message": "x"}]} if status == 500 else {}
+    amazon.world.add_fault(operation, "status", times=None, report_type=of, status=status, body=body)
+
+
+def said(kind, name, status):
+    code = "InternalFailure" if status == 500 else "an answer that cannot be read"
+    return f"1 {kind} left out, for which Amazon fails while it answers other questions ({code}): {name}; a later run asks again."
+
+
+@pytest.mark.parametrize("status", [500, 200])
+@pytest.mark.parametrize("operation", ["getFulfillmentOrder", "getOrder"])
+def test_an_order_that_amazon_fails_for_stops_no_other(
+    amazon, sql, request_at_amazon, no_retry_sleep, operation, status
+):
+    for number in ("FR-0", "FR-1"):
+        request_at_amazon(number, parts=1)
+    if operation == "getOrder":
+        amazon.world.set_order_listing(lost=["FR-0", "FR-1"])
+        sql("SET fba.writer = 'product'")
+        sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '25 hours'")
+    else:
+        amazon.world.set_outbound_2026(SELLER, False)
+    amazon.world.ship_now(SELLER)
+    broken(amazon, operation, "FR-0", status)
+    counts = track()
+    assert (counts["asked"], counts["unreadable"]) == (2, 1)
+    assert {row[0] for row in packages(sql)} == {"FR-1"}
+    assert said("order", "FR-0", status) in sql("SELECT summary FROM fba.run").fetchone()[0].splitlines()
+
+
+def test_an_outage_ends_the_asking(amazon, sql, request_at_amazon, no_retry_sleep):
+    request_at_amazon()
+    amazon.world.set_outbound_2026(SELLER, False)
+    broken(amazon, "getFulfillmentOrder", None, 500)
+    with pytest.raises(UnavailableError):
+        track()
+
+
+@pytest.mark.parametrize("status", [500, 200])
+def test_a_package_that_amazon_fails_for_stops_no_other(amazon, sql, request_at_amazon, no_retry_sleep, status):
+    for number in ("FR-0", "FR-1"):
+        request_at_amazon(number, parts=1)
+    amazon.world.set_outbound_2026(SELLER, False)
+    amazon.world.ship_now(SELLER)
+    first = SellingPartnerHook().find_fulfillment_order("FR-0").fulfillment_shipments[0]
+    number = str(first.fulfillment_shipment_package[0].package_number)
+    broken(amazon, "getPackageTrackingDetails", number, status)
+    track()
+    assert {row[0] for row in packages(sql)} == {"FR-0", "FR-1"}  # the order says the rest
+    assert said("package", number, status) in sql("SELECT summary FROM fba.run").fetchone()[0].splitlines()
+
+
 def test_since_reads_again_and_moves_the_cursor_only_without_a_gap(amazon, sql, request_at_amazon):
     request_at_amazon()
     track()

@@ -140,7 +140,9 @@ class Transport:
             headers = {"Accept-Encoding": "identity", "Connection": "close"}
             return session().get(url, timeout=_timeout(), stream=True, headers=headers)
         except requests.RequestException as error:
-            raise UnavailableError(f"{self.conn_id}: {what} not reachable ({_why(error)})") from None
+            raise UnavailableError(
+                f"{self.conn_id}: {what} not reachable ({_why(error)})", operation="download"
+            ) from None
 
     def read(self, response: requests.Response, what: str) -> Download:
         """Read an opened download in chunks.
@@ -157,7 +159,7 @@ class Transport:
             except Exception as error:  # urllib3's own kinds; their text holds the URL
                 late = time.monotonic() >= last_moment
                 reason = "it took too long" if late else type(error).__name__
-                raise UnavailableError(f"{self.conn_id}: {what} broke off ({reason})") from None
+                raise UnavailableError(f"{self.conn_id}: {what} broke off ({reason})", operation="download") from None
 
         return Download(charset_of(response), chunks())
 

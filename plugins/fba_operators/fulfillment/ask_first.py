@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -15,6 +16,7 @@ from fba_operators.amazon.operations import Fee, Preview
 from fba_operators.errors import RequestRefusedError, UnavailableError
 from fba_operators.fulfillment.claim import MAX_ORDERS, Ready
 from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.left_out import MOST_IN_A_ROW, LeftOut, UnansweredError
 from fba_operators.fulfillment.order_json import preview_json
 from fba_operators.fulfillment.order_ledger import OrderLedger
 from fba_operators.fulfillment.quote import Quote
@@ -25,10 +27,13 @@ from fba_operators.words import MOST_OF_A_NAME, words
 SPEEDS = ("Standard", "Expedited")  # which Amazon has everywhere
 
 
-def ask_features(hook: SellingPartnerHook, ledger: FeedLedger, requests: Iterable[Ready]) -> None:
+def ask_features(hook: SellingPartnerHook, ledger: FeedLedger, requests: Iterable[Ready], left_out: LeftOut) -> None:
     """Ask Amazon about the wishes of requests, for the seller and for each SKU, each once a day.
 
     What Amazon does not answer is not known, and Amazon decides when it gets the order.
+
+    :param left_out: collects what Amazon fails for
+    :raises UnavailableError: Amazon does not answer other questions either
     """
     known = {(row["feature"], row["sku"]): row["eligible"] for row in ledger.run_alone("fulfillment.features")}
     wanted: dict[str, set[str]] = {}
@@ -37,7 +42,8 @@ def ask_features(hook: SellingPartnerHook, ledger: FeedLedger, requests: Iterabl
             wanted.setdefault(feature, set()).update(item.sku for item in each.request.items)
     try:
         if any((feature, "") not in known for feature in wanted):
-            told = hook.get_features()
+            with left_out.asking(hook, "", "list of features"):
+                told = hook.get_features()
             eligible = {each.feature_name: each.seller_eligible for each in told if each}
             # What a whole list does not have, the marketplace does not have.
             missing = set(wanted) - eligible.keys() if told and None not in told else set()
@@ -45,13 +51,16 @@ def ask_features(hook: SellingPartnerHook, ledger: FeedLedger, requests: Iterabl
                 if may is not None:
                     known[feature, ""] = may
                     _remember(ledger, feature, "", may, None)
-    except RequestRefusedError:
+    except (RequestRefusedError, UnansweredError):
         return
     for feature, skus in sorted(wanted.items()):
         for sku in sorted(sku for sku in skus if (feature, sku) not in known and known.get((feature, ""), True)):
+            if left_out.in_a_row["SKU"] >= MOST_IN_A_ROW:
+                return
             try:
-                answer = hook.get_feature_sku(feature, sku)
-            except RequestRefusedError:
+                with left_out.asking(hook, sku, "SKU"):
+                    answer = hook.get_feature_sku(feature, sku)
+            except (RequestRefusedError, UnansweredError):
                 continue
             reasons = ", ".join(words(reason, MOST_OF_A_NAME) for reason in answer.ineligible_reasons or ())
             _remember(ledger, feature, sku, answer.is_eligible, reasons or None)
@@ -62,30 +71,42 @@ def _remember(ledger: FeedLedger, feature: str, sku: str, eligible: bool, reason
     ledger.run_alone("fulfillment.set_feature", **values)
 
 
-def ask_quotes(hook: SellingPartnerHook, ledger: FeedLedger, settings: Fulfillment, requests: Sequence[Ready]) -> str:
+def ask_quotes(
+    hook: SellingPartnerHook,
+    ledger: FeedLedger,
+    settings: Fulfillment,
+    requests: Sequence[Ready],
+    left_out: LeftOut,
+) -> str:
     """Ask for a preview of each request, of as many as one run sends, and keep what Amazon says for each speed.
 
+    :param left_out: collects those for which Amazon fails
     :return: a sentence about those that Amazon did not answer, which wait; empty if there are none
     :raises ThrottledError: the quota is used up; what was asked is kept
     """
-    unanswered = 0
-    for each in requests[:MAX_ORDERS]:
+    unanswered = False
+    # In another order each time: many of which Amazon fails, as of one SKU, must not always come before the others.
+    for each in random.sample(requests[:MAX_ORDERS], min(len(requests), MAX_ORDERS)):
         method = settings.shipping_methods[each.request.shipping_method or ""]
         country = hook.marketplace.country
         speeds = [*SPEEDS, *(speed for speed, places in ONLY_IN.items() if country in places or speed == method)]
         question = preview_json(each.request, each.features, speeds, marketplace_id=hook.marketplace.id)
         try:
-            previews = hook.get_fulfillment_preview(question)
+            with left_out.asking(hook, each.request.fr_number, "quote"):
+                previews = hook.get_fulfillment_preview(question)
         except RequestRefusedError as error:
             if error.status != 400 or error.code is None:
                 raise
             _refuse(ledger, each, f"Amazon cannot quote it: {error.code}: {error.detail}")
             continue
-        except UnavailableError:
-            unanswered += 1
-            if unanswered >= 3:  # an outage: the rest waits too
-                break
+        except UnansweredError:
+            unanswered = True
             continue
+        except UnavailableError as error:
+            if error.operation is None:
+                raise
+            unanswered = True  # an outage: the rest waits too
+            break
         asked = [method] if method != CHEAPEST else speeds
         _keep(ledger, each, _quotes(previews, asked))
     return "Amazon did not answer every question for a quote; those requests wait." if unanswered else ""

@@ -8,6 +8,7 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import compare_with_request, documented
 from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.request import listed_numbers, units_by_sku
 from fba_operators.fulfillment.settle import Outcome
 from fba_operators.runs.summary import counted
@@ -29,9 +30,14 @@ def cancel_orders(hook: SellingPartnerHook, ledger: FeedLedger, outcome: Outcome
             outcome.not_cancelled += 1
             continue
         try:
-            if row["status"] == "unknown" and not _is_ours(hook, ledger, row, outcome):
-                continue
-            refusal = _cancel(hook, number)
+            with outcome.left_out.asking(hook, number):
+                if row["status"] == "unknown" and not _is_ours(hook, ledger, row, outcome):
+                    continue
+                refusal = _cancel(hook, number)
+        except UnansweredError as error:
+            ledger.record_not_cancelled(number, f"not cancelled yet: {error}")
+            outcome.not_cancelled += 1
+            continue
         except RequestRefusedError as error:
             refusal = error.message
         if refusal == NOT_YET:

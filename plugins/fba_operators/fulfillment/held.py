@@ -10,6 +10,7 @@ from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import action_of, documented
 from fba_operators.fulfillment.claim import Selection
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.order_ledger import OrderLedger
 from fba_operators.fulfillment.release import due
 from fba_operators.fulfillment.request import Move, counts_by_status
@@ -49,7 +50,13 @@ def release_held(
             chosen = not selection.numbers or row["fr_number"] in selection.numbers
             lapsed = now - row["answered_at"] > LAPSES_AFTER
             if (chosen and wait is None) or lapsed:
-                released.update(_release_one(hook, orders, row, outcome, may_release=chosen and wait is None))
+                may_release = chosen and wait is None
+                try:
+                    with outcome.left_out.asking(hook, row["fr_number"]):
+                        released.update(_release_one(hook, orders, row, outcome, may_release=may_release))
+                except UnansweredError as error:  # the next run tries again
+                    if may_release:
+                        orders.ledger.record_not_cancelled(row["fr_number"], f"not released: {error}")
     finally:
         outcome.moved.update(released)
         if released:

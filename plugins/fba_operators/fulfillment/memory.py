@@ -22,6 +22,7 @@ from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import action_of, compare_with_request, end_of_request
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.fulfillment.request import FR_NUMBER, Move, units_by_sku
 from fba_operators.warehouse.statements import execute
 
@@ -165,12 +166,15 @@ def compare_orders(hook: SellingPartnerHook, ledger: FeedLedger, token: str) -> 
         ledger.run(db, "fulfillment.set_orders_until", orders_until=until, token=token)
 
 
-def examine(hook: SellingPartnerHook, ledger: FeedLedger) -> Doubt:
-    """Find out what the feeds that the ledger does not know mean for the requests that are to be sent."""
+def examine(hook: SellingPartnerHook, ledger: FeedLedger, left_out: LeftOut) -> Doubt:
+    """Find out what the feeds that the ledger does not know mean for the requests that are to be sent.
+
+    :param left_out: collects feeds for which Amazon fails; nothing is known of their end
+    """
     if not (rows := ledger.run_alone("fulfillment.open_foreign_feeds")):
         return Doubt()
     clocks = Clocks.read(hook, ledger)
-    rows = [_followed(hook, ledger, row) for row in rows]
+    rows = [_followed(hook, ledger, row, left_out) for row in rows]
     unfinished = [row for row in rows if row["ended_at"] is None]
     if young := [row for row in unfinished if clocks.now - row["seen_at"] < FEED_PATIENCE]:
         return Doubt(
@@ -186,14 +190,15 @@ def examine(hook: SellingPartnerHook, ledger: FeedLedger) -> Doubt:
     return doubt
 
 
-def _followed(hook: SellingPartnerHook, ledger: FeedLedger, row: dict[str, Any]) -> dict[str, Any]:
+def _followed(hook: SellingPartnerHook, ledger: FeedLedger, row: dict[str, Any], left_out: LeftOut) -> dict[str, Any]:
     """A feed's row as it is after asking Amazon whether it has ended."""
     if row["ended_at"]:
         return row
     try:
-        if not hook.get_feed(row["feed_id"]).finished:
-            return row
-    except RequestRefusedError:
+        with left_out.asking(hook, row["feed_id"], "feed"):
+            if not hook.get_feed(row["feed_id"]).finished:
+                return row
+    except (RequestRefusedError, UnansweredError):
         return row  # not shown, so nothing is known of its end
     (ended,) = ledger.run_alone("fulfillment.end_foreign_feed", feed_id=row["feed_id"])
     return row | ended
@@ -240,11 +245,14 @@ def take_down(
     execute(db, "fulfillment.tell_refused", store=store, seller_id=seller_id, reason=AT_AMAZON_ALL_THE_SAME)
 
 
-def ask_for_relatives(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) -> dict[str, str]:
+def ask_for_relatives(
+    hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str], left_out: LeftOut
+) -> dict[str, str]:
     """Make sure that no other request of which these are copies, or which are copies of these, is at Amazon.
 
     For the ledger a request may be rejected that was set right and sent before an older copy of the warehouse was put back.
 
+    :param left_out: collects orders for which Amazon fails; so it did not say whether it has them
     :return: FR number → why it may not be sent now
     """
     why = {}
@@ -253,8 +261,9 @@ def ask_for_relatives(hook: SellingPartnerHook, ledger: FeedLedger, numbers: lis
             continue  # Amazon cannot have it
         ledger.check_lock()
         try:
-            order = hook.find_fulfillment_order(row["other"])
-        except RequestRefusedError:
+            with left_out.asking(hook, row["other"]):
+                order = hook.find_fulfillment_order(row["other"])
+        except (RequestRefusedError, UnansweredError):
             ledger.run_alone("fulfillment.record_unanswered", number=row["other"])
             why[row["fr_number"]] = f"{NOT_SAID} {row['other']}"
             continue
@@ -291,14 +300,18 @@ def in_the_way(
     return why
 
 
-def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:
-    """Settle pending requests under whose numbers Amazon has an order already; returns those that changed."""
+def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger, left_out: LeftOut) -> list[Move]:
+    """Settle pending requests under whose numbers Amazon has an order already; returns those that changed.
+
+    :param left_out: collects orders for which Amazon fails; their requests wait
+    """
     moves = []
     for row in ledger.run_alone("fulfillment.pending_at_amazon"):
         number = row["fr_number"]
         try:
-            order = hook.find_fulfillment_order(number)
-        except RequestRefusedError:
+            with left_out.asking(hook, number):
+                order = hook.find_fulfillment_order(number)
+        except (RequestRefusedError, UnansweredError):
             continue  # it waits, and the next run asks again
         if order:
             ordered = units_by_sku((item.sku, item.quantity) for item in ledger.items_of([number])[number])
@@ -308,10 +321,12 @@ def adopt_orders(hook: SellingPartnerHook, ledger: FeedLedger) -> list[Move]:
     return moves
 
 
-def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) -> list[str]:
+def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str], left_out: LeftOut) -> list[str]:
     """Ask Amazon for each number, and take down those it has; returns those of which it did not say whether it has them.
 
     Amazon's quota may end the work in the middle; what was found out is not asked for again.
+
+    :param left_out: collects orders for which Amazon fails; so it did not say whether it has them
     """
     taken_down = {row["fr_number"] for row in ledger.run_alone("fulfillment.at_amazon", numbers=numbers)}
     unanswered = []
@@ -319,8 +334,9 @@ def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) ->
         if number in taken_down:
             continue
         try:
-            found = hook.find_fulfillment_order(number) is not None
-        except RequestRefusedError:
+            with left_out.asking(hook, number):
+                found = hook.find_fulfillment_order(number) is not None
+        except (RequestRefusedError, UnansweredError):
             ledger.run_alone("fulfillment.record_unanswered", number=number)
             unanswered.append(number)
             continue
@@ -329,11 +345,15 @@ def look_up(hook: SellingPartnerHook, ledger: FeedLedger, numbers: list[str]) ->
     return unanswered
 
 
-def ask_again(hook: SellingPartnerHook, ledger: FeedLedger) -> None:
-    """Ask Amazon again for the numbers that it did not say anything about, as far as pending requests wait for them."""
+def ask_again(hook: SellingPartnerHook, ledger: FeedLedger, left_out: LeftOut) -> None:
+    """Ask Amazon again for the numbers that it did not say anything about, as far as pending requests wait for them.
+
+    :param left_out: collects orders for which Amazon fails
+    """
     rows = ledger.run_alone("fulfillment.unanswered")
-    look_up(hook, ledger, sorted({row["other"] for row in rows if row["other"] == row["fr_number"]}))
-    ask_for_relatives(hook, ledger, sorted({row["fr_number"] for row in rows if row["other"] != row["fr_number"]}))
+    look_up(hook, ledger, sorted({row["other"] for row in rows if row["other"] == row["fr_number"]}), left_out)
+    copies = sorted({row["fr_number"] for row in rows if row["other"] != row["fr_number"]})
+    ask_for_relatives(hook, ledger, copies, left_out)
 
 
 def unanswered(ledger: FeedLedger, db: psycopg.Connection[Any]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from fba_operators.errors import (
 )
 from fba_operators.fulfillment.amazon_orders import documented, meaning
 from fba_operators.fulfillment.ledger import MAY_SUBMIT
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.memory import (
     adopt_orders,
     ask_for_relatives,
@@ -70,7 +71,7 @@ def send_orders(
 class _Sender:
     def __init__(self, hook: SellingPartnerHook, orders: OrderLedger, settings: Fulfillment, outcome: Outcome) -> None:
         self.hook, self.orders, self.ledger, self.settings = hook, orders, orders.ledger, settings
-        self.outcome = outcome
+        self.outcome, self.left_out = outcome, outcome.left_out
         self.moved: Counter[str] = Counter()
         self.token = ""
         self.lost_in_a_row = 0
@@ -101,7 +102,7 @@ class _Sender:
                 self._give_up(rows[place:], f"Amazon {kind}; nothing is wrong with the request as far as is known")
                 raise
         if self.found:
-            self.moved.update(move.status for move in adopt_orders(self.hook, self.ledger))
+            self.moved.update(move.status for move in adopt_orders(self.hook, self.ledger, self.left_out))
 
     def _compare(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Make sure, as far as lists can show it, that Amazon has none of these orders; returns those that may be sent."""
@@ -109,7 +110,7 @@ class _Sender:
         if not whole:
             self._give_up(rows, "a feed in Amazon's list cannot be read, and may hold it")
             return []
-        doubt = examine(self.hook, self.ledger)
+        doubt = examine(self.hook, self.ledger, self.left_out)
         compare_orders(self.hook, self.ledger, self.token)
         numbers = [row["fr_number"] for row in rows]
         at_amazon = {row["fr_number"] for row in self.ledger.run_alone("fulfillment.at_amazon", numbers=numbers)}
@@ -123,7 +124,8 @@ class _Sender:
                 self._give_up([row], why)
             else:
                 kept.append(row)
-        others = ask_for_relatives(self.hook, self.ledger, [row["fr_number"] for row in kept])
+        numbers = [row["fr_number"] for row in kept]
+        others = ask_for_relatives(self.hook, self.ledger, numbers, self.left_out)
         for row in kept:
             if why := others.get(row["fr_number"]):
                 self._give_up([row], why)
@@ -140,7 +142,10 @@ class _Sender:
         """
         self.ledger.check_lock()
         try:
-            order = self.hook.find_fulfillment_order(row["fr_number"])
+            with self.left_out.asking(self.hook, row["fr_number"]):
+                order = self.hook.find_fulfillment_order(row["fr_number"])
+        except UnansweredError:
+            return None
         except RequestRefusedError as error:
             if error.code is None:
                 raise  # not Amazon, or not as Amazon answers: it concerns every order
@@ -169,6 +174,7 @@ class _Sender:
     def _look_and_send(self, row: dict[str, Any], request: FulfillmentRequest | None) -> None:
         known = self._look(row)
         if known is None:
+            self.ledger.run_alone("fulfillment.record_unanswered", number=row["fr_number"])
             self._give_up([row], "Amazon did not say whether it has an order of its number")
         elif known:
             self.found = True
@@ -251,8 +257,9 @@ class _Sender:
         claim_id, number = str(row["claim_id"]), row["fr_number"]
         move = Move(number, "rejected", cut(f"{error.code}: {error.detail}", MOST))
         try:
-            order = self.hook.find_fulfillment_order(number)
-        except RequestRefusedError as hidden:
+            with self.left_out.asking(self.hook, number):
+                order = self.hook.find_fulfillment_order(number)
+        except (RequestRefusedError, UnansweredError) as hidden:
             order, move = None, Move(number, "unknown", f"rejected, and its order is not shown: {hidden}")
         if order:
             found = meaning(order, request, held=row["held"], marketplace_id=self.hook.marketplace.id)

@@ -15,10 +15,16 @@ from typing import Any
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import Feed, FulfillmentOrder
 from fba_operators.amazon.processing_status import ProcessingStatus
-from fba_operators.errors import DamagedDocumentError, DecisionNeededError, RequestRefusedError, UnavailableError
+from fba_operators.errors import (
+    DamagedDocumentError,
+    DecisionNeededError,
+    RequestRefusedError,
+    UnavailableError,
+)
 from fba_operators.fulfillment.amazon_orders import compare_with_request
 from fba_operators.fulfillment.feed_xml import FEED_TYPE
 from fba_operators.fulfillment.ledger import FeedLedger
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.fulfillment.memory import FEED_PATIENCE, LOOK_BACK, QUIET_TIME, REACH, Clocks, may_be_of
 from fba_operators.fulfillment.processing_report import ReportError, Verdict, judge_messages, parse_processing_report
 from fba_operators.fulfillment.request import Move, counts_by_status, listed_numbers, units_by_sku
@@ -52,6 +58,7 @@ class Outcome:
     :param stuck: FR numbers a person has to decide about, as found out now
     :param given_up: those of them that no run looks for any more
     :param not_cancelled: how many orders Amazon would not cancel
+    :param left_out: for what Amazon fails
     """
 
     moved: Counter[str] = field(default_factory=Counter)
@@ -60,6 +67,7 @@ class Outcome:
     stuck: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
     not_cancelled: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def add_moves(self, moves: Iterable[Move]) -> None:
         """Count requests that changed."""
@@ -155,7 +163,10 @@ def _apply_processing_report(
     status = feed["status"]
     if feed["finished_at"] is None:  # else a task that waited has recorded the end
         try:
-            state = hook.get_feed(feed_id)
+            with outcome.left_out.asking(hook, feed_id, "feed"):
+                state = hook.get_feed(feed_id)
+        except UnansweredError:
+            return False
         except RequestRefusedError:
             gone = f"Amazon does not show feed {feed_id} any more"
             _record_verdicts(ledger, feed, _all_unknown(sent, gone), None, gone, outcome)
@@ -181,9 +192,12 @@ def _apply_processing_report(
     document: bytes | None = None
     doubt: str | None = None
     try:
-        document = download_processing_report(hook, ledger.get(claim_id), ledger.now())
+        with outcome.left_out.asking(hook, feed_id, "feed"):
+            document = download_processing_report(hook, ledger.get(claim_id), ledger.now())
         verdicts = judge_messages(parse_processing_report(document), sent)
-        verdicts |= _behind_rejections(hook, ledger, feed, requests, verdicts)
+        verdicts |= _behind_rejections(hook, ledger, feed, requests, verdicts, outcome)
+    except UnansweredError:
+        return False
     except ReportError as error:
         doubt = str(error)
         verdicts = _all_unknown(sent, doubt)
@@ -213,6 +227,7 @@ def _behind_rejections(
     feed: dict[str, Any],
     requests: list[dict[str, Any]],
     verdicts: Mapping[int, Verdict],
+    outcome: Outcome,
 ) -> dict[int, Verdict]:
     """Look behind every rejection: Amazon also rejects a number because it has the order already.
 
@@ -229,8 +244,9 @@ def _behind_rejections(
     for number, ordered in _ordered_units(ledger, list(rejected)).items():
         ledger.check_lock()
         try:
-            order = hook.find_fulfillment_order(number)
-        except RequestRefusedError as error:
+            with outcome.left_out.asking(hook, number):
+                order = hook.find_fulfillment_order(number)
+        except (RequestRefusedError, UnansweredError) as error:
             found[rejected[number]] = Verdict("unknown", description=f"rejected, and its order is not shown: {error}")
             continue
         if order is None:  # the rejection stands
@@ -394,8 +410,9 @@ def _resolve_found(
     try:
         for number in numbers:
             try:
-                order = hook.find_fulfillment_order(number)
-            except RequestRefusedError:
+                with outcome.left_out.asking(hook, number):
+                    order = hook.find_fulfillment_order(number)
+            except (RequestRefusedError, UnansweredError):
                 continue  # listed, but not shown: the next run looks again
             if order:
                 found += _record_order(hook, ledger, claim_id, number, order, outcome)
@@ -452,8 +469,9 @@ def _resolve_absent(
         for number in again:
             # One by one: Amazon's quota may end the work in the middle, and what was found out must not be asked again.
             try:
-                order = hook.find_fulfillment_order(number)
-            except RequestRefusedError:
+                with outcome.left_out.asking(hook, number):
+                    order = hook.find_fulfillment_order(number)
+            except (RequestRefusedError, UnansweredError):
                 continue  # no answer to the question: the next run asks again
             if order:
                 found += _record_order(hook, ledger, claim_id, number, order, outcome)

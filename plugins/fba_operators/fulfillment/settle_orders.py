@@ -12,6 +12,7 @@ from typing import Any
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.errors import RequestRefusedError
 from fba_operators.fulfillment.amazon_orders import documented, meaning
+from fba_operators.fulfillment.left_out import UnansweredError
 from fba_operators.fulfillment.memory import LOOK_BACK, Clocks
 from fba_operators.fulfillment.order_ledger import OrderLedger
 from fba_operators.fulfillment.request import FulfillmentRequest, counts_by_status, listed_numbers
@@ -70,8 +71,9 @@ def _look_for(
         absent.append(row)
         return
     try:
-        order = hook.find_fulfillment_order(number)
-    except RequestRefusedError:
+        with outcome.left_out.asking(hook, number):
+            order = hook.find_fulfillment_order(number)
+    except (RequestRefusedError, UnansweredError):
         return  # no answer to the question: the next run asks again
     if order is None:
         ledger.run_alone("fulfillment.record_looked_up", number=number)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NoReturn
 
 from airflow.sdk import Context
@@ -20,6 +21,7 @@ from fba_operators.errors import (
 )
 from fba_operators.fulfillment.feed_xml import CONTENT_TYPE, FEED_TYPE, FeedError, build_order_feed
 from fba_operators.fulfillment.ledger import MAY_SUBMIT
+from fba_operators.fulfillment.left_out import LeftOut
 from fba_operators.fulfillment.memory import (
     NOT_SAID,
     ask_for_relatives,
@@ -95,6 +97,8 @@ class SubmitFeedOperator(ClaimedOperator):
             if feed["settled_at"] or feed["submit_started_at"]:
                 return self._go_on(context, feed)
             token = self._compare(context)
+            if sentences := self.left_out.sentences():
+                self.add_to_summary(context, "\n".join(sentences))
             digest = self._digest(context)
             intent: datetime | None = None
             started = 0.0
@@ -137,12 +141,17 @@ class SubmitFeedOperator(ClaimedOperator):
         self.add_to_summary(context, f"{counted(count, 'request')} submitted as feed {feed_id}.")
         return self.claim_id
 
+    @cached_property
+    def left_out(self) -> LeftOut:
+        """Orders and feeds for which Amazon fails."""
+        return LeftOut()
+
     def _compare(self, context: Context) -> str:
         """Make sure that Amazon does not have these requests already; returns the token that proves it."""
         token, whole = compare_feeds(self.hook, self.ledger)
         if not whole:
             self._release(context, "a feed in Amazon's list cannot be read, and may hold it")
-        doubt = examine(self.hook, self.ledger)
+        doubt = examine(self.hook, self.ledger, self.left_out)
         requests = self.ledger.requests(self.claim_id)
         if why := next(filter(None, (doubt.why_held(row["inserted_at"]) for row in requests)), None):
             self._release(context, why)
@@ -158,11 +167,11 @@ class SubmitFeedOperator(ClaimedOperator):
             doubtful |= {
                 row["fr_number"] for row in requests if not row["looked_up_at"] or row["looked_up_at"] <= since
             }
-        if not_said := look_up(self.hook, self.ledger, sorted(doubtful)):
+        if not_said := look_up(self.hook, self.ledger, sorted(doubtful), self.left_out):
             self._release(context, f"{NOT_SAID} {listed_numbers(not_said)}, which the next feed goes without")
         if orders_too:
             compare_orders(self.hook, self.ledger, token)
-        if others := ask_for_relatives(self.hook, self.ledger, numbers):
+        if others := ask_for_relatives(self.hook, self.ledger, numbers, self.left_out):
             number, why = next(iter(others.items()))
             self._release(context, f"{number} has to wait: {why}")
         if self.ledger.run_alone("fulfillment.at_amazon", numbers=numbers):
@@ -181,7 +190,8 @@ class SubmitFeedOperator(ClaimedOperator):
     def _release(self, context: Context, reason: str) -> NoReturn:
         released = self.ledger.release(self.claim_id, f"not sent: {reason}")
         requests = counted(released, "request is", "requests are")
-        self.add_to_summary(context, f"Not sent, {requests} pending again: {reason}.", outcome="success")
+        sentences = (f"Not sent, {requests} pending again: {reason}.", *self.left_out.sentences())
+        self.add_to_summary(context, "\n".join(sentences), outcome="success")
         self.skip()
 
     def _go_on(self, context: Context, feed: dict[str, Any]) -> str:

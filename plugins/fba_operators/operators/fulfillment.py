@@ -7,10 +7,10 @@ passes from task to task.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NoReturn
 
 import psycopg
@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.assets import REQUESTS
-from fba_operators.errors import DecisionNeededError, ThrottledError
+from fba_operators.errors import DecisionNeededError, ThrottledError, UnavailableError
 from fba_operators.fulfillment.ask_first import ask_features, ask_quotes
 from fba_operators.fulfillment.cancel import cancel_orders
 from fba_operators.fulfillment.claim import Claim, Selection, claim_requests, survey, until_next_feed
@@ -107,7 +107,7 @@ class SendingOperator(SellingPartnerOperator):
         try:
             yield found
         finally:
-            sentences = "\n".join((*found.sentences, *found.waiting))
+            sentences = "\n".join((*found.sentences, *found.waiting, *found.left_out.sentences()))
             attention = {"not_cancelled": found.not_cancelled}
             self.add_to_summary(context, sentences, moved=found.moved, attention=attention)
 
@@ -149,10 +149,11 @@ class SettleFeedsOperator(SendingOperator):
             self.log.info("Nothing in this run calls Amazon; feeds, orders and cancellations wait for the next one.")
             return {}
         with self.ledger.exclusively(), self.summarised(context) as outcome:
-            for feed in self.ledger.open_feeds():
-                settle_feed(self.hook, self.ledger, feed, outcome)
-            settle_orders(self.hook, self.orders, outcome)
-            cancel_orders(self.hook, self.ledger, outcome)
+            self._do_all(
+                *(partial(settle_feed, self.hook, self.ledger, feed, outcome) for feed in self.ledger.open_feeds()),
+                partial(settle_orders, self.hook, self.orders, outcome),
+                partial(cancel_orders, self.hook, self.ledger, outcome),
+            )
         self.add_to_summary(context, "", attention={"stuck": self.ledger.count_stuck()})
         self.publish(context, outcome.moved)
         if outcome.stuck:
@@ -164,6 +165,19 @@ class SettleFeedsOperator(SendingOperator):
                 detail=listed_numbers(outcome.stuck),
             )
         return dict(outcome.moved)
+
+    def _do_all(self, *steps: Callable[[], None]) -> None:
+        """Do every step, although Amazon may fail in one of them; then raise the first of its failures."""
+        failures = []
+        for step in steps:
+            try:
+                step()
+            except UnavailableError as error:
+                if error.operation is None:  # the warehouse, or the store's lock
+                    raise
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 class ClaimRequestsOperator(SendingOperator):
@@ -259,18 +273,17 @@ class ClaimRequestsOperator(SendingOperator):
         (pending,) = self.ledger.run_alone("fulfillment.has_pending", numbers=list(selection.numbers))
         if not pending["yes"]:
             return None
-        with self.ledger.exclusively():
-            doubt = examine(self.hook, self.ledger)
+        with self.ledger.exclusively(), self.summarised(context) as outcome:
+            doubt = examine(self.hook, self.ledger, outcome.left_out)
             # It may have been sent and forgotten; then its order is to be cancelled.
             to_cancel = [row["fr_number"] for row in self.ledger.run_alone("fulfillment.pending_to_cancel")]
-            look_up(self.hook, self.ledger, to_cancel)
-            ask_again(self.hook, self.ledger)
-            moves = adopt_orders(self.hook, self.ledger)
-        if moves:
-            moved = Counter(move.status for move in moves)
-            was = counted(len(moves), "pending request was", "pending requests were")
-            found = f"{was} at Amazon already: {counts_by_status(moved)}."
-            self.add_to_summary(context, found, moved=moved)
+            look_up(self.hook, self.ledger, to_cancel, outcome.left_out)
+            ask_again(self.hook, self.ledger, outcome.left_out)
+            moves = adopt_orders(self.hook, self.ledger, outcome.left_out)
+            if moves:
+                outcome.add_moves(moves)
+                was = counted(len(moves), "pending request was", "pending requests were")
+                outcome.sentences.append(f"{was} at Amazon already: {counts_by_status(outcome.moved)}.")
         return doubt
 
     def _release_held(self, context: Context, selection: Selection) -> None:
@@ -285,9 +298,10 @@ class ClaimRequestsOperator(SendingOperator):
         if settings.transport == "feed" and not any(map(settings.quotes, settings.shipping_methods)):
             return  # a feed has no wishes
         ready, unquoted = survey(self.ledger, settings, selection, self.hook.destination, doubt)
-        ask_features(self.hook, self.ledger, [*ready, *unquoted])
-        if unquoted and (sentence := ask_quotes(self.hook, self.ledger, settings, unquoted)):
-            self.add_to_summary(context, sentence)
+        with self.summarised(context) as outcome:
+            ask_features(self.hook, self.ledger, [*ready, *unquoted], outcome.left_out)
+            if unquoted and (sentence := ask_quotes(self.hook, self.ledger, settings, unquoted, outcome.left_out)):
+                outcome.sentences.append(sentence)
 
     def _describe(self, claim: Claim, selection: Selection) -> str:
         parts = []

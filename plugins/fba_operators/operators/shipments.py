@@ -11,8 +11,14 @@ from airflow.sdk import BaseOperator, Context
 
 from fba_operators.amazon.operations import ListedReport
 from fba_operators.assets import SHIPMENTS
-from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError, UnavailableError
+from fba_operators.errors import (
+    DecisionNeededError,
+    RequestRefusedError,
+    ThrottledError,
+    UnavailableError,
+)
 from fba_operators.fulfillment.amazon_orders import PARTLY_COMPLETE, SHIPPED, documented, end_of_request
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.operators.base import AmazonRetryPolicy, SellingPartnerOperator
 from fba_operators.operators.lineage import lineage_of
 from fba_operators.operators.links import DeskLink
@@ -249,18 +255,20 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
     """Look up accepted requests of a store that are not all shipped a day later, each at most once a day.
 
     :return: ``conn_id``; ``asked``: number looked up; ``overdue``: number; and request numbers: ``rejected``,
-        ``cancelled``, ``partly`` (the rest will not be shipped), ``unknown_at_amazon``, ``named`` (some of those overdue)
+        ``cancelled``, ``partly`` (the rest will not be shipped), ``unknown_at_amazon``, ``named`` (some of those overdue);
+        ``left_out``: sentences about those for which Amazon fails
     """
 
     def work(self, context: Context) -> dict[str, Any]:
         """Look one up after the other; each result is committed at once."""
         numbers: dict[str, list[str]] = {kind: [] for kind in ("rejected", "cancelled", "partly", "unknown_at_amazon")}
         asked = 0
+        left_out = LeftOut()
         try:
             with locked(self.warehouse, "fba.follow_up", self.conn_id, patience=timedelta(seconds=1)) as lock:
                 for fr_number in self._due():
                     lock.check()
-                    if kind := self._record(fr_number, self._look_up(fr_number)):
+                    if kind := self._record(fr_number, self._look_up(fr_number, left_out)):
                         numbers[kind].append(fr_number)
                     asked += 1
         except ThrottledError as error:
@@ -274,6 +282,7 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
             "asked": asked,
             "overdue": len(overdue),
             "named": [row["fr_number"] for row in overdue[:SHOWN]],
+            "left_out": left_out.sentences(),
             **numbers,
         }
 
@@ -294,10 +303,11 @@ class FollowUpOrdersOperator(SellingPartnerOperator):
             return "unknown_at_amazon"
         return "partly" if order_status == PARTLY_COMPLETE else status
 
-    def _look_up(self, fr_number: str) -> str | None:
+    def _look_up(self, fr_number: str, left_out: LeftOut) -> str | None:
         try:
-            order = self.hook.find_fulfillment_order(fr_number)
-        except RequestRefusedError as error:
+            with left_out.asking(self.hook, fr_number):
+                order = self.hook.find_fulfillment_order(fr_number)
+        except (RequestRefusedError, UnansweredError) as error:
             self.log.warning("%s: Amazon does not show the order of request %s: %s", self.conn_id, fr_number, error)
             return None
         told = order.fulfillment_order.fulfillment_order_status if order else None

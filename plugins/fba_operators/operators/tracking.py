@@ -16,6 +16,7 @@ from fba_operators.amazon.operations import FulfillmentOrder, ListedOrder, Order
 from fba_operators.assets import PACKAGES
 from fba_operators.errors import CredentialsError, RequestRefusedError, UnavailableError
 from fba_operators.fulfillment.amazon_orders import SHIPPED, compare_with_request, documented, end_of_request
+from fba_operators.fulfillment.left_out import LeftOut, UnansweredError
 from fba_operators.fulfillment.memory import take_down
 from fba_operators.fulfillment.request import Move, counts_by_status
 from fba_operators.operators.base import SellingPartnerOperator
@@ -42,9 +43,10 @@ class Reading:
 
     :param orders: orders that were told
     :param others: those of no request of this store
-    :param unreadable: those that cannot be read
+    :param unreadable: those that cannot be read, or for which Amazon fails
     :param asked: orders asked for one by one
     :param sentences: for the run's summary
+    :param left_out: orders and packages for which Amazon fails
     """
 
     orders: int = 0
@@ -53,6 +55,7 @@ class Reading:
     asked: int = 0
     changes: Changes = field(default_factory=Changes)
     sentences: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 class TrackOrdersOperator(SellingPartnerOperator):
@@ -135,14 +138,15 @@ class TrackOrdersOperator(SellingPartnerOperator):
             read_at = next_turn = _now(lock)
             told = None
             try:
-                told = ask(tracking, number)
+                with reading.left_out.asking(self.hook, number):
+                    told = ask(tracking, number, reading.left_out)
             except RequestRefusedError as error:
                 self.log.warning("%s: Amazon does not show the order of request %s: %s", self.conn_id, number, error)
                 next_turn -= max(unheard_for - ASKED_AGAIN, timedelta(0))
             except UnavailableError as error:
-                if error.status != 200:
+                if error.status != 200 and not isinstance(error, UnansweredError):
                     raise
-                reading.unreadable += 1  # an answer that is not as documented stops no other order
+                reading.unreadable += 1  # one for which Amazon fails, or an answer that is not as documented
                 next_turn -= max(unheard_for - ASKED_AGAIN, timedelta(0))
             reading.asked += 1
             if told is None:
@@ -151,11 +155,11 @@ class TrackOrdersOperator(SellingPartnerOperator):
             with self._keeping(tracking, lock) as db:
                 self._keep(db, tracking, [told], read_at, reading)
 
-    def _order(self, tracking: Tracking, number: str) -> ToldOrder | None:
+    def _order(self, tracking: Tracking, number: str, left_out: LeftOut) -> ToldOrder | None:
         order = self.hook.find_order(number)
         return told_by_order(order) if order and order.order_id == number else None
 
-    def _fulfillment_order(self, tracking: Tracking, number: str) -> ToldOrder | None:
+    def _fulfillment_order(self, tracking: Tracking, number: str, left_out: LeftOut) -> ToldOrder | None:
         order = self.hook.find_fulfillment_order(number)
         if order is None or order.fulfillment_order.seller_fulfillment_order_id != number:
             return None
@@ -169,8 +173,9 @@ class TrackOrdersOperator(SellingPartnerOperator):
             if str(package) in ended:
                 continue
             try:
-                found[package] = self.hook.get_package_tracking_details(package)
-            except RequestRefusedError as error:  # the order says the rest
+                with left_out.asking(self.hook, str(package), "package"):
+                    found[package] = self.hook.get_package_tracking_details(package)
+            except (RequestRefusedError, UnansweredError) as error:  # the order says the rest
                 self.log.warning("%s: Amazon does not show where package %d is: %s", self.conn_id, package, error)
         return told_by_fulfillment_order(order, found)
 
@@ -289,7 +294,7 @@ class TrackOrdersOperator(SellingPartnerOperator):
                 self.run_log(context).add(
                     db,
                     self.task_id,
-                    "\n".join((*_sentences(reading), *reading.sentences)),
+                    "\n".join((*_sentences(reading), *reading.sentences, *reading.left_out.sentences())),
                     rows_in=reading.orders + reading.asked,
                     rows_rejected=reading.unreadable,
                     rows_changed=sum(changes.parcels.values()) + sum(changes.moved.values()),

@@ -74,7 +74,7 @@ def _follow_up_lines(followed: Mapping[str, Any]) -> list[str]:
             lines.append(f"{counted(len(followed[kind]), 'request')} {text}: {listed(followed[kind], SHOWN)}.")
     if followed["asked"]:
         lines.append(f"{counted(followed['asked'], 'accepted request')} looked up at Amazon.")
-    return lines
+    return [*lines, *followed.get("left_out", ())]
 
 
 def _kinds(removed: Mapping[str, int]) -> str:
