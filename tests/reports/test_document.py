@@ -268,6 +268,8 @@ def test_a_document_that_is_a_sentence_is_quoted(report_type, end):
         b"order 111-1\nWilhelmina Secret\n",
         b"111-1\tsku\tWilhelmina Secret\n",
         b"sku\tcarrier\tWilhelmina Secret\n",
+        b"Wilhelmina Secret Am Markt 5 Concealville",
+        b"111-0000001-0000001 Wilhelmina Secret Concealville.",
     ],
 )
 def test_of_a_document_that_may_be_rows_with_buyers_nothing_is_quoted(data):

@@ -148,8 +148,8 @@ def test_a_column_that_is_not_known_may_be_a_buyers_and_is_kept_nowhere_in_the_c
 
 def test_columns_that_are_left_out_are_told_by_name_and_counted(amazon, reports, sql):
     loaded = [{"conn_id": STORE, "counts": {}, "left_out": names} for names in (["phone", "colour"], ["phone"], [])]
-    followed = {"conn_id": STORE, "asked": 0, "overdue": 0, **dict.fromkeys(("named", "rejected", "cancelled"), [])}
-    followed |= {"partly": [], "unknown_at_amazon": []}
+    kinds = {kind: [] for kind in ("named", "rejected", "cancelled", "partly", "unknown_at_amazon")}
+    followed = {"conn_id": STORE, "asked": 0, "overdue": 0, **kinds}
     run(
         SummariseShipmentsOperator(
             task_id="summarise", stores=[STORE], windows=loaded, loaded=loaded, followed=followed, removed={}

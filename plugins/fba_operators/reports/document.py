@@ -21,7 +21,7 @@ import numpy as np
 from fba_operators.errors import EmptyDocumentError, UnreadableDocumentError
 from fba_operators.reports.header import REPLACEMENT, Header
 from fba_operators.reports.lines import GZIP, Source, codec_name, line_blocks
-from fba_operators.reports.report_types import ReportType
+from fba_operators.reports.report_types import ReportType, without_rows
 from fba_operators.reports.rows import (
     LIKE_A_CHANNEL,
     MISSING,
@@ -210,9 +210,7 @@ class Document:
             self.charset, self.decodes = "utf-8", True
         self._header_line = self._first.partition(b"\n")[0]
         if b"\t" not in self._first:
-            text = self._first[:_BEGINNING].decode(self.charset, "replace").strip()
-            if report_type.personal and not _is_a_sentence(text):
-                text = "(not shown: these may be rows with a buyer's data)"
+            text = without_rows(self._first[:_BEGINNING].decode(self.charset, "replace"), report_type)
             raise UnreadableDocumentError(
                 f"{report_type.name}: the document is no report, it holds no tab. Amazon says in it", detail=words(text)
             )
@@ -513,8 +511,3 @@ class Document:
             elif check == "channel":  # an undocumented channel is no sign of a shifted row
                 shifted.update(int(places[k]) for k in wrong if not LIKE_A_CHANNEL.fullmatch(fields[column][k]))
         return shifted
-
-
-def _is_a_sentence(text: str) -> bool:
-    """Whether a text can be Amazon's instead of rows of another format."""
-    return len(text.splitlines()) == 1 and text.count(",") < 2 and not re.search("[;|]", text)

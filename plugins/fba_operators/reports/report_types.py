@@ -231,3 +231,17 @@ FULFILLED_SHIPMENTS = ReportType(
 )
 
 REPORT_TYPES: Mapping[str, ReportType] = {each.name: each for each in (LISTINGS, AFN_INVENTORY, FULFILLED_SHIPMENTS)}
+
+
+def without_rows(text: str, report_type: ReportType | None) -> str:
+    """The text of a document that is no report, unless it may be rows with a buyer's data: of those nothing is shown.
+
+    :param report_type: None is one that is not known, so it may have buyers
+    """
+    if report_type is not None and not report_type.personal:
+        return text
+    text = text.strip()
+    is_a_sentence = re.fullmatch(r"[^\t\n\v\f\r\x85\u2028\u2029;|]*[.!?\u3002]", text) and text.count(",") < 2
+    if is_a_sentence and not re.search(r"[0-9]{3}-[0-9]{7}-[0-9]{7}", text):
+        return text
+    return "(not shown: these may be rows with a buyer's data)"
