@@ -160,6 +160,16 @@ def test_columns_that_are_left_out_are_told_by_name_and_counted(amazon, reports,
     assert attention == {"report_drift": 2}
 
 
+def test_product_names_cut_inside_a_letter_change_no_sku(reports, sql):
+    add_request(sql, "FR-0", ("Größe-1", 1))
+    mine = {"amazon_order_id": "S01-1", "merchant_order_id": "FR-0", "sku": "Größe-1"}
+    rows = [row(shipment_item_id=f"D{n}", product_name="Übergröße, aus Bio-Baumwolle mü") for n in range(9)]
+    content = document(*rows, {**rows[0], **row(shipment_item_id="D9", product_name="Übergröße, mü", **mine)})
+    reports.load(reports.add(content.replace("mü\t".encode(), b"m\xc3\t")))
+    ordered, shipped, *_ = progress(sql)["FR-0", "Größe-1"]
+    assert (ordered, shipped) == (1, 1)
+
+
 def test_a_stray_tab_puts_no_telephone_number_into_the_clear(reports, sql):
     """It shifts the buyer's number into the column of the SKU; the last column is blank, so the line is not too long."""
     shifted = row(buyer_email="x@marketplace.example\tA Buyer", buyer_phone_number="206 555 0199")
