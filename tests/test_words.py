@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fba_operators.words import MOST, words
+from fba_operators.words import MOST, visible, words
 
 SEEDS = st.integers(0, 10**9).map(lambda n: hashlib.sha256(str(n).encode()))
 HEX = SEEDS.map(lambda each: each.hexdigest())
@@ -156,6 +156,19 @@ def test_an_order_number_of_ours_stays_readable_but_not_inside_of_something_else
 def test_what_is_written_in_other_signs_is_recognised(text, hidden):
     assert hidden not in words(text)
     assert "removed)" in words(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("SKU-1", "SKU-1"),
+        ("リビング　扇風機\u00a0é", "リビング　扇風機\u00a0é"),
+        ("\x1b[31mEVIL\x9b\r\n", r"\x1b[31mEVIL\x9b\r\n"),
+        ("a\u202eb\u2066c\u200bd\u2028e\U000e0041", r"a\u202eb\u2066c\u200bd\u2028e\U000e0041"),
+    ],
+)
+def test_a_name_that_is_shown_controls_nothing(name, shown):
+    assert visible(name) == shown == visible(shown)
 
 
 def test_what_invisible_characters_divide_is_recognised():

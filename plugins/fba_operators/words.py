@@ -96,6 +96,15 @@ def words(text: Any, most: int = MOST, *, ours: Iterable[str] = ()) -> str:
     return cut(line, most)
 
 
+def visible(text: str) -> str:
+    r"""A name as it is, with what a terminal obeys or turns the line around written out: ``\x1b``, ``\u202e``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        ascii(each)[1:-1] if unicodedata.category(each)[0] == "C" or each in "\u2028\u2029" else each for each in text
+    )
+
+
 def cut(text: str, most: int) -> str:
     """Cut a text that has been made with :func:`words`."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
