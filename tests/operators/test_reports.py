@@ -78,6 +78,42 @@ def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
     assert calls_of(amazon, "createReport") == 1
 
 
+def answer_again(amazon, report_id):
+    amazon.world.add_fault("createReport", "status", status=202, body={"reportId": report_id})
+
+
+def test_a_report_that_amazon_names_again_is_that_report(amazon, warehouse, sql, pass_cooldown):
+    first = wait(request())
+    pass_cooldown()
+    asked_at = sql("SELECT requested_at FROM fba.report").fetchone()
+    answer_again(amazon, first)
+    assert wait(request()) == first
+    assert sql("SELECT status, report_id FROM fba.report").fetchall() == [("DONE", first)]
+    assert sql("SELECT requested_at FROM fba.report").fetchone() == asked_at
+    assert request() != first
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "report_type = 'GET_OTHER'",
+        "status = 'FATAL'",
+        "refused_at = now()",
+        "marketplace_id = 'X'",
+        "data_start = now()",
+    ],
+)
+def test_a_known_report_that_is_another_one_is_a_clear_error(amazon, warehouse, sql, pass_cooldown, made):
+    first = wait(request())
+    pass_cooldown()
+    sql(f"UPDATE fba.report SET {made}")
+    answer_again(amazon, first)
+    with pytest.raises(DecisionNeededError, match=f"answered with report {first}, which it gave before"):
+        request()
+    assert sql("SELECT report_id FROM fba.report").fetchall() == [(first,)]
+    assert request() != first
+
+
 def test_a_call_that_never_arrived_is_repeated(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "reset_before")
     with pytest.raises(LostAnswerError):
