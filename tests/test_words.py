@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fba_operators.words import MOST, words
+from fba_operators.words import MOST, visible, words
 
 SEEDS = st.integers(0, 10**9).map(lambda n: hashlib.sha256(str(n).encode()))
 HEX = SEEDS.map(lambda each: each.hexdigest())
@@ -42,6 +42,9 @@ PHONES = st.one_of(
     DIGITS.map("+81-3-5555-{}".format),
     DIGITS.map("206555{}".format),
     DIGITS.map("０３－５５５５－{}".format),
+    DIGITS.map("０３−５５５５−{}".format),
+    DIGITS.map("03ー5555ー{}".format),
+    DIGITS.map("٠٢٠٦٥٥٥{}".format),
 )
 HOUSES = st.integers(1, 9999)
 PLACES = st.one_of(
@@ -51,6 +54,17 @@ PLACES = st.one_of(
     HOUSES.map("Musterstraße {}".format),
     HOUSES.map("Via Roma {}".format),
     HOUSES.map("P.O. Box {}".format),
+    HOUSES.map("P.O.B. {}".format),
+    HOUSES.map("Postfach {}".format),
+    HOUSES.map("Am Markt {}, 10115 Berlin".format),
+    HOUSES.map("Unter den Linden {} 10117 Berlin".format),
+    HOUSES.map("C/ Mayor {}".format),
+    HOUSES.map("Calle de Alcalá, {}".format),
+    HOUSES.map("Av. Paulista, {}".format),
+    HOUSES.map("Keizersgracht {}".format),
+    HOUSES.map("Atatürk Caddesi No: {}".format),
+    HOUSES.map("شارع الملك فهد {}".format),
+    HOUSES.map("{}&nbsp;Main&nbsp;Street".format),
     HOUSES.map("東京都千代田区丸の内{}".format),
     st.sampled_from(["SW1A 1AA", "K1A 0B1", "WA 98101"]),
 )
@@ -106,6 +120,9 @@ def test_whatever_comes_is_one_short_printable_line_and_stays_as_it_is(text, mos
         "Invalid marketplaceIds ATVPDKIKX0DER for seller A2EXAMPLE12345",
         "2 of 40 messages were sent this way",
         "配送先の市区町村が無効です",
+        "Line 5, 90012 Fatal",
+        "MessageID 1 13013 Error in the String 5",
+        "AT&T; R&D, x < y & z",
         "Le numéro de référence n'est pas valide",
     ],
 )
@@ -121,6 +138,39 @@ def test_an_order_number_of_ours_stays_readable_but_not_inside_of_something_else
     assert words("no order A B", ours=["A B", "", "FR-9"]) == "no order A B"
 
 
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("john&#64;example.com", "john"),
+        ("john&#x40;example.com", "john"),
+        ("john&amp;#64;example.com", "john"),
+        ("john.doe (at) example.com", "john"),
+        ("123&nbsp;Main&nbsp;Street", "Main"),
+        ("Max Mustermann, Am Markt 5, 10115 Berlin", "Mustermann"),
+        ("Jan Jansen, Keizersgracht 123, 1015 CJ Amsterdam", "Jansen"),
+        ("Jan Kowalski, Rynek 5/2, 00-590 Warszawa", "590"),
+        ("call ０３−１２３４−５６７８", "5678"),
+        ("call ٠١٢٣٤٥٦٧٨٩", "٠١٢٣"),
+    ],
+)
+def test_what_is_written_in_other_signs_is_recognised(text, hidden):
+    assert hidden not in words(text)
+    assert "removed)" in words(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("SKU-1", "SKU-1"),
+        ("リビング　扇風機\u00a0é", "リビング　扇風機\u00a0é"),
+        ("\x1b[31mEVIL\x9b\r\n", r"\x1b[31mEVIL\x9b\r\n"),
+        ("a\u202eb\u2066c\u200bd\u2028e\U000e0041", r"a\u202eb\u2066c\u200bd\u2028e\U000e0041"),
+    ],
+)
+def test_a_name_that_is_shown_controls_nothing(name, shown):
+    assert visible(name) == shown == visible(shown)
+
+
 def test_what_invisible_characters_divide_is_recognised():
     assert words("At\u200bzr|\u00adabc") == "(token removed)"
     assert words("\x1b]0;title\x07\x1b[1;31mred\x1b[0m") == "red"
@@ -128,7 +178,27 @@ def test_what_invisible_characters_divide_is_recognised():
 
 
 @pytest.mark.parametrize(
-    "unit", ["x", "-", "a.b", "1 ", "1 a ", "x@", "1 aa bb cc ", "区", "A1b2", "?", "\x1b", "(", "\u200b", "Atzr|x "]
+    "unit",
+    [
+        "x",
+        "-",
+        "a.b",
+        "1 ",
+        "1 a ",
+        "x@",
+        "1 aa bb cc ",
+        "区",
+        "A1b2",
+        "?",
+        "\x1b",
+        "(",
+        "\u200b",
+        "Atzr|x ",
+        "&",
+        "&amp;",
+        "a 1 ",
+        "C/ ",
+    ],
 )
 def test_a_hundred_kilobytes_cost_milliseconds(unit):
     start = time.process_time()

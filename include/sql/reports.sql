@@ -55,7 +55,7 @@ SELECT report_id FROM fba.report WHERE store = %(store)s AND report_id = ANY(%(r
 
 -- name: by_id
 SELECT request_id, store, report_id, report_type, marketplace_id, data_start, data_end, options, status, document_id,
-       requested_at, applied_at, row_count, rejected_row_count, columns
+       requested_at, applied_at, refused_at, row_count, rejected_row_count, columns
 FROM fba.report WHERE store = %(store)s AND report_id = %(report_id)s
 
 -- name: record_state

@@ -147,7 +147,7 @@ BEGIN
             ('fba_reader', 'SELECT', 'publication', '*'),
             ('fba_reader', 'SELECT', 'amazon_all_listings_report', '*'),
             ('fba_reader', 'SELECT', 'amazon_afn_inventory_report', '*'),
-            ('fba_reader', 'SELECT', 'amazon_fulfilled_shipments_report',  -- without extra: columns that Amazon added
+            ('fba_reader', 'SELECT', 'amazon_fulfilled_shipments_report',  -- without extra: texts as Amazon sent them
                 'store item_key report_id report_requested_at line_number amazon_order_id merchant_order_id shipment_id
                 shipment_item_id amazon_order_item_id merchant_order_item_id purchase_date payments_date shipment_date reporting_date
                 sku product_name quantity_shipped currency item_price item_tax shipping_price shipping_tax gift_wrap_price

@@ -7,6 +7,7 @@ one order is kept beside the order's address, is removed with it, and is not log
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ MOST_OF_A_NAME = 60  # of an error code, a status, a request id
 _READ = 4000  # characters looked at
 
 _ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b.?")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _URL = re.compile(r"://|%3A%2F%2F|\bwww\.|X-Amz-|\?.{0,99}=|[\w-]\.[\w-]{1,40}(?::\d{1,5})?/", re.IGNORECASE)
 _TOKEN = re.compile(r"Atz[a-z.]|amzn1\.|\bA[KS]IA[A-Z0-9]{12}|[A-Za-z0-9]{32}")
 # What is as long and as mixed as a key: hexadecimal, base64, parts joined with dots.
@@ -31,21 +33,29 @@ _NAMED_SECRET = re.compile(
 # Numbers that are no telephone's: UUIDs, Amazon's order numbers, dates.
 _PHONE = re.compile(
     rf"(?P<kept>\b(?:{_UUID}|[0-9]{{3}}-[0-9]{{7}}-[0-9]{{7}}|20[0-9]{{2}}-[01][0-9]-[0-3][0-9](?:T[0-9:.]*)?)\b(?!-))"
-    r"|\+?\(?[0-9](?:[\s()./\-\u2010-\u2015]{0,3}[0-9]){6,}",
+    r"|\+?\(?[0-9](?:[\s()./\-\u2010-\u2015\u2212\u30fc]{0,3}[0-9]){6,}",
     re.IGNORECASE,
 )
 _WORDS = r"(?:[\w.'’-]{1,40}\s+)"
 _KANA_OR_KANJI = r"[\u3005\u3040-\u30ff\u4e00-\u9fff]"
 _ADDRESSES = (
     r"\(address removed\)",
-    r"\bP\.?\s?O\.?\s?Box\s+\w+",
+    r"\bP\.?\s?O\.?\s?(?:Box\s+\w|B\.?\s+[0-9])\w*|\b(?:Postfach|Postbus|Apartado|Casella postale|Bo[iî]te postale)\s+[0-9]+",
+    r"[\w.+-]{1,64}\s?[(\[]\s?(?i:at)\s?[)\]]\s?[\w.-]{1,64}",
+    # A house number with the postal code and the city behind it, in whatever street.
+    r"\b[^\W\d_][\w.'’-]{0,40},?\s+[0-9]{1,4}(?:[-/][0-9]+)?\s?[A-Za-z]?,?\s+(?:[A-Z]{1,2}-)?"
+    r"(?:[0-9]{4,5}|[0-9]{3}\s[0-9]{2}|[0-9]{2}-[0-9]{3}|[0-9]{4}-[0-9]{3})(?:\s[A-Z]{2})?\s+"
+    r"(?!(?:Fatal|Error|Warning|Info)\b)[A-Z\u00c0-\u00de]\w+",
     rf"\b[0-9]{{1,6}}[A-Za-z]?(?:[-/][0-9]+)?,?\s+{_WORDS}{{0,4}}"
-    r"(?:(?i:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|parkway|pkwy|highway|hwy|terrace|crescent)"
+    r"(?:(?i:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|parkway|pkwy|highway|hwy|terrace|crescent|broadway)"
     r"|Way|WAY|Place|PLACE|Pl|PL|Drive|DRIVE|Dr|DR|Court|COURT|Ct|CT|Square|SQUARE|Sq|SQ|Circle|CIRCLE|Cir|CIR|Close|CLOSE)\b\.?"
     r"(?:,\s*[^,;:\"'.()]{1,40}){0,3}",
-    r"\b[\w.-]{0,40}(?i:stra(?:ß|ss)e|str\.|weg|platz|gasse|allee|straat|laan|gatan|vej)\s+[0-9]+\s?[A-Za-z]?\b",
+    r"\b[\w.-]{0,40}(?i:stra(?:ß|ss)e|str\.|weg|platz|gasse|allee|straat|laan|gracht|kade|plein|singel|dijk|gatan|vägen|vej)\s+[0-9]+\s?[A-Za-z]?\b",
     rf"\b[0-9]{{1,5}},?\s+(?:bis\s+|ter\s+)?(?i:rue|avenue|boulevard|chemin|quai|allée)\s+{_WORDS}{{0,4}}[\w.'’-]+",
-    rf"\b(?:[Rr]ue|RUE|Via|VIA|Viale|Piazza|Corso|[Cc]alle|CALLE|Avenida|Av\.|Plaza|Rua|ul\.)\s+{_WORDS}{{1,5}}[0-9]+\w?\b",
+    rf"\b(?:[Rr]ue|RUE|Via|VIA|Viale|Piazza|Corso|[Cc]alle|CALLE|Avenida|Av\.|Plaza|Rua|ul\.|شارع)"
+    rf"\s+{_WORDS}{{0,4}}[\w.'’-]{{1,40}},?\s+[0-9]+\w?\b",
+    rf"\bC/\s?{_WORDS}{{0,4}}[\w.'’-]{{1,40}},?\s+[0-9]+\w?\b",
+    r"\b(?:Caddesi|Cad\.|Sokak|Sokağı|Sok\.)(?:\s+No)?[.:]?\s*[0-9]+",
     rf"{_KANA_OR_KANJI}{{0,20}}[都道府県市区町村郡]{_KANA_OR_KANJI}{{0,20}}[0-9]+(?:[-丁目番地号のノ]*[0-9]*)*",
     r"\b[A-Z]{2}\s+[0-9]{5}(?:-[0-9]{4})?\b",
     r"\b[A-Z]{1,2}[0-9][A-Z0-9]?\s+[0-9][A-Z]{2}\b",
@@ -71,19 +81,28 @@ def words(text: Any, most: int = MOST, *, ours: Iterable[str] = ()) -> str:
     :param most: characters to keep
     :param ours: what we have sent ourselves and name in messages anyway, such as an order's number; it stays
     """
-    line = _plain(str(text)[: _READ + 1])
+    line = _plain(_unescaped(str(text)[: _READ + 1]))
     if len(line) > _READ or len(str(text)) > _READ:
         line = line[:_READ].rpartition(" ")[0]  # half a secret would not be known for one
     marks = _marked(line, ours)
     for mark, own in marks.items():
         line = re.sub(rf"(?<![\w@.+/:=%&?#-]){re.escape(own)}(?![\w@+/:=%&?#-])", mark, line)
-    line = unicodedata.normalize("NFKC", line)
+    line = _ascii_digits(unicodedata.normalize("NFKC", line))
     line = " ".join(map(_without_secret, line.split()))
     line = _NAMED_SECRET.sub("(secret removed)", line)
     line = _without_people(line)
     for mark, own in marks.items():
         line = line.replace(mark, own)
     return cut(line, most)
+
+
+def visible(text: str) -> str:
+    r"""A name as it is, with what a terminal obeys or turns the line around written out: ``\x1b``, ``\u202e``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        ascii(each)[1:-1] if unicodedata.category(each)[0] == "C" or each in "\u2028\u2029" else each for each in text
+    )
 
 
 def cut(text: str, most: int) -> str:
@@ -99,6 +118,19 @@ def _plain(text: str) -> str:
         if unicodedata.category(each)[0] != "C" or unicodedata.category(each) == "Cc"
     )
     return " ".join("".join(letters).split())
+
+
+def _unescaped(text: str) -> str:
+    """Without the entities of HTML and XML, which hide what they stand for; Amazon's texts may be escaped twice."""
+    for _ in range(3):
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    return text
+
+
+def _ascii_digits(line: str) -> str:
+    if line.isascii():
+        return line
+    return "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in line)
 
 
 def _marked(line: str, ours: Iterable[str]) -> dict[str, str]:

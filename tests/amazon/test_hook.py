@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -177,6 +178,30 @@ def test_what_cannot_be_a_value_is_named_and_not_shown(amazon, monkeypatch, valu
         SellingPartnerHook().access_token()
     assert "Atzr" not in str(caught.value)
     assert "x y" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("<sEcReT>", "brackets"),
+        ("client_secret=sEcReT", "a name before it"),
+        ("refresh-token:sEcReT", "a name before it"),
+        ("sEcReT,", "a comma or a semicolon"),
+        ("sEcReT\\n", "a backslash, as in \\n"),
+        ("Atzr%7CsEcReT", "an encoded sign, as %7C is for |"),
+        ('secret="sEcReT";', None),
+    ],
+)
+def test_what_was_pasted_along_with_a_value_is_named_and_nothing_is_guessed(amazon, monkeypatch, value, what):
+    for field in ("password", "refresh_token"):
+        monkeypatch.setenv("AIRFLOW_CONN_AMAZON_US", store_connection(amazon.url, **{field: value}))
+        says = f"{field} with {what}. Paste the value alone" if what else f"{field} holds a blank"
+        with pytest.raises(ConfigurationError, match=re.escape(says)) as caught:
+            SellingPartnerHook().access_token()
+        worked, told = SellingPartnerHook().test_connection()
+        assert not worked
+        assert says in told
+        assert "sEcReT" not in str(caught.value) + told
 
 
 # Host and port

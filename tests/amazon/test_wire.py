@@ -158,6 +158,32 @@ def test_a_good_answer_is_one(amazon_wire, call):
     make(call, client_of(amazon_wire))
 
 
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("3600", 3600),
+        ("3600.0", 3600),
+        (3600, 3600),
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("0", None),
+    ],
+)
+def test_the_lifetime_of_a_token_may_be_a_text(wires, no_retry_sleep, told, seconds):
+    wire = wires()
+    body = json.dumps({**TOKEN_BODY, "expires_in": told}).encode()
+    wire.answers.insert(0, ("/auth", lambda request: [response(200, body)]))
+    login = client_of(wire).login
+    if seconds is None:
+        with pytest.raises(UnavailableError, match="no usable token"):
+            login.token()
+    else:
+        left = login.token().expires_at - datetime.now(UTC)
+        assert timedelta(seconds=seconds - 90) < left < timedelta(seconds=seconds)
+
+
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 @pytest.mark.parametrize("call", CALLS)
 def test_no_redirect_is_followed(amazon_wire, wires, call, status):

@@ -42,6 +42,16 @@ def test_one_missing_row_is_kept_and_becomes_zero_when_a_later_pair_agrees(shop)
     assert "1 SKU became 0 although no report states it: S000" in summary
 
 
+def test_a_sku_that_a_terminal_would_obey_is_shown_written_out_and_kept_as_it_is(shop):
+    sku = "\x1b[31mEVIL\u2028x\u202e"
+    shop.serve([*LISTED, (sku, None, "AMAZON_NA")], [*STOCKED, (sku, 5, "SELLABLE")])
+    shop.run()
+    shop.later()
+    shop.serve([*LISTED, (sku, None, "AMAZON_NA")], STOCKED)
+    assert r"kept unconfirmed: \x1b[31mEVIL\u2028x\u202e." in shop.run()
+    assert shop.pool()[sku] == (5, 0, "afn_report", True)
+
+
 def test_a_sku_that_comes_back_is_confirmed(shop):
     shop.serve(LISTED, STOCKED)
     shop.run()

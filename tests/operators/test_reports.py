@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import ListedReport
+from fba_operators.amazon.transport import Download
 from fba_operators.errors import (
     CredentialsError,
     DecisionNeededError,
@@ -77,6 +78,42 @@ def test_a_lost_answer_makes_no_second_report(amazon, warehouse, sql):
     assert calls_of(amazon, "createReport") == 1
 
 
+def answer_again(amazon, report_id):
+    amazon.world.add_fault("createReport", "status", status=202, body={"reportId": report_id})
+
+
+def test_a_report_that_amazon_names_again_is_that_report(amazon, warehouse, sql, pass_cooldown):
+    first = wait(request())
+    pass_cooldown()
+    asked_at = sql("SELECT requested_at FROM fba.report").fetchone()
+    answer_again(amazon, first)
+    assert wait(request()) == first
+    assert sql("SELECT status, report_id FROM fba.report").fetchall() == [("DONE", first)]
+    assert sql("SELECT requested_at FROM fba.report").fetchone() == asked_at
+    assert request() != first
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "report_type = 'GET_OTHER'",
+        "status = 'FATAL'",
+        "refused_at = now()",
+        "marketplace_id = 'X'",
+        "data_start = now()",
+    ],
+)
+def test_a_known_report_that_is_another_one_is_a_clear_error(amazon, warehouse, sql, pass_cooldown, made):
+    first = wait(request())
+    pass_cooldown()
+    sql(f"UPDATE fba.report SET {made}")
+    answer_again(amazon, first)
+    with pytest.raises(DecisionNeededError, match=f"answered with report {first}, which it gave before"):
+        request()
+    assert sql("SELECT report_id FROM fba.report").fetchall() == [(first,)]
+    assert request() != first
+
+
 def test_a_call_that_never_arrived_is_repeated(amazon, warehouse, sql):
     amazon.world.add_fault("createReport", "reset_before")
     with pytest.raises(LostAnswerError):
@@ -135,6 +172,33 @@ def test_fatal_shows_amazons_reason_and_is_not_retried(amazon, warehouse):
     with pytest.raises(DecisionNeededError, match="Amazon's reason: ") as caught:
         wait(request())
     assert AmazonRetryPolicy().evaluate(caught.value, 1, 3).action.value == "fail"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("The date range is too long: a report of this type covers thirty days at most.", True),
+        ("amazon-order-id\trecipient-name\tship-address-1\tship-city\r\n1\tMax Secret\tAm Markt 5\tBerlin\r\n", False),
+        ("Rejected rows:\n111-1;Max Secret;Hidden Meadows 77;Concealville", False),
+        ("Max Secret, Am Markt 5, Concealville", False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("report_type", "may_have_buyers"), [(SHIPMENTS_REPORT, True), ("GET_UNKNOWN", True), (AFN, False)]
+)
+def test_of_a_fatal_document_only_a_sentence_is_shown_where_it_may_have_buyers(
+    amazon, warehouse, sql, monkeypatch, report_type, may_have_buyers, said, shown
+):
+    report_id = request()
+    sql("UPDATE fba.report SET status = 'FATAL', document_id = 'why', report_type = %s", report_type)
+    download = Download("UTF-8", iter([said[:2].encode(), said[2:].encode()]))
+    monkeypatch.setattr(SellingPartnerHook, "download_report", lambda self, document_id: download)
+    with pytest.raises(DecisionNeededError, match="Amazon's reason") as caught:
+        run(WaitForReportOperator(task_id="wait", report_id=report_id))
+    text = str(caught.value)
+    assert (said in text) == shown or not may_have_buyers
+    assert ("not shown" in text) == (may_have_buyers and not shown)
+    assert "Max Secret" not in text + str(sql("SELECT summary, failure FROM fba.run").fetchall()) or not may_have_buyers
 
 
 def test_fatal_without_a_document_is_reported_as_such(amazon, warehouse):

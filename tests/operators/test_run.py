@@ -42,6 +42,16 @@ def test_a_conf_key_that_is_no_param_stops_the_run(warehouse, conf, words):
     assert row(warehouse) is None
 
 
+def test_a_summary_has_lines_and_nothing_else_that_a_terminal_obeys(warehouse):
+    with warehouse.connect() as db:
+        LOG.begin(db)
+        LOG.finish(db, "failed", "one\ntwo\x1b[2J\u202e", failure="\x9b2J")
+    assert row(warehouse) == ("failed", r"\x9b2J", "one\ntwo" + r"\x1b[2J\u202e")
+    with warehouse.connect() as db:
+        LOG.fail(db, "send", ValueError("SKU \x1b[2J"))
+    assert row(warehouse, "summary")[0].startswith(r"send: SKU \x1b[2J")
+
+
 def test_params_that_exist_are_no_reason_to_stop(warehouse):
     with DAG("some_dag", schedule=None, params={"dry_run": Param(False)}) as dag:
         prepare = PrepareRunOperator(task_id="prepare")

@@ -111,11 +111,9 @@ def test_shipments_leave_buyer_and_address_out():
     text = block.copy_text().decode()
     assert not re.search("<(buyer|recipient|bill|ship-(address|city|state|postal|country|phone))", text)
     (found,) = copied_rows(doc)
-    assert found["extra"] == {"warehouse-note": "<warehouse-note>"}
+    assert doc.header.left_out == ("buyer-tax-number", "warehouse-note")
     assert (found["ship_service_level"], found["points_granted"]) == ("<ship-service-level>", "<points-granted>")
-    assert (
-        set(doc.copy_columns) == {"line_number", "extra", *FULFILLED_SHIPMENTS.columns} - FULFILLED_SHIPMENTS.personal
-    )
+    assert set(doc.copy_columns) == {"line_number", *FULFILLED_SHIPMENTS.columns} - FULFILLED_SHIPMENTS.personal
 
 
 @settings(max_examples=60, deadline=None)
@@ -270,6 +268,8 @@ def test_a_document_that_is_a_sentence_is_quoted(report_type, end):
         b"order 111-1\nWilhelmina Secret\n",
         b"111-1\tsku\tWilhelmina Secret\n",
         b"sku\tcarrier\tWilhelmina Secret\n",
+        b"Wilhelmina Secret Am Markt 5 Concealville",
+        b"111-0000001-0000001 Wilhelmina Secret Concealville.",
     ],
 )
 def test_of_a_document_that_may_be_rows_with_buyers_nothing_is_quoted(data):

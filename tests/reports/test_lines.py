@@ -82,6 +82,61 @@ def test_a_wrong_bom_falls_back_to_the_declared_charset():
     assert only_block(doc).column("item_name") == ["Mühle"]
 
 
+CUT = "Schöne große Übergröße".encode()[:-2]  # inside its last letter but one
+
+
+def listings_of(*rows: tuple[str, bytes], encoding: str = "utf-8") -> bytes:
+    """A document of these SKUs and titles; the titles stay the bytes that they are."""
+    lines = [
+        listing(seller_sku=sku, item_name="TITLE").encode(encoding).replace(b"TITLE", title) for sku, title in rows
+    ]
+    return b"\n".join([HEADER.encode(), *lines, b""])
+
+
+@pytest.mark.parametrize("declared", ["UTF-8", "Cp1252", "ISO-8859-1", None])
+@pytest.mark.parametrize("title", [CUT, "mü".encode()[:-1], "ミル①".encode()[:-1], b"pl\x81in"])
+def test_titles_cut_inside_a_letter_change_no_sku(declared, title):
+    skus = [f"Größe-{n}" for n in range(20)]
+    doc = document(listings_of(*((sku, title) for sku in skus)), charset=declared)
+    block = only_block(doc)
+    assert block.skus == skus
+    assert set(block.column("item_name")) == {title.decode("utf-8", "replace")}
+    assert doc.replaced_lines == 20
+
+
+def test_one_sku_beyond_ascii_says_more_than_all_titles():
+    rows = [
+        ("Größe-1", b"plain"),
+        ("A", CUT),
+        ("B", "é".encode()[:-1]),
+        ("C", "Mühle".encode("cp1252")),
+        ("D", b"\x81\x82"),
+    ]
+    assert only_block(document(listings_of(*rows), charset="Cp1252")).skus == ["Größe-1", *"ABCD"]
+
+
+@pytest.mark.parametrize(("declared", "charset"), [("UTF-8", "utf-8"), ("Cp1252", "cp1252"), (None, "cp1252")])
+def test_where_nothing_but_cut_letters_is_beyond_ascii_the_declared_charset_counts(declared, charset):
+    assert document(listings_of(("A", "mü".encode()[:-1])), charset=declared).charset == charset
+
+
+def test_texts_that_are_utf8_but_for_cut_letters_are_utf8_whatever_is_declared():
+    assert document(listings_of(("A", CUT), ("B", CUT)), charset="Cp1252").charset == "utf-8"
+
+
+@pytest.mark.parametrize("declared", ["UTF-8", "Cp1252", None])
+def test_skus_that_are_no_utf8_contradict_what_is_declared(declared):
+    doc = document(listings_of(("CAFÉ", "Menü".encode("cp1252")), encoding="cp1252"), charset=declared)
+    assert only_block(doc).skus == ["CAFÉ"]
+
+
+def test_one_damaged_sku_makes_no_other_charset():
+    data = listings_of(*((f"S{n}", "Mühle".encode()) for n in range(3)), ("Größe", "Mühle".encode()))
+    block = only_block(document(data.replace("Größe".encode(), b"Gr\xf6\xdfe"), charset="Cp1252"))
+    assert block.column("item_name") == ["Mühle"] * 3
+    assert "seller-sku does not decode as utf-8" in block.rejected[0].reason
+
+
 def test_lines_that_no_charset_decodes_are_rejected_alone():
     bad_title = listing(item_name="X", seller_sku="B").encode().replace(b"X", b"\x81")
     bad_sku = listing(seller_sku="X").encode().replace(b"X", b"C\x81")

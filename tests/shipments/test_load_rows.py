@@ -23,6 +23,7 @@ from fba_operators.operators import (
     LoadShipmentsOperator,
     PlanWindowsOperator,
     RequestReportOperator,
+    SummariseShipmentsOperator,
     WaitForShipmentsOperator,
 )
 from fba_operators.reports.ledger import ReportLedger
@@ -110,16 +111,63 @@ def test_a_japanese_report_of_49_columns_in_cp932(reports, sql):
 
 
 def test_personal_data_is_stored_only_in_the_raw_copy(reports, sql):
-    person = {**row(), "ship-new-thing": "78 Hidden Lane", "colour": "red"}
-    reports.load(reports.add(document(person, columns=(*JAPANESE, "ship-new-thing", "colour"))))
+    reports.load(reports.add(document(row(), columns=JAPANESE)))
     tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'fba'::regnamespace AND relkind = 'r'").fetchall()
     stored = "".join(str(sql(f"SELECT to_jsonb(t) FROM fba.{table} AS t").fetchall()) for (table,) in tables)
     assert "TBA000000000001" in stored
     for secret in PERSON.values():
         assert secret not in stored
-    assert sql(f"SELECT extra FROM {COPY}").fetchone()[0] == {"colour": "red"}
     columns = {name for (name,) in sql("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass", COPY)}
     assert not {name for name in columns if name.startswith(("buyer", "recipient", "ship_to", "ship_address", "bill"))}
+
+
+RENAMED = (
+    *("Ship Address 1", "ship_phone_number", "shipping-address-1", "shipto-name", "billing-name", "customer-name"),
+    *("\u200bbuyer-name", "destinataire", "phone", "buyer-name", "colour"),
+)
+
+
+def test_a_column_that_is_not_known_may_be_a_buyers_and_is_kept_nowhere_in_the_clear(reports, sql):
+    person = {**row(payments_date="soon"), **dict.fromkeys(RENAMED, "79 Hidden Lane")}
+    renamed = run(
+        LoadShipmentsOperator(task_id="load", report_id=reports.add(document(person, columns=(*AMERICAN, *RENAMED))))
+    )
+    tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'fba'::regnamespace AND relkind = 'r'").fetchall()
+    assert "79 Hidden Lane" not in "".join(
+        str(sql(f"SELECT to_jsonb(t) FROM fba.{name} AS t").fetchall()) for (name,) in tables
+    )
+    assert sql(f"SELECT extra FROM {COPY}").fetchall() == [({"payments-date": "soon"},)]
+    assert renamed["left_out"] == ["buyer-name" if each == "\u200bbuyer-name" else each for each in RENAMED]
+    again = run(
+        LoadShipmentsOperator(
+            task_id="load", report_id=reports.add(document(person, columns=(*AMERICAN, *RENAMED, "new")))
+        )
+    )
+    assert again["left_out"] == ["new"]  # the others were told when they came
+
+
+def test_columns_that_are_left_out_are_told_by_name_and_counted(amazon, reports, sql):
+    loaded = [{"conn_id": STORE, "counts": {}, "left_out": names} for names in (["phone", "colour"], ["phone"], [])]
+    kinds = {kind: [] for kind in ("named", "rejected", "cancelled", "partly", "unknown_at_amazon")}
+    followed = {"conn_id": STORE, "asked": 0, "overdue": 0, **kinds}
+    run(
+        SummariseShipmentsOperator(
+            task_id="summarise", stores=[STORE], windows=loaded, loaded=loaded, followed=followed, removed={}
+        )
+    )
+    ((summary, attention),) = sql("SELECT summary, attention FROM fba.run").fetchall()
+    assert "2 columns are not known and left out, since they may be a buyer's: colour, phone." in summary
+    assert attention == {"report_drift": 2}
+
+
+def test_product_names_cut_inside_a_letter_change_no_sku(reports, sql):
+    add_request(sql, "FR-0", ("Größe-1", 1))
+    mine = {"amazon_order_id": "S01-1", "merchant_order_id": "FR-0", "sku": "Größe-1"}
+    rows = [row(shipment_item_id=f"D{n}", product_name="Übergröße, aus Bio-Baumwolle mü") for n in range(9)]
+    content = document(*rows, {**rows[0], **row(shipment_item_id="D9", product_name="Übergröße, mü", **mine)})
+    reports.load(reports.add(content.replace("mü\t".encode(), b"m\xc3\t")))
+    ordered, shipped, *_ = progress(sql)["FR-0", "Größe-1"]
+    assert (ordered, shipped) == (1, 1)
 
 
 def test_a_stray_tab_puts_no_telephone_number_into_the_clear(reports, sql):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from devstack.airflow import warehouse_connection
 from fba_operators.errors import ConfigurationError
@@ -80,6 +81,11 @@ DATA = {
     16: "INSERT INTO fba.order_at_amazon (store, fr_number) VALUES ('amazon_us', 'FR-16')",
     17: "INSERT INTO fba.unanswered_number (store, fr_number) VALUES ('amazon_us', 'FR-1')",
     18: "UPDATE fba.fulfillment_request SET amazon_order_status = 'CompletePartialled' WHERE fr_number = 'FR-1'",
+    19: """
+        INSERT INTO fba.amazon_fulfilled_shipments_report (store, item_key, report_id, report_requested_at, line_number, amazon_order_id, shipment_date, sku,
+            quantity_shipped, extra)
+        VALUES ('amazon_us', 'K1', 'R19', '2026-01-02', 2, 'S01-1', '2026-01-02', 'OLD-SKU', 1, '{"payments-date": "soon"}')
+    """,
 }
 
 
@@ -402,6 +408,28 @@ def test_what_cannot_be_is_put_right_when_a_warehouse_is_upgraded(old_warehouse)
             None,
         )
         assert db.execute("SELECT finished_at FROM fba.feed").fetchone() == (None,)
+
+
+def test_columns_that_may_be_a_buyers_are_gone_after_an_upgrade(old_warehouse):
+    """Version 18 keeps nothing that the shipments report is not known to have; earlier ones kept whatever came."""
+    url = old_warehouse(17)
+    kept = {
+        "A": {"Ship Address 1": "77 Hidden Lane", "payments-date": "soon"},
+        "B": {"phone": "206"},
+        "C": {"purchase-date": "x"},
+    }
+    with psycopg.connect(url) as db:
+        for key, extra in {**kept, "D": None}.items():
+            db.execute(
+                "INSERT INTO fba.amazon_fulfilled_shipments_report (store, item_key, report_id, report_requested_at, line_number,"
+                " amazon_order_id, shipment_date, sku, quantity_shipped, extra)"
+                " VALUES ('amazon_us', %s, 'R', '2026-01-02', 2, 'S01-1', '2026-01-02', 'A', 1, %s)",
+                (key, extra and Jsonb(extra)),
+            )
+    Warehouse().migrate()
+    with psycopg.connect(url) as db:
+        rows = db.execute("SELECT item_key, extra FROM fba.amazon_fulfilled_shipments_report").fetchall()
+    assert dict(rows) == {"A": {"payments-date": "soon"}, "B": None, "C": {"purchase-date": "x"}, "D": None}
 
 
 def test_requests_in_flight_know_their_feed_after_an_upgrade(old_warehouse):

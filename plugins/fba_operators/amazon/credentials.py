@@ -19,6 +19,17 @@ TOKEN_URL = "https://api.amazon.com/auth/o2/token"  # noqa: S105 - an address, n
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _NEVER = re.compile(r"[^!-~]|[\"'`]")
+# What is left of the place that a value was copied from; Amazon uses none of it in these fields.
+_LEFTOVERS = (
+    (
+        re.compile(r"[A-Za-z_-]*(?:client|secret|password|login|token|seller|marketplace)[A-Za-z_-]*[=:]"),
+        "a name before it",
+    ),
+    (re.compile(r".*[<>(){}\[\]]"), "brackets"),
+    (re.compile(r".*[,;]"), "a comma or a semicolon"),
+    (re.compile(r".*\\"), "a backslash, as in \\n"),
+    (re.compile(r".*%[0-9A-Fa-f]{2}"), "an encoded sign, as %7C is for |"),
+)
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # copied along from web pages, and no blanks to Python
 
 
@@ -75,6 +86,8 @@ class Credentials:
                 f"Connection {conn_id}: {', '.join(odd)} holds a blank, a line end, a quote or another character that "
                 "Amazon never uses there: paste it again, in one piece"
             )
+        if odd := [f"{name} with {what}" for name, value in given.items() if (what := _pasted_with(value))]:
+            raise ConfigurationError(f"Connection {conn_id} looks pasted: {', '.join(odd)}. Paste the value alone")
         try:
             place = marketplace(given["marketplace_id"])
             endpoint = _endpoint(connection, place)
@@ -172,6 +185,11 @@ def _pasted(value: Any) -> str:
         if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
             text = text[1:-1]
     return text
+
+
+def _pasted_with(value: str) -> str:
+    """What was pasted along with a value, in words that do not show it; empty if nothing was."""
+    return " and ".join(what for leftover, what in _LEFTOVERS if leftover.match(value))
 
 
 def _end_of(day: date | None, lifetime: timedelta) -> datetime | None:

@@ -99,9 +99,9 @@ class Login:
         body = json_of(response) or {}
         if not response.ok:
             raise self._refusal(response, body)
-        token, seconds = body.get("access_token"), body.get("expires_in", 3600)
+        token, seconds = body.get("access_token"), _number(body.get("expires_in", 3600))
         well_formed = isinstance(token, str) and re.fullmatch(r"[!-~]+", token)
-        if not well_formed or type(seconds) not in (int, float) or not 0 < seconds <= 86400:
+        if not well_formed or not 0 < seconds <= 86400:
             raise UnavailableError("Login with Amazon gave no usable token", operation="token", status=200)
         lifetime = timedelta(seconds=seconds)
         return str(token), sent_at + max(lifetime - TOKEN_LEAD, lifetime / 2)
@@ -129,3 +129,10 @@ class Login:
             "unauthorized_client": "this application may not use this grant: check that the refresh token belongs to this client id",
         }.get(str(code), "Login with Amazon refused the request for a token: check login, password and refresh_token")
         return CredentialsError(f"Connection {self._credentials.conn_id}: {what_to_do}", **facts)
+
+
+def _number(told: Any) -> float:
+    """A number, which may be a text; 0 for anything else."""
+    if isinstance(told, str) and re.fullmatch(r"[0-9]{1,6}(?:\.[0-9]+)?", told):
+        return float(told)
+    return told if type(told) in (int, float) else 0

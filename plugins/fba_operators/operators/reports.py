@@ -17,6 +17,7 @@ from fba_operators.operators.switch import is_given, is_on
 from fba_operators.reports.cooldown import COOLDOWN, REPORT_TIMEOUT
 from fba_operators.reports.ledger import ReportLedger, ReportRequest
 from fba_operators.reports.lines import unzipped
+from fba_operators.reports.report_types import REPORT_TYPES, without_rows
 from fba_operators.reports.request_once import request_report, unknown_reports
 from fba_operators.words import words
 
@@ -193,11 +194,12 @@ class WaitForReportOperator(SellingPartnerOperator):
         return self._go_on(again, self._ledger.get(again)["status"])
 
     def _why_fatal(self, report_id: str) -> str:
-        document_id = self._ledger.get(report_id)["document_id"]
-        if not document_id:
+        row = self._ledger.get(report_id)
+        if not row["document_id"]:
             return "none given"
-        text = unzipped(self.hook.download_report(document_id).chunks)
-        return words(b"".join(islice(text, 2)).decode("utf-8", "replace"))  # the first piece may be two bytes
+        pieces = unzipped(self.hook.download_report(row["document_id"]).chunks)
+        text = b"".join(islice(pieces, 2)).decode("utf-8", "replace")  # the first piece may be two bytes
+        return words(without_rows(text, REPORT_TYPES.get(row["report_type"])))
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

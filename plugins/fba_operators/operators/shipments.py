@@ -25,10 +25,12 @@ from fba_operators.operators.links import DeskLink
 from fba_operators.operators.reports import WaitForReportOperator
 from fba_operators.operators.run import PrepareRunOperator, SummariseRunOperator
 from fba_operators.reports.cooldown import COOLDOWN
+from fba_operators.reports.header import Header
 from fba_operators.reports.ledger import ReportLedger, ReportRequest
+from fba_operators.reports.report_types import FULFILLED_SHIPMENTS
 from fba_operators.reports.request_once import request_report
 from fba_operators.runs.log import RunLog, end_run
-from fba_operators.runs.summary import counted
+from fba_operators.runs.summary import counted, listed
 from fba_operators.settings.stores_file import load_stores
 from fba_operators.shipments.follow_up import SHOWN, attention, summary
 from fba_operators.shipments.windows import pieces, window
@@ -208,7 +210,7 @@ class LoadShipmentsOperator(SellingPartnerOperator):
     """Load the rows of a shipments report into the warehouse, each once, whatever was loaded before.
 
     :param report_id: a finished ``GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL`` (templated)
-    :return: the store and the counts of this report
+    :return: the store, the counts of this report, and the names of columns that are left out and were not in the one before
     :raises DecisionNeededError: the readable rows are written, but more than ``max_rejected_share`` of the lines are not
     """
 
@@ -235,7 +237,18 @@ class LoadShipmentsOperator(SellingPartnerOperator):
             events[SHIPMENTS].extra = {"store": self.conn_id, **counts}
         self.log.info("%s: report %s: %s.", self.conn_id, self.report_id, dict(counts) or "no shipments")
         self._check_rejected(counts)
-        return {"conn_id": self.conn_id, "report_id": self.report_id, "counts": dict(counts)}
+        result = {"conn_id": self.conn_id, "report_id": self.report_id, "counts": dict(counts)}
+        return {**result, "left_out": left_out} if (left_out := self._newly_left_out()) else result
+
+    def _newly_left_out(self) -> list[str]:
+        """Columns that are not known, so that nobody knows whether they are a buyer's, and that the report before did not have."""
+        with self.warehouse.connect() as db:
+            key = {"store": self.conn_id, "report_id": self.report_id}
+            now, before = (execute(db, name, **key).fetchone() for name in ("reports.by_id", "reports.applied_before"))
+        names = [words(name, MOST_OF_A_NAME) for name in _left_out(now) if name not in _left_out(before)]
+        if names:
+            self.log.warning("%s: columns that are not known are left out: %s.", self.conn_id, listed(names, SHOWN))
+        return names
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """The report, and what became of it in its parsed copy and ``shipment_item``."""
@@ -353,7 +366,9 @@ class SummariseShipmentsOperator(SummariseRunOperator):
             for given in (self.windows, self.loaded, self.followed)
         )
         counts = sum((Counter(each["counts"]) for each in loaded), Counter[str]())
-        lines = [summary(len(loaded), counts, followed[0] if followed else None, (self.removed or {}).get(store, {}))]
+        left_out = sorted({name for each in loaded for name in each.get("left_out", ())})
+        removed = (self.removed or {}).get(store, {})
+        lines = [summary(len(loaded), counts, followed[0] if followed else None, removed, left_out)]
         failed = not planned or len(loaded) < len(planned) or not followed
         with Warehouse(self.warehouse_conn_id).connect() as db:
             failure = None
@@ -371,8 +386,14 @@ class SummariseShipmentsOperator(SummariseRunOperator):
                 rows_in=counts["lines"],
                 rows_rejected=counts["rejected"],
                 rows_changed=counts["new"] + counts["updated"] + counts["replaced"],
-                attention=attention(counts, followed[0] if followed else {}),
+                attention=attention(counts, followed[0] if followed else {}, left_out),
             )
+
+
+def _left_out(report: dict[str, Any] | None) -> tuple[str, ...]:
+    """Names of the columns of a report of the ledger that are not kept."""
+    columns = report["columns"] if report else None
+    return Header.parse("\t".join(columns), FULFILLED_SHIPMENTS).left_out if columns else ()
 
 
 def _results(given: Any) -> list[dict[str, Any]]:

@@ -18,10 +18,10 @@ from operator import itemgetter
 
 import numpy as np
 
-from fba_operators.errors import EmptyDocumentError, UnreadableDocumentError
+from fba_operators.errors import EmptyDocumentError, MissingColumnsError, UnreadableDocumentError
 from fba_operators.reports.header import REPLACEMENT, Header
 from fba_operators.reports.lines import GZIP, Source, codec_name, line_blocks
-from fba_operators.reports.report_types import ReportType
+from fba_operators.reports.report_types import ReportType, without_rows
 from fba_operators.reports.rows import (
     LIKE_A_CHANNEL,
     MISSING,
@@ -138,24 +138,42 @@ class ReadAgainError(Exception):
 
 
 class _Utf8Sample:
-    """Whether lines beyond ASCII are UTF-8, judged by the first ones: a few damaged bytes do not make another charset."""
+    """Whether a document is UTF-8, judged by its first lines beyond ASCII: some damage does not make another charset.
+
+    Amazon cuts titles inside a letter, which is no sign against UTF-8 where that is declared. Columns that must be exact
+    are not cut: where they are UTF-8, the texts do not decide.
+
+    :param exact: places of those columns
+    """
 
     SIZE = 2000
 
-    def __init__(self) -> None:
-        self.good = self.bad = 0
+    def __init__(self, exact: frozenset[int]) -> None:
+        self._exact = exact
+        self._lines = self._cut = 0
+        self._exact_votes = self._votes = 0  # above 0: for UTF-8
 
     def add(self, lines: bytes) -> None:
-        if self.good + self.bad < self.SIZE:
-            for line in lines.split(b"\n"):
-                if not line.isascii():
-                    good = _decodes(line, "utf-8")
-                    self.good += good
-                    self.bad += not good
+        for line in lines.split(b"\n") if self._lines < self.SIZE else ():
+            if not line.isascii():
+                self._lines += 1
+                for place, field in enumerate(line.split(b"\t")):
+                    if not field.isascii():
+                        self._add_field(field, is_exact=place in self._exact)
 
-    @property
-    def is_utf8(self) -> bool:
-        return self.good > self.bad
+    def _add_field(self, field: bytes, *, is_exact: bool) -> None:
+        text, whole = codecs.utf_8_decode(field, "replace", is_exact)  # False: without a letter that is cut at the end
+        self._cut += whole < len(field)
+        wrong = text.count(REPLACEMENT)
+        if is_exact:
+            self._exact_votes += -1 if wrong else 1
+        self._votes += sum(not letter.isascii() for letter in text) - 2 * wrong
+
+    def is_utf8(self, *, declared: bool) -> bool:
+        """:param declared: whether that is what Amazon says it is"""
+        if self._exact_votes > 0 or self._votes > (0 if declared else self._cut):
+            return True
+        return declared and self._exact_votes == self._votes == 0
 
 
 class Document:
@@ -210,9 +228,7 @@ class Document:
             self.charset, self.decodes = "utf-8", True
         self._header_line = self._first.partition(b"\n")[0]
         if b"\t" not in self._first:
-            text = self._first[:_BEGINNING].decode(self.charset, "replace").strip()
-            if report_type.personal and not _is_a_sentence(text):
-                text = "(not shown: these may be rows with a buyer's data)"
+            text = without_rows(self._first[:_BEGINNING].decode(self.charset, "replace"), report_type)
             raise UnreadableDocumentError(
                 f"{report_type.name}: the document is no report, it holds no tab. Amazon says in it", detail=words(text)
             )
@@ -232,27 +248,36 @@ class Document:
         """Count the lines and choose the charset.
 
         UTF-8 is tried first, whatever is declared: text beyond ASCII hardly ever decodes as UTF-8 by chance, and
-        documents in UTF-8 have been labelled Cp1252.
+        documents in UTF-8 have been labelled Cp1252. What is UTF-8 but for some bytes that are damaged or cut stays UTF-8.
 
         :return: the charset, and whether every byte decodes in it
         """
         declared, usual = self._charsets
         count, candidates = 0, dict.fromkeys(filter(None, ("utf-8", declared, usual)))
-        sample = _Utf8Sample()
+        sample = None
         for block in line_blocks(self._source, self._block_bytes):
             if count == 0:
                 self._begin(block)
             text = block if count else self._first
             count += block.count(b"\n")
             if not text.isascii():
+                sample = sample or _Utf8Sample(self._exact_places())
                 sample.add(text)
                 candidates = dict.fromkeys(charset for charset in candidates if _decodes(text, charset))
         if count == 0:
             self._begin(b"")
         self._scanned = self.line_count = count - 1
-        if "utf-8" not in candidates and sample.is_utf8:
+        if sample and "utf-8" not in candidates and sample.is_utf8(declared=declared == "utf-8"):
             return "utf-8", False
         return next(((charset, True) for charset in candidates), (declared or usual, False))
+
+    def _exact_places(self) -> frozenset[int]:
+        """Where the columns are that must be exact, as far as that can be told before the charset is known."""
+        try:
+            header = Header.parse(self._first.partition(b"\n")[0].decode("utf-8", "replace"), self.report_type)
+        except MissingColumnsError:
+            return frozenset()
+        return frozenset(header.fields[each] for each in self.report_type.exact_columns if each in header.fields)
 
     @staticmethod
     def _refuse_other_formats(first: bytes) -> None:
@@ -513,8 +538,3 @@ class Document:
             elif check == "channel":  # an undocumented channel is no sign of a shifted row
                 shifted.update(int(places[k]) for k in wrong if not LIKE_A_CHANNEL.fullmatch(fields[column][k]))
         return shifted
-
-
-def _is_a_sentence(text: str) -> bool:
-    """Whether a text can be Amazon's instead of rows of another format."""
-    return len(text.splitlines()) == 1 and text.count(",") < 2 and not re.search("[;|]", text)

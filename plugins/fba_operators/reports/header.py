@@ -50,12 +50,15 @@ class Header:
     :param fields: our column name → place of its field
     :param repeats: (place, our column name) of further fields that claim a column with a row check
     :param extra: (place, name) of fields that are no known column; names are made unique
+    :param left_out: names of such fields where the report carries personal data: nobody knows what is in them, so they
+        are not kept
     """
 
     names: tuple[str, ...]
     fields: Mapping[str, int]
     repeats: tuple[tuple[int, str], ...]
     extra: tuple[tuple[int, str], ...]
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, line: str, report_type: ReportType) -> Header:
@@ -98,14 +101,17 @@ class Header:
             for column in candidates
             if column in report_type.checks
         )
-        return cls(names, fields, repeats, cls._extra(names, taken, report_type))
+        extra = cls._extra(names, taken)
+        if report_type.personal:
+            return cls(names, fields, repeats, (), tuple(name for _, name in extra))
+        return cls(names, fields, repeats, extra)
 
     @staticmethod
-    def _extra(names: tuple[str, ...], taken: set[int], report_type: ReportType) -> tuple[tuple[int, str], ...]:
+    def _extra(names: tuple[str, ...], taken: set[int]) -> tuple[tuple[int, str], ...]:
         used: set[str] = set()
         extra = []
         for place, name in enumerate(names):
-            if place in taken or _normal(name).startswith(report_type.personal_prefixes):
+            if place in taken:
                 continue
             base = name.strip().replace("\0", REPLACEMENT) or f"column {place + 1}"
             unique, ordinal = base, 1

@@ -37,8 +37,8 @@ class ReportType:
     :param aliases: Amazon's English name → localised names; a name under two columns goes to the first that is free
     :param exact: our names of further columns whose bytes must decode; in others they are replaced and counted
     :param unique_rows: equal rows are rare, so a document with many holds its rows twice
-    :param personal: our names of buyer and address columns, which are never copied
-    :param personal_prefixes: an unknown column that begins so is taken for personal too
+    :param personal: our names of buyer and address columns, which are never copied; of a report that has any, no column
+        that is not known is copied either
     :param pool_mapping: column of ``fba.global_inventory_pool`` → our name of the report column that feeds it
     """
 
@@ -52,7 +52,6 @@ class ReportType:
     exact: tuple[str, ...] = ()
     unique_rows: bool = False
     personal: frozenset[str] = frozenset()
-    personal_prefixes: tuple[str, ...] = ()
     pool_mapping: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -229,7 +228,20 @@ FULFILLED_SHIPMENTS = ReportType(
         *("merchant_order_id", "shipment_id", "shipment_item_id", "amazon_order_item_id", "carrier", "tracking_number"),
     ),
     personal=frozenset(map(snake_case, _BUYER_AND_ADDRESS)),
-    personal_prefixes=("buyer", "recipient", "ship-", "bill-"),
 )
 
 REPORT_TYPES: Mapping[str, ReportType] = {each.name: each for each in (LISTINGS, AFN_INVENTORY, FULFILLED_SHIPMENTS)}
+
+
+def without_rows(text: str, report_type: ReportType | None) -> str:
+    """The text of a document that is no report, unless it may be rows with a buyer's data: of those nothing is shown.
+
+    :param report_type: None is one that is not known, so it may have buyers
+    """
+    if report_type is not None and not report_type.personal:
+        return text
+    text = text.strip()
+    is_a_sentence = re.fullmatch(r"[^\t\n\v\f\r\x85\u2028\u2029;|]*[.!?\u3002]", text) and text.count(",") < 2
+    if is_a_sentence and not re.search(r"[0-9]{3}-[0-9]{7}-[0-9]{7}", text):
+        return text
+    return "(not shown: these may be rows with a buyer's data)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from fba_operators.amazon.hook import SellingPartnerHook
 from fba_operators.amazon.operations import ListedReport
 from fba_operators.amazon.processing_status import ProcessingStatus
-from fba_operators.errors import RequestRefusedError, ThrottledError
+from fba_operators.errors import DecisionNeededError, RequestRefusedError, ThrottledError
 from fba_operators.reports.cooldown import COOLDOWN
 from fba_operators.reports.ledger import ReportLedger, ReportRequest
 from fba_operators.warehouse.statements import execute
@@ -28,6 +29,7 @@ def request_report(
     :param even_refused: reuse also a report whose content was refused
     :raises ThrottledError: Amazon's quota, or the cool-down after a report that failed
     :raises LostAnswerError: Amazon may have made it; calling this again looks there first
+    :raises DecisionNeededError: Amazon answers with the id of another report
     """
     marketplace_id = hook.marketplace.id
     # The lock is held while Amazon is asked, so that concurrent runs ask once.
@@ -57,8 +59,29 @@ def request_report(
         except (ThrottledError, RequestRefusedError):
             ledger.delete_intent(request_id)  # refused: nothing was made
             raise
-        ledger.record_id(request_id, report_id)
+        if ledger.known_ids([report_id]):
+            ledger.delete_intent(request_id)
+            _check_known(ledger.get(report_id), ledger.store, request, marketplace_id, even_refused=even_refused)
+        else:
+            ledger.record_id(request_id, report_id)
         return report_id
+
+
+def _check_known(
+    row: dict[str, Any], store: str, request: ReportRequest, marketplace_id: str, *, even_refused: bool
+) -> None:
+    """Check that a report which Amazon names again is the one asked for; it stays as old as it is.
+
+    :raises DecisionNeededError: it is another one, or of no use
+    """
+    known = ReportRequest(row["report_type"], row["data_start"], row["data_end"], row["options"])
+    is_equal = known == request and row["marketplace_id"] == marketplace_id
+    is_of_use = ProcessingStatus(row["status"]).usable and (even_refused or row["refused_at"] is None)
+    if not (is_equal and is_of_use):
+        raise DecisionNeededError(
+            f"{store}: asked for {request.report_type}, Amazon answered with report {row['report_id']}, which it gave before: a "
+            f"{row['report_type']}, {row['status']}. It is not used; the next run asks again. If this happens again, ask Amazon's support"
+        )
 
 
 def reconcile_lost_requests(hook: SellingPartnerHook, ledger: ReportLedger, report_type: str) -> None:

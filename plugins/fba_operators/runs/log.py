@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from fba_operators.errors import SellingPartnerError
 from fba_operators.runs.summary import StoreSummary
 from fba_operators.warehouse.statements import execute
+from fba_operators.words import visible
 
 Outcome = Literal["success", "skipped", "failed"]
 
@@ -76,7 +77,16 @@ class RunLog:
         """
         values = {"rows_in": rows_in, "rows_rejected": rows_rejected, "rows_changed": rows_changed}
         values_json = {"attention": _nonzero(attention)}
-        execute(db, "runs.add", **self._key, task_id=task_id, summary=summary, outcome=outcome, **values, **values_json)
+        execute(
+            db,
+            "runs.add",
+            **self._key,
+            task_id=task_id,
+            summary=_visible(summary),
+            outcome=outcome,
+            **values,
+            **values_json,
+        )
 
     def note(
         self, db: psycopg.Connection[Any], task_id: str, summary: str, *, attention: Mapping[str, int] | None = None
@@ -85,7 +95,8 @@ class RunLog:
 
         :param attention: what needs a person: code of :data:`fba_operators.runs.summary.ATTENTION` and count
         """
-        execute(db, "runs.note", **self._key, task_id=task_id, summary=summary, attention=_nonzero(attention))
+        texts = {"task_id": task_id, "summary": _visible(summary)}
+        execute(db, "runs.note", **self._key, **texts, attention=_nonzero(attention))
 
     def finish(
         self,
@@ -105,8 +116,8 @@ class RunLog:
         :param attention: what needs a person: code of :data:`fba_operators.runs.summary.ATTENTION` and count
         """
         values = {"rows_in": rows_in, "rows_rejected": rows_rejected, "rows_changed": rows_changed}
-        texts = {"outcome": outcome, "summary": summary, "failure": failure, "attention": _nonzero(attention)}
-        execute(db, "runs.finish", **self._key, **values, **texts)
+        texts = {"outcome": outcome, "summary": _visible(summary), "failure": failure and _visible(failure)}
+        execute(db, "runs.finish", **self._key, **values, **texts, attention=_nonzero(attention))
 
     def fail(self, db: psycopg.Connection[Any], task_id: str, error: Exception) -> None:
         """Record that a task failed: the full reason as summary, our own words alone as failure."""
@@ -114,14 +125,14 @@ class RunLog:
         brief = error.brief if isinstance(error, SellingPartnerError) else type(error).__name__
         texts = {
             "task_id": task_id,
-            "summary": " ".join(f"{task_id}: {error if known else type(error).__name__}".splitlines()),
-            "failure": f"{task_id}: {brief}",
+            "summary": visible(" ".join(f"{task_id}: {error if known else type(error).__name__}".splitlines())),
+            "failure": _visible(f"{task_id}: {brief}"),
         }
         execute(db, "runs.fail", **self._key, **texts)
 
     def postpone(self, db: psycopg.Connection[Any], summary: str) -> None:
         """Record that the next run goes on with what this one waits for; a failure stays a failure."""
-        execute(db, "runs.postpone", **self._key, summary=summary)
+        execute(db, "runs.postpone", **self._key, summary=_visible(summary))
 
 
 MAX_CLOCK_SKEW = timedelta(minutes=2)
@@ -134,6 +145,10 @@ def end_run(db: psycopg.Connection[Any], dag_id: str, run_id: str) -> dict[str, 
     execute(db, "runs.add_credentials", dag_id=dag_id, run_id=run_id)
     rows = execute(db, "runs.of_run", dag_id=dag_id, run_id=run_id)
     return {row["store"]: StoreSummary.of(row["store"], row) for row in rows}
+
+
+def _visible(lines: str) -> str:
+    return "\n".join(map(visible, lines.split("\n")))
 
 
 def _nonzero(counts: Mapping[str, int] | None) -> Jsonb:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fba_operators.words import visible
+
 # What needs a person: code of fba.run.attention → words for one, words for several.
 ATTENTION = {
     "rejected_lines": ("line of a report could not be read", "lines of reports could not be read"),
@@ -177,14 +179,14 @@ def counted(number: int, one: str, several: str | None = None) -> str:
 
 
 def listed(names: Sequence[str], most: int, total: int | None = None) -> str:
-    """Some names, and how many there are besides: ``A, B and 3 more``.
+    """Some names, fit to be shown, and how many there are besides: ``A, B and 3 more``.
 
     :param most: how many to show
     :param total: how many there are, where ``names`` are not all
     """
     shown = names[:most]
     more = (len(names) if total is None else total) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(visible, shown)) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fba_operators.runs.summary import counted, listed
@@ -10,14 +10,16 @@ from fba_operators.runs.summary import counted, listed
 SHOWN = 20  # FR numbers in a summary
 
 
-def attention(counts: Mapping[str, int], followed: Mapping[str, Any]) -> dict[str, int]:
+def attention(counts: Mapping[str, int], followed: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, int]:
     """What needs a person: code of ``fba.run.attention`` and count.
 
     :param counts: sums of :func:`fba_operators.shipments.load_rows.apply_rows`
     :param followed: what :class:`fba_operators.operators.FollowUpOrdersOperator` returned; empty if it failed
+    :param left_out: names of columns that are not known
     """
     return {
         "rejected_lines": counts.get("rejected", 0),
+        "report_drift": len(left_out),
         "without_request": counts.get("without_request", 0),
         # Overdue orders are looked up once a day; in between there is no news of them.
         "overdue": followed.get("overdue", 0) if followed.get("asked") else 0,
@@ -28,12 +30,17 @@ def attention(counts: Mapping[str, int], followed: Mapping[str, Any]) -> dict[st
 
 
 def summary(
-    reports: int, counts: Mapping[str, int], followed: Mapping[str, Any] | None, removed: Mapping[str, int]
+    reports: int,
+    counts: Mapping[str, int],
+    followed: Mapping[str, Any] | None,
+    removed: Mapping[str, int],
+    left_out: Sequence[str],
 ) -> str:
     """What was loaded, what is overdue and what retention removed, in lines: the outcome first, FR numbers last.
 
     :param reports: number of reports loaded
     :param removed: kind → number removed
+    :param left_out: names of columns that are not known
     """
     lines = [
         f"{counted(counts['lines'], 'row')} in {counted(reports, 'report')}: {counts['new']} new, "
@@ -52,6 +59,9 @@ def summary(
         ("rejected", "line rejected", "lines rejected"),
     ):
         lines += [f"{counted(counts[kind], one, several)}."] if counts[kind] else []
+    if left_out:
+        columns = counted(len(left_out), "column is", "columns are")
+        lines.append(f"{columns} not known and left out, since they may be a buyer's: {listed(left_out, SHOWN)}.")
     if followed:
         lines += _follow_up_lines(followed)
     if removed:
