@@ -1,30 +1,41 @@
--- views 5
+-- views 6
 -- The views as they are now. migrate() runs this file after the numbered migrations, and again whenever it has changed.
 -- Whoever changes anything below raises the number in the first line: of two installs on one warehouse the larger number
 -- wins, and with equal numbers each would replace the views of the other.
 -- CREATE OR REPLACE can only add columns at the end: for any other change, drop the view in a migration.
 
--- Each parcel's units of a SKU, as the shipments report and as the order tell them. '' stands for parcels without a number.
+-- Each parcel's units of a SKU, as the shipments report and as the order tell them. '' stands for parcels without a number: what
+-- has no digit but 0 is none, and a parcel of which only Amazon's number is known may be any that the report knows by a carrier's.
+-- Parcels that share a number are one here, because the report has no more of them.
 CREATE OR REPLACE VIEW fba.parcel_line AS
 SELECT s.store, coalesce(s.fr_number, s.merchant_order_id) AS fr_number, s.sku,
-       coalesce(fba.reported_parcel(s.store, coalesce(s.fr_number, s.merchant_order_id), s.tracking_number), '') AS parcel,
+       coalesce(fba.reported_parcel(s.store, coalesce(s.fr_number, s.merchant_order_id), n.number), '') AS parcel,
        s.quantity AS by_report, 0::bigint AS by_order, 0::bigint AS delivered,
-       nullif(s.tracking_number, '') AS reported_number, NULL AS order_number,
+       n.number AS reported_number, NULL AS order_number,
        nullif(s.carrier, '') AS reported_carrier, NULL AS order_carrier, nullif(s.service_level, '') AS service_level
-FROM fba.shipment_item AS s WHERE coalesce(s.fr_number, s.merchant_order_id) IS NOT NULL
+FROM fba.shipment_item AS s CROSS JOIN LATERAL (SELECT substring(s.tracking_number FROM '.*[1-9].*') AS number) AS n
+WHERE coalesce(s.fr_number, s.merchant_order_id) IS NOT NULL
 UNION ALL
 SELECT i.store, i.fr_number, i.sku,
-       CASE WHEN coalesce(p.tracking_number, p.amazon_tracking_number) IS NULL THEN '' ELSE p.package_key END,
+       CASE WHEN n.by_carrier IS NOT NULL OR EXISTS (
+           SELECT FROM fba.shipment_item AS s
+           WHERE s.store = p.store AND coalesce(s.fr_number, s.merchant_order_id) = p.fr_number
+             AND fba.parcel_number(s.tracking_number) = fba.parcel_number(n.by_amazon))
+       THEN fba.reported_parcel(p.store, p.fr_number, coalesce(n.by_carrier, n.by_amazon)) ELSE '' END,
        0, i.quantity, CASE WHEN p.status = 'DELIVERED' THEN i.quantity ELSE 0 END,
-       NULL, coalesce(p.tracking_number, p.amazon_tracking_number), NULL, p.carrier, NULL
+       NULL, coalesce(n.by_carrier, n.by_amazon), NULL, p.carrier, NULL
 FROM fba.package_item AS i JOIN fba.package AS p USING (store, fr_number, package_key)
+CROSS JOIN LATERAL (
+    SELECT substring(p.tracking_number FROM '.*[1-9].*') AS by_carrier, substring(p.amazon_tracking_number FROM '.*[1-9].*') AS by_amazon
+) AS n
 WHERE fba.has_left(p.status, p.ship_date);
 COMMENT ON VIEW fba.parcel_line IS
     'Units of a SKU in a parcel that has left Amazon, by the shipments report (by_report) and by the order (by_order).';
 
 -- Shipped is the union of the parcels that report and order know: what both know counts once. A parcel without a number may
--- be any that only the other one knows, so it counts only beyond those. Parcels of a request that was sent again count for
--- both numbers. A carrier is spelt as the report spells it, where that knows the parcel.
+-- be any that only the other one knows, so it counts only beyond those. Where neither of them says that more was shipped than
+-- ordered, no more was: one parcel has two numbers. Parcels of a request that was sent again count for both numbers. A carrier is
+-- spelt as the report spells it, where that knows the parcel.
 CREATE OR REPLACE VIEW fba.fulfillment_progress AS
 WITH shown AS NOT MATERIALIZED (
     SELECT store, fr_number, sku, parcel, by_report, by_order, delivered, reported_number, order_number, reported_carrier,
@@ -45,17 +56,19 @@ WITH shown AS NOT MATERIALIZED (
     FROM shown GROUP BY store, fr_number, sku, parcel
     UNION ALL
     SELECT store, fr_number, sku, NULL, quantity, 0, 0, 0, NULL, NULL, NULL FROM fba.fulfillment_request_item
-), sums AS NOT MATERIALIZED (
+), unions AS NOT MATERIALIZED (
     SELECT store, fr_number, sku, sum(ordered)::bigint AS ordered, sum(by_report)::bigint AS by_report, sum(by_order)::bigint AS by_order,
            (coalesce(sum(greatest(by_report, by_order)) FILTER (WHERE parcel <> ''), 0) + greatest(
                coalesce(sum(by_report) FILTER (WHERE parcel = ''), 0) - coalesce(sum(by_order) FILTER (WHERE parcel <> '' AND by_report = 0), 0),
                coalesce(sum(by_order) FILTER (WHERE parcel = ''), 0) - coalesce(sum(by_report) FILTER (WHERE parcel <> '' AND by_order = 0), 0),
-               0))::bigint AS shipped,
+               0))::bigint AS units,
            sum(delivered)::bigint AS delivered,
            array_agg(DISTINCT array_to_string(numbers, E'\n')) FILTER (WHERE numbers IS NOT NULL) AS numbers,
            coalesce(array_agg(DISTINCT carrier) FILTER (WHERE carrier <> ''), '{}') AS carriers,
            string_agg(DISTINCT service_level, ', ') AS service_level
     FROM parcels GROUP BY store, fr_number, sku
+), sums AS NOT MATERIALIZED (
+    SELECT u.*, least(u.units, greatest(u.ordered, u.by_report, u.by_order)) AS shipped FROM unions AS u
 )
 SELECT r.store, r.fr_number, l.sku, l.ordered, l.shipped, greatest(l.ordered - l.shipped, 0) AS open,
        greatest(l.shipped - l.ordered, 0) AS over_shipped,
