@@ -121,6 +121,11 @@ def test_an_order_number_of_ours_stays_readable_but_not_inside_of_something_else
     assert words("no order A B", ours=["A B", "", "FR-9"]) == "no order A B"
 
 
+def test_what_is_written_as_an_entity_is_read():
+    assert words("O&#39;Neil &amp; Sons &#x2014;; &#106;ane&#64;x.example") == "O'Neil & Sons —; (address removed)"
+    assert words("a&#xE000;b&#8203;c&#8238;") == "abc"
+
+
 def test_what_invisible_characters_divide_is_recognised():
     assert words("At\u200bzr|\u00adabc") == "(token removed)"
     assert words("\x1b]0;title\x07\x1b[1;31mred\x1b[0m") == "red"
@@ -128,7 +133,8 @@ def test_what_invisible_characters_divide_is_recognised():
 
 
 @pytest.mark.parametrize(
-    "unit", ["x", "-", "a.b", "1 ", "1 a ", "x@", "1 aa bb cc ", "区", "A1b2", "?", "\x1b", "(", "\u200b", "Atzr|x "]
+    "unit",
+    ["x", "-", "a.b", "1 ", "1 a ", "x@", "1 aa bb cc ", "区", "A1b2", "?", "\x1b", "(", "\u200b", "Atzr|x ", "&#39;"],
 )
 def test_a_hundred_kilobytes_cost_milliseconds(unit):
     start = time.process_time()

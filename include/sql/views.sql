@@ -291,6 +291,10 @@ WITH recent AS (  -- events of the last day: the newest run that reported each
     WHERE r.status IN ('sending', 'submitted', 'unknown', 'accepted') AND q.arrive_latest > r.deliver_by
       AND r.deliver_by > statement_timestamp() - interval '30 days' AND coalesce(r.acknowledged_at < q.quoted_at, true)
       AND NOT EXISTS (SELECT FROM fba.tracked_order AS t WHERE t.store = r.store AND t.fr_number = r.fr_number AND t.finished)
+    UNION ALL
+    SELECT store, fr_number, count(*), min(updated_at), false,
+           'The carrier tells nothing more of a parcel, and Amazon has promised no day: ask the buyer whether it came; then set acknowledged_at.'
+    FROM undelivered WHERE status = 'EXPIRED' AND arrives_at IS NULL AND coalesce(acknowledged_at < updated_at, true) GROUP BY store, fr_number
 )
 SELECT store, 'failed_run' AS code, dag_id AS subject, 1::bigint AS number, coalesce(finished_at, ends_by) AS since,
        CASE WHEN finished_at IS NULL
@@ -441,7 +445,7 @@ FROM fba.fulfillment_request AS r JOIN (
     SELECT store, fr_number, package_key, false, carrier, tracking_number, coalesce(ship_date, first_seen_at)
     FROM fba.package WHERE fba.has_left(status, ship_date)
 ) AS p ON p.store = r.store AND p.fr_number = r.fr_number
-WHERE fba.is_amazon_logistics(p.carrier, p.tracking_number) AND EXISTS (
+WHERE (fba.is_amazon_logistics(p.carrier, fba.parcel_number(p.tracking_number)) OR p.carrier ~* '(^|[^a-z])amz[nl]') AND EXISTS (
     SELECT FROM fba.outbound_order AS o
     WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.intent_at IS NOT NULL AND 'BLOCK_AMZL' = ANY (o.features))
 GROUP BY r.store, r.fr_number, r.acknowledged_at
@@ -464,16 +468,26 @@ GROUP BY o.store, l.code;
 COMMENT ON VIEW fba.needs_attention IS
     'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';
 
--- What product and Amazon say about a request, for who must not see whom it goes to.
+-- What product and Amazon say about a request, for who must not see whom it goes to. Amazon may write a name without its accents and
+-- blanks, or only a part of it.
 CREATE OR REPLACE VIEW fba.request_words AS
-SELECT r.store, r.fr_number, fba.shortened(fba.without_person(left(r.status_reason, 4000), r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2,
-           r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email, r.ship_to_phone, r.order_comment), 600) AS reason
-FROM fba.fulfillment_request AS r;
+SELECT r.store, r.fr_number, fba.shortened(fba.without_person(left(r.status_reason, 4000), r.ship_to_name, VARIADIC ARRAY[
+           r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email,
+           r.ship_to_phone, r.order_comment, n.plain, regexp_replace(r.ship_to_name, '\s', '', 'g')]
+           || regexp_split_to_array(n.plain || ' ' || normalize(r.ship_to_name), '[^[:alpha:]]+')), 600) AS reason
+FROM fba.fulfillment_request AS r CROSS JOIN LATERAL (
+    SELECT translate(regexp_replace(normalize(r.ship_to_name, NFKD), '[\u0300-\u036f]', '', 'g'), 'ıłŁøØđĐ', 'ilLoOdD') AS plain
+) AS n;
 COMMENT ON VIEW fba.request_words IS 'status_reason of each request without the buyer''s name, address, e-mail and telephone number.';
 
 CREATE OR REPLACE VIEW fba.feed_message_words AS
 SELECT m.store, m.document_id, m.message_id, m.fr_number, fba.shortened(fba.without_person(left(m.description, 4000), r.ship_to_name,
+           VARIADIC ARRAY[
            r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email,
-           r.ship_to_phone, r.order_comment), 600) AS description
-FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r ON r.store = m.store AND r.fr_number = m.fr_number;
+           r.ship_to_phone, r.order_comment, n.plain, regexp_replace(r.ship_to_name, '\s', '', 'g')]
+           || regexp_split_to_array(n.plain || ' ' || normalize(r.ship_to_name), '[^[:alpha:]]+')), 600) AS description
+FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r ON r.store = m.store AND r.fr_number = m.fr_number
+CROSS JOIN LATERAL (
+    SELECT translate(regexp_replace(normalize(r.ship_to_name, NFKD), '[\u0300-\u036f]', '', 'g'), 'ıłŁøØđĐ', 'ilLoOdD') AS plain
+) AS n;
 COMMENT ON VIEW fba.feed_message_words IS 'What Amazon''s processing report says of each message, without the buyer.';

@@ -7,6 +7,7 @@ one order is kept beside the order's address, is removed with it, and is not log
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -95,7 +96,7 @@ def _plain(text: str) -> str:
     """One line of printable characters; the rest is gone, private characters too, which :func:`_marked` uses."""
     letters = (
         " " if each.isspace() or unicodedata.category(each) == "Cc" else each
-        for each in _ANSI.sub("", text)
+        for each in _ANSI.sub("", html.unescape(text))
         if unicodedata.category(each)[0] != "C" or unicodedata.category(each) == "Cc"
     )
     return " ".join("".join(letters).split())
