@@ -171,6 +171,11 @@ def test_a_name_that_is_shown_controls_nothing(name, shown):
     assert visible(name) == shown == visible(shown)
 
 
+def test_what_is_written_as_an_entity_is_read():
+    assert words("O&#39;Neil &amp; Sons &#x2014;; &#106;ane&#64;x.example") == "O'Neil & Sons —; (address removed)"
+    assert words("a&#xE000;b&#8203;c&#8238;") == "abc"
+
+
 def test_what_invisible_characters_divide_is_recognised():
     assert words("At\u200bzr|\u00adabc") == "(token removed)"
     assert words("\x1b]0;title\x07\x1b[1;31mred\x1b[0m") == "red"
@@ -196,6 +201,7 @@ def test_what_invisible_characters_divide_is_recognised():
         "Atzr|x ",
         "&",
         "&amp;",
+        "&#39;",
         "a 1 ",
         "C/ ",
     ],

@@ -361,13 +361,20 @@ SELECT store, fr_number, %(read_at)s, clock_timestamp() FROM fba.fulfillment_req
 ON CONFLICT (store, fr_number) DO UPDATE SET read_at = greatest(t.read_at, excluded.read_at)
 
 -- name: compare_witnesses
--- Whether report and order tell the same parcels; only where the order was read, and one of them has told something new.
+-- Whether report and order tell the same units, and neither a parcel that the other one has not; only where the order was read,
+-- and one of them has told something new.
 WITH compared AS (
-    SELECT t.fr_number, coalesce(p.differ, false) AS differ
+    SELECT t.fr_number, coalesce(p.differ, false) OR coalesce(l.differ, false) AS differ
     FROM fba.tracked_order AS t CROSS JOIN LATERAL (
         SELECT bool_or(p.shipped <> p.shipped_by_report OR p.shipped <> p.shipped_by_order) AS differ
         FROM fba.fulfillment_progress AS p WHERE p.store = t.store AND p.fr_number = t.fr_number
-    ) AS p
+    ) AS p CROSS JOIN LATERAL (
+        SELECT bool_or(l.by_report = 0) AND bool_or(l.by_order = 0) AS differ
+        FROM (
+            SELECT sum(l.by_report) AS by_report, sum(l.by_order) AS by_order FROM fba.parcel_line AS l
+            WHERE l.store = t.store AND l.fr_number = t.fr_number AND l.parcel <> '' GROUP BY l.parcel
+        ) AS l
+    ) AS l
     WHERE t.store = %(store)s AND NOT t.compared
 )
 UPDATE fba.tracked_order AS t SET compared = true, differs_since = CASE WHEN c.differ THEN coalesce(t.differs_since, clock_timestamp()) END

@@ -4,27 +4,38 @@
 -- wins, and with equal numbers each would replace the views of the other.
 -- CREATE OR REPLACE can only add columns at the end: for any other change, drop the view in a migration.
 
--- Each parcel's units of a SKU, as the shipments report and as the order tell them. '' stands for parcels without a number.
+-- Each parcel's units of a SKU, as the shipments report and as the order tell them. '' stands for parcels without a number: what
+-- has no digit but 0 is none, and a parcel of which only Amazon's number is known may be any that the report knows by a carrier's.
+-- Parcels that share a number are one here, because the report has no more of them.
 CREATE OR REPLACE VIEW fba.parcel_line AS
 SELECT s.store, coalesce(s.fr_number, s.merchant_order_id) AS fr_number, s.sku,
-       coalesce(fba.reported_parcel(s.store, coalesce(s.fr_number, s.merchant_order_id), s.tracking_number), '') AS parcel,
+       coalesce(fba.reported_parcel(s.store, coalesce(s.fr_number, s.merchant_order_id), n.number), '') AS parcel,
        s.quantity AS by_report, 0::bigint AS by_order, 0::bigint AS delivered,
-       nullif(s.tracking_number, '') AS reported_number, NULL AS order_number,
+       n.number AS reported_number, NULL AS order_number,
        nullif(s.carrier, '') AS reported_carrier, NULL AS order_carrier, nullif(s.service_level, '') AS service_level
-FROM fba.shipment_item AS s WHERE coalesce(s.fr_number, s.merchant_order_id) IS NOT NULL
+FROM fba.shipment_item AS s CROSS JOIN LATERAL (SELECT substring(s.tracking_number FROM '.*[1-9].*') AS number) AS n
+WHERE coalesce(s.fr_number, s.merchant_order_id) IS NOT NULL
 UNION ALL
 SELECT i.store, i.fr_number, i.sku,
-       CASE WHEN coalesce(p.tracking_number, p.amazon_tracking_number) IS NULL THEN '' ELSE p.package_key END,
+       CASE WHEN n.by_carrier IS NOT NULL OR EXISTS (
+           SELECT FROM fba.shipment_item AS s
+           WHERE s.store = p.store AND coalesce(s.fr_number, s.merchant_order_id) = p.fr_number
+             AND fba.parcel_number(s.tracking_number) = fba.parcel_number(n.by_amazon))
+       THEN fba.reported_parcel(p.store, p.fr_number, coalesce(n.by_carrier, n.by_amazon)) ELSE '' END,
        0, i.quantity, CASE WHEN p.status = 'DELIVERED' THEN i.quantity ELSE 0 END,
-       NULL, coalesce(p.tracking_number, p.amazon_tracking_number), NULL, p.carrier, NULL
+       NULL, coalesce(n.by_carrier, n.by_amazon), NULL, p.carrier, NULL
 FROM fba.package_item AS i JOIN fba.package AS p USING (store, fr_number, package_key)
+CROSS JOIN LATERAL (
+    SELECT substring(p.tracking_number FROM '.*[1-9].*') AS by_carrier, substring(p.amazon_tracking_number FROM '.*[1-9].*') AS by_amazon
+) AS n
 WHERE fba.has_left(p.status, p.ship_date);
 COMMENT ON VIEW fba.parcel_line IS
     'Units of a SKU in a parcel that has left Amazon, by the shipments report (by_report) and by the order (by_order).';
 
 -- Shipped is the union of the parcels that report and order know: what both know counts once. A parcel without a number may
--- be any that only the other one knows, so it counts only beyond those. Parcels of a request that was sent again count for
--- both numbers. A carrier is spelt as the report spells it, where that knows the parcel.
+-- be any that only the other one knows, so it counts only beyond those. Where neither of them says that more was shipped than
+-- ordered, no more was: one parcel has two numbers. Parcels of a request that was sent again count for both numbers. A carrier is
+-- spelt as the report spells it, where that knows the parcel.
 CREATE OR REPLACE VIEW fba.fulfillment_progress AS
 WITH shown AS NOT MATERIALIZED (
     SELECT store, fr_number, sku, parcel, by_report, by_order, delivered, reported_number, order_number, reported_carrier,
@@ -45,17 +56,19 @@ WITH shown AS NOT MATERIALIZED (
     FROM shown GROUP BY store, fr_number, sku, parcel
     UNION ALL
     SELECT store, fr_number, sku, NULL, quantity, 0, 0, 0, NULL, NULL, NULL FROM fba.fulfillment_request_item
-), sums AS NOT MATERIALIZED (
+), unions AS NOT MATERIALIZED (
     SELECT store, fr_number, sku, sum(ordered)::bigint AS ordered, sum(by_report)::bigint AS by_report, sum(by_order)::bigint AS by_order,
            (coalesce(sum(greatest(by_report, by_order)) FILTER (WHERE parcel <> ''), 0) + greatest(
                coalesce(sum(by_report) FILTER (WHERE parcel = ''), 0) - coalesce(sum(by_order) FILTER (WHERE parcel <> '' AND by_report = 0), 0),
                coalesce(sum(by_order) FILTER (WHERE parcel = ''), 0) - coalesce(sum(by_report) FILTER (WHERE parcel <> '' AND by_order = 0), 0),
-               0))::bigint AS shipped,
+               0))::bigint AS units,
            sum(delivered)::bigint AS delivered,
            array_agg(DISTINCT array_to_string(numbers, E'\n')) FILTER (WHERE numbers IS NOT NULL) AS numbers,
            coalesce(array_agg(DISTINCT carrier) FILTER (WHERE carrier <> ''), '{}') AS carriers,
            string_agg(DISTINCT service_level, ', ') AS service_level
     FROM parcels GROUP BY store, fr_number, sku
+), sums AS NOT MATERIALIZED (
+    SELECT u.*, least(u.units, greatest(u.ordered, u.by_report, u.by_order)) AS shipped FROM unions AS u
 )
 SELECT r.store, r.fr_number, l.sku, l.ordered, l.shipped, greatest(l.ordered - l.shipped, 0) AS open,
        greatest(l.shipped - l.ordered, 0) AS over_shipped,
@@ -279,6 +292,10 @@ WITH recent AS (  -- events of the last day: the newest run that reported each
     WHERE r.status IN ('sending', 'submitted', 'unknown', 'accepted') AND q.arrive_latest > r.deliver_by
       AND r.deliver_by > statement_timestamp() - interval '30 days' AND coalesce(r.acknowledged_at < q.quoted_at, true)
       AND NOT EXISTS (SELECT FROM fba.tracked_order AS t WHERE t.store = r.store AND t.fr_number = r.fr_number AND t.finished)
+    UNION ALL
+    SELECT store, fr_number, count(*), min(updated_at), false,
+           'The carrier tells nothing more of a parcel, and Amazon has promised no day: ask the buyer whether it came; then set acknowledged_at.'
+    FROM undelivered WHERE status = 'EXPIRED' AND arrives_at IS NULL AND coalesce(acknowledged_at < updated_at, true) GROUP BY store, fr_number
 )
 SELECT store, 'failed_run' AS code, dag_id AS subject, 1::bigint AS number, coalesce(finished_at, ends_by) AS since,
        CASE WHEN finished_at IS NULL
@@ -448,7 +465,7 @@ FROM fba.fulfillment_request AS r JOIN (
     SELECT store, fr_number, package_key, false, carrier, tracking_number, coalesce(ship_date, first_seen_at)
     FROM fba.package WHERE fba.has_left(status, ship_date)
 ) AS p ON p.store = r.store AND p.fr_number = r.fr_number
-WHERE fba.is_amazon_logistics(p.carrier, p.tracking_number) AND EXISTS (
+WHERE (fba.is_amazon_logistics(p.carrier, fba.parcel_number(p.tracking_number)) OR p.carrier ~* '(^|[^a-z])amz[nl]') AND EXISTS (
     SELECT FROM fba.outbound_order AS o
     WHERE o.store = r.store AND o.fr_number = r.fr_number AND o.intent_at IS NOT NULL AND 'BLOCK_AMZL' = ANY (o.features))
 GROUP BY r.store, r.fr_number, r.acknowledged_at
@@ -471,16 +488,26 @@ GROUP BY o.store, l.code;
 COMMENT ON VIEW fba.needs_attention IS
     'What needs a person now, one row for each thing, whatever run found it: code, subject, number, since when, and what to do.';
 
--- What product and Amazon say about a request, for who must not see whom it goes to.
+-- What product and Amazon say about a request, for who must not see whom it goes to. Amazon may write a name without its accents and
+-- blanks, or only a part of it.
 CREATE OR REPLACE VIEW fba.request_words AS
-SELECT r.store, r.fr_number, fba.shortened(fba.without_person(left(r.status_reason, 4000), r.ship_to_name, r.ship_to_address_1, r.ship_to_address_2,
-           r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email, r.ship_to_phone, r.order_comment), 600) AS reason
-FROM fba.fulfillment_request AS r;
+SELECT r.store, r.fr_number, fba.shortened(fba.without_person(left(r.status_reason, 4000), r.ship_to_name, VARIADIC ARRAY[
+           r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email,
+           r.ship_to_phone, r.order_comment, n.plain, regexp_replace(r.ship_to_name, '\s', '', 'g')]
+           || regexp_split_to_array(n.plain || ' ' || normalize(r.ship_to_name), '[^[:alpha:]]+')), 600) AS reason
+FROM fba.fulfillment_request AS r CROSS JOIN LATERAL (
+    SELECT translate(regexp_replace(normalize(r.ship_to_name, NFKD), '[\u0300-\u036f]', '', 'g'), 'ıłŁøØđĐ', 'ilLoOdD') AS plain
+) AS n;
 COMMENT ON VIEW fba.request_words IS 'status_reason of each request without the buyer''s name, address, e-mail and telephone number.';
 
 CREATE OR REPLACE VIEW fba.feed_message_words AS
 SELECT m.store, m.document_id, m.message_id, m.fr_number, fba.shortened(fba.without_person(left(m.description, 4000), r.ship_to_name,
+           VARIADIC ARRAY[
            r.ship_to_address_1, r.ship_to_address_2, r.ship_to_address_3, r.ship_to_city, r.ship_to_postal_code, r.ship_to_email,
-           r.ship_to_phone, r.order_comment), 600) AS description
-FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r ON r.store = m.store AND r.fr_number = m.fr_number;
+           r.ship_to_phone, r.order_comment, n.plain, regexp_replace(r.ship_to_name, '\s', '', 'g')]
+           || regexp_split_to_array(n.plain || ' ' || normalize(r.ship_to_name), '[^[:alpha:]]+')), 600) AS description
+FROM fba.feed_message AS m JOIN fba.fulfillment_request AS r ON r.store = m.store AND r.fr_number = m.fr_number
+CROSS JOIN LATERAL (
+    SELECT translate(regexp_replace(normalize(r.ship_to_name, NFKD), '[\u0300-\u036f]', '', 'g'), 'ıłŁøØđĐ', 'ilLoOdD') AS plain
+) AS n;
 COMMENT ON VIEW fba.feed_message_words IS 'What Amazon''s processing report says of each message, without the buyer.';

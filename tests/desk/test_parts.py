@@ -139,5 +139,6 @@ def test_the_desks_remedies_are_for_codes_that_there_are_and_need_no_sql():
         'then choose "Seen" on its page.'
     )
     assert remedy({"code": "late", "remedy": "Not delivered"}) == WORDS["late"]
+    assert remedy({"code": "late", "remedy": f"The carrier tells nothing more{end}"}).startswith("The carrier")
     assert "another number" in remedy({"code": "rejected", "remedy": "Insert it under another number."})
     assert remedy({"code": "slow_feed", "remedy": "Wait."}) == "Wait."

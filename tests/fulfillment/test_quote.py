@@ -10,7 +10,7 @@ import pytest
 
 from fba_operators.amazon.operations import Preview
 from fba_operators.fulfillment.ask_first import read_quote
-from fba_operators.fulfillment.quote import Quote, choose, is_approved, needs_approval
+from fba_operators.fulfillment.quote import Choice, Quote, choose, is_approved, needs_approval
 from fba_operators.operators import SendOrdersOperator
 from fba_operators.settings.models import Approval
 from tests.fulfillment.examples import GOOD as REQUEST
@@ -22,7 +22,8 @@ DAY = datetime(2026, 12, 1, tzinfo=UTC)
 
 def quote(speed="Standard", fee="5.00", days=4, **fields):
     arrival = None if days is None else DAY + timedelta(days=days)
-    return Quote(speed, True, None if fee is None else Decimal(fee), "USD", arrive_latest=arrival, **fields)
+    fields = {"currency": "USD", **fields}
+    return Quote(speed, True, None if fee is None else Decimal(fee), arrive_latest=arrival, **fields)
 
 
 # The choice
@@ -60,7 +61,7 @@ def test_a_speed_is_the_one_that_is_mapped_or_none():
     assert choose("Standard", quotes, DAY).impossible == "Amazon cannot fulfil it: Standard: NoStock (SKU A), NoWay"
     assert choose("Cheapest", quotes, None).quote.speed == "Expedited"
     assert choose("Cheapest", [cannot], None).quote is None
-    assert "says nothing about Priority" in choose("Priority", quotes, None).impossible
+    assert choose("Priority", quotes, None) == Choice(), "Amazon has not said whether it can be had"
 
 
 # Approval
@@ -73,6 +74,8 @@ def test_a_speed_is_the_one_that_is_mapped_or_none():
         ({"above_fee": 4.99}, {}, "fee 5.00 USD is above 4.99"),
         ({"above_fee": 5.00}, {}, None),
         ({"above_fee": 5.00}, {"fee": None}, "the fee is not known"),
+        ({"above_fee": 9.00}, {"currency": "KWD"}, "fee 5.00 KWD is not in the store's currency, USD"),
+        ({"above_fee": 5.00}, {"currency": "usd"}, None),
         ({"above_value": 25.49}, {}, "value 25.50 is above 25.49"),
         ({"above_value": 25.50}, {}, None),
         ({"late": True}, {"days": 4}, "it may arrive 2026-12-05 00:00 UTC, after 2026-12-04 00:00 UTC"),
@@ -82,13 +85,13 @@ def test_a_speed_is_the_one_that_is_mapped_or_none():
 )
 def test_what_needs_approval(rule, fields, reason):
     request = replace(REQUEST, deliver_by=DAY + timedelta(days=3))
-    found = needs_approval(request, quote(**fields), Approval.model_validate(rule))
+    found = needs_approval(request, quote(**fields), Approval.model_validate(rule), currency="USD")
     assert found == ([reason] if reason else [])
 
 
 def test_a_value_that_is_not_known_needs_approval():
     request = replace(REQUEST, items=(*REQUEST.items, replace(REQUEST.items[0], line=3, unit_price=None)))
-    assert needs_approval(request, quote(), Approval.model_validate({"above_value": 10**6})) == [
+    assert needs_approval(request, quote(), Approval.model_validate({"above_value": 10**6}), currency="USD") == [
         "the value is not known, because a line has no unit_price"
     ]
 
@@ -242,6 +245,62 @@ def test_a_request_that_amazon_does_not_quote_waits(priced):
     assert shop.get("FR-1").waiting_reason == "ready; Amazon is asked for its fees and dates first"
     shop.amazon.world.clear_faults()
     assert shop.send() == {"accepted": 1}
+
+
+def preview(speed, fulfillable=True, **fields):
+    return {
+        "shippingSpeedCategory": speed,
+        "isFulfillable": fulfillable,
+        "isCODCapable": False,
+        "marketplaceId": US,
+    } | fields
+
+
+UNSAID = "ready; Amazon's quotes do not say whether Standard can be had; every run asks again"
+UNASKED = "ready; Amazon is asked for its fees and dates first"
+
+
+@pytest.mark.parametrize(
+    ("method", "previews", "reason"),
+    [
+        ("Standard", [preview("Standard", "true"), preview("Expedited")], UNSAID),
+        ("Standard", [preview(None), preview("Expedited")], UNSAID),
+        ("Standard", [preview("Usual"), preview("Expedited", False)], UNSAID),
+        ("Standard", [preview("Standard", "true")], UNASKED),
+        ("Standard", [], UNASKED),
+        ("Economy", [preview("Standard", "true"), preview("Expedited", False)], UNASKED),
+        ("Economy", [preview("Standard", "true")], UNASKED),
+        ("Economy", [], UNASKED),
+    ],
+)
+def test_what_cannot_be_read_of_a_quote_makes_nothing_invalid(priced, method, previews, reason):
+    shop = priced()
+    body = {"payload": {"fulfillmentPreviews": previews}}
+    shop.amazon.world.add_fault("getFulfillmentPreview", "status", times=2, status=200, body=body)
+    shop.add("FR-1", shipping_method=method)
+    for asked in (1, 2):
+        shop.send()
+        assert (shop.get("FR-1").status, shop.get("FR-1").waiting_reason) == ("pending", reason)
+        assert shop.calls_of("getFulfillmentPreview") == asked
+    assert shop.send() == {"accepted": 1}
+
+
+def test_speeds_in_capitals_are_the_same(priced):
+    shop = priced()
+    body = {"payload": {"fulfillmentPreviews": [preview("STANDARD"), preview("EXPEDITED")]}}
+    shop.amazon.world.add_fault("getFulfillmentPreview", "status", times=1, status=200, body=body)
+    shop.add("FR-1")
+    assert shop.send() == {"accepted": 1}
+    assert [row[0] for row in quotes(shop)] == ["Expedited", "Standard"]
+
+
+def test_a_speed_that_amazon_leaves_out_of_a_list_it_says_plainly_is_not_offered(priced):
+    shop = priced()
+    body = {"payload": {"fulfillmentPreviews": [preview("Expedited"), preview("ScheduledDelivery", False)]}}
+    shop.amazon.world.add_fault("getFulfillmentPreview", "status", times=1, status=200, body=body)
+    shop.add("FR-1")
+    shop.send()
+    assert shop.get("FR-1").status_reason == "Amazon cannot fulfil it: Standard: Amazon does not offer this speed"
 
 
 def test_an_order_does_not_go_with_a_quote_that_has_become_old(priced):

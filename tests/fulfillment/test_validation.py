@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from types import MappingProxyType
 
 import pytest
@@ -148,10 +149,38 @@ def test_all_problems_come_at_once_and_none_repeats_personal_data():
 
 
 @pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        *(
+            ({"ship_to_name": text}, "ship-to name (ship_to_name) is missing")
+            for text in ("\u200b", "\u00a0", "\u2060 \ufeff")
+        ),
+        ({"ship_to_city": "\u200b"}, "ship-to city (ship_to_city) is missing"),
+        *(
+            ({"ship_to_country": text}, "allowed is a two-letter ISO 3166 code")
+            for text in ("ß", "ıt", "ＵＳ", "\u212aE")
+        ),
+        ({"ship_to_state": "ﬂ"}, "ship-to state (ship_to_state) is not one"),
+        (
+            {"items": (replace(items(1)[0], unit_price=Decimal("-0.01")),)},
+            "line 1: unit_price is -0.01; allowed: at least 0, or null",
+        ),
+    ],
+)
+def test_what_only_looks_like_something_is_not_taken_for_it(change, reason):
+    (found,) = problems(replace(GOOD, **change), DEFAULT)
+    assert reason in found
+
+
+def test_a_price_of_nothing_is_one():
+    assert problems(replace(GOOD, items=(replace(items(1)[0], unit_price=Decimal(0)),)), DEFAULT) == []
+
+
+@pytest.mark.parametrize(
     "line",
     ["PO Box 12", "P.O. Box 12", "p o box 12", "P. O. BOX 12", "POBox 7", "POB 12", "P.O.B. 9", "Post Office Box 1",
      "c/o Jane, PO Box 4", "Postfach 12 34", "Postbus 99", "Apartado de Correos 5", "Casella postale 7",
-     "Boîte postale 3"],
+     "Boîte postale 3", "PO-Box 12", "P.O.-Box 12", "P-O-Box 1", "PO Box12", "Post-Office-Box 3"],
 )  # fmt: skip
 def test_po_boxes_are_refused_unless_the_store_allows_them(line):
     for column in ("ship_to_address_1", "ship_to_address_2", "ship_to_address_3"):
@@ -162,7 +191,18 @@ def test_po_boxes_are_refused_unless_the_store_allows_them(line):
 
 
 @pytest.mark.parametrize(
-    "line", ["12 Box Hill Road", "PSC 1234 Box 567", "Unit 5 Apo Boxwood", "Tempo Box Lane 2", "Pobeda 12", "Box 4"]
+    "line",
+    [
+        "12 Box Hill Road",
+        "PSC 1234 Box 567",
+        "Unit 5 Apo Boxwood",
+        "Tempo Box Lane 2",
+        "Pobeda 12",
+        "Box 4",
+        "1 Post Office Boxer Rd",
+        "Po Boxwood Lane 3",
+        "Depo-Box 4",
+    ],
 )
 def test_what_only_looks_like_a_po_box_is_not_refused(line):
     assert problems(replace(GOOD, ship_to_address_1=line), DEFAULT) == []

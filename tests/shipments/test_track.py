@@ -11,7 +11,7 @@ from fba_operators.errors import UnavailableError
 from fba_operators.operators import SummariseTrackingOperator, TrackOrdersOperator, tracking
 from fba_operators.runs.log import RunLog, end_run
 from tests.helpers import calls_of, context, run
-from tests.shipping import add_request, orders_at_amazon
+from tests.shipping import Reports, add_request, document, orders_at_amazon, row
 from tests.stores import SELLER, STORE
 
 
@@ -414,8 +414,6 @@ def test_the_order_first_and_the_report_after_it(amazon, sql, request_at_amazon,
 @pytest.fixture
 def load_report(amazon, warehouse):
     """Load a report of what the sandbox has shipped."""
-    from tests.shipping import Reports, document, row
-
     reports = Reports(warehouse)
 
     def load():
@@ -444,16 +442,18 @@ def differing(sql):
     return sql("SELECT fr_number FROM fba.tracked_order WHERE differs_since IS NOT NULL").fetchall()
 
 
-def test_witnesses_that_know_different_parcels_add_up_and_are_noted(amazon, sql, request_at_amazon, load_report):
+def test_witnesses_that_know_different_parcels_are_noted_and_ship_no_more_than_was_ordered(
+    amazon, sql, request_at_amazon, load_report
+):
     request_at_amazon(parts=1)
     amazon.world.ship_now(SELLER)
     load_report()
     track()
     assert differing(sql) == []
-    sql("UPDATE fba.shipment_item SET tracking_number = 'ANOTHER'")
+    sql("UPDATE fba.shipment_item SET tracking_number = 'ANOTHER-1'")
     track()
     assert differing(sql) == [("FR-1",)]
-    assert progress(sql) == [("AFN-PLAIN", 4, 8, 0, 0, "complete", "both")]
+    assert progress(sql) == [("AFN-PLAIN", 4, 4, 0, 0, "complete", "both")]
     since = sql("SELECT differs_since FROM fba.tracked_order").fetchone()
     sql("UPDATE fba.shipment_item SET quantity = 3")
     track()
@@ -497,6 +497,133 @@ def test_shipped_is_the_union_of_the_parcels(warehouse, sql, reported, told, shi
     ((_, _, units, _, _, _, witnesses),) = progress(sql)
     assert units == shipped
     assert witnesses == ("both" if reported and told else "report" if reported else "order")
+
+
+@pytest.mark.parametrize(
+    ("ordered", "reported", "shipped"),
+    [
+        (4, [], 2),
+        (4, [("1Z1", 2)], 2),  # the order will tell the carrier's number later
+        (4, [("1Z1", 2), ("1Z2", 2)], 4),
+        (4, [("TBA1", 2)], 2),
+        (4, [("TBA1", 2), ("1Z2", 2)], 4),
+        (4, [("n/a", 2)], 2),
+    ],
+)
+def test_a_parcel_of_which_only_amazons_number_is_known_may_be_the_reports(warehouse, sql, ordered, reported, shipped):
+    add_request(sql, "FR-1", ("SKU", ordered))
+    sql(
+        "INSERT INTO fba.package (store, fr_number, package_key, amazon_tracking_number, status)"
+        " VALUES ('amazon_us', 'FR-1', 'TBA1', 'TBA1', 'IN_TRANSIT')"
+    )
+    sql("INSERT INTO fba.package_item VALUES ('amazon_us', 'FR-1', 'TBA1', 'SKU', 2)")
+    for number, units in reported:
+        sql(
+            "INSERT INTO fba.shipment_item (store, item_key, order_id, fr_number, sku, quantity, tracking_number)"
+            " VALUES ('amazon_us', %s, 'S0', 'FR-1', 'SKU', %s, %s)",
+            *(number, units, number),
+        )
+    assert [row[2] for row in progress(sql)] == [shipped]
+
+
+def needs(sql):
+    return sql("SELECT code FROM fba.needs_attention WHERE subject = 'FR-1' ORDER BY 1").fetchall()
+
+
+def set_parcels(amazon, *parcels):
+    for n, (number, status) in enumerate(parcels, 1):
+        amazon.world.set_parcel(SELLER, "FR-1", n, status=status, tracking_number=number, amazon_number="")
+
+
+@pytest.mark.parametrize("number", ["1Z1", "N/A", "-", "0000", "not available"])
+@pytest.mark.parametrize("report_first", [True, False])
+def test_of_two_parcels_with_one_number_each_has_its_state(
+    amazon, warehouse, sql, request_at_amazon, number, report_first
+):
+    request_at_amazon()
+    amazon.world.ship_now(SELLER)
+    set_parcels(amazon, (number, "DELIVERED"), (number, "UNDELIVERABLE"))
+    if not report_first:
+        track()
+    rows = (
+        row(
+            shipment_item_id=item,
+            merchant_order_id="FR-1",
+            sku="AFN-PLAIN",
+            quantity_shipped="2",
+            tracking_number=number,
+        )
+        for item in "ab"
+    )
+    reports = Reports(warehouse)
+    reports.load(reports.add(document(*rows)))
+    track()
+    assert sorted(row[4] for row in packages(sql)) == ["DELIVERED", "UNDELIVERABLE"]
+    assert progress(sql) == [("AFN-PLAIN", 4, 4, 2, 0, "complete", "both")]
+    assert needs(sql) == [("undeliverable",)]
+    assert differing(sql) == []
+    shown = [[number]] if number == "1Z1" else [[]]
+    assert [row[0] for row in sql("SELECT tracking_numbers FROM fba.fulfillment_progress").fetchall()] == shown
+
+
+def test_a_parcel_that_gets_the_number_of_another_stays_itself(amazon, sql, request_at_amazon):
+    request_at_amazon()
+    amazon.world.ship_now(SELLER)
+    set_parcels(amazon, ("1Z1", "IN_TRANSIT"), ("1Z2", "IN_TRANSIT"))
+    track()
+    set_parcels(amazon, ("1Z1", "DELIVERED"), ("1Z1", "UNDELIVERABLE"))
+    track()
+    assert [row[1:] for row in packages(sql)] == [
+        ("1Z1", packages(sql)[0][2], "1Z1", "DELIVERED"),
+        ("1Z2", packages(sql)[1][2], "1Z1", "UNDELIVERABLE"),
+    ]
+    assert progress(sql) == [("AFN-PLAIN", 4, 4, 2, 0, "complete", "order")]
+
+
+# The list may tell again what it told before
+
+
+def test_what_the_list_dates_earlier_than_what_is_known_takes_nothing_back(amazon, sql, request_at_amazon):
+    request_at_amazon(parts=1)
+    amazon.world.ship_now(SELLER)
+    amazon.world.set_parcel(SELLER, "FR-1", status="OUT_FOR_DELIVERY")
+    track()
+    amazon.world.set_parcel(SELLER, "FR-1", status="IN_TRANSIT")
+    sql("UPDATE fba.tracked_order SET amazon_updated_at = clock_timestamp()")
+    assert track()["orders"] == 1
+    assert [row[4] for row in packages(sql)] == ["OUT_FOR_DELIVERY"]
+    sql("UPDATE fba.tracked_order SET read_at = now() - interval '25 hours'")
+    sql("UPDATE fba.fulfillment_request SET sent_at = now() - interval '2 days'")
+    amazon.world.set_order_listing(lost=["FR-1"])
+    assert track()["asked"] == 1
+    assert [row[4] for row in packages(sql)] == ["IN_TRANSIT"], "asked for by itself it is believed"
+
+
+def test_a_date_that_is_still_to_come_holds_nothing_back(amazon, sql, request_at_amazon):
+    request_at_amazon(parts=1)
+    amazon.world.ship_now(SELLER)
+    track()
+    sql("UPDATE fba.tracked_order SET amazon_updated_at = now() + interval '1 year'")
+    amazon.world.set_parcel(SELLER, "FR-1", status="DELIVERED")
+    track()
+    assert [row[4] for row in packages(sql)] == ["DELIVERED"]
+
+
+@pytest.mark.parametrize("newer_first", [True, False])
+@pytest.mark.parametrize(("minutes", "states"), [(9, ["DELIVERED"]), (0, ["DELIVERED", "UNDELIVERABLE"])])
+def test_of_an_order_twice_on_a_page_the_newer_counts(amazon, sql, request_at_amazon, newer_first, minutes, states):
+    def told(status, number, ago):
+        updated = (datetime.now(UTC) - timedelta(minutes=ago)).replace(microsecond=0).isoformat()
+        parcel = {"packageId": "1", "status": status, "tracking": {"carrier": {"trackingNumber": number}}}
+        shipment = {"amazonShipmentId": f"S-{number}", "status": "SHIPPED", "packages": [parcel]}
+        return {"orderId": "FR-1", "status": "COMPLETE", "statusUpdateTime": updated, "shipments": [shipment]}
+
+    request_at_amazon()
+    page = [told("UNDELIVERABLE", "1Z2", 10), told("DELIVERED", "1Z1", 10 - minutes)]
+    body = {"orders": page[::-1] if newer_first else page}
+    amazon.world.add_fault("listOrders", "status", times=1, status=200, body=body)
+    track()
+    assert sorted(row[4] for row in packages(sql)) == states
 
 
 def test_what_has_not_left_amazon_is_not_shipped(warehouse, sql):

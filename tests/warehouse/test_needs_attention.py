@@ -70,6 +70,8 @@ def parcel(status, arrives, key="P1"):
         VALUES ('us', 'FR-1', '{key}', '{status}', '{arrives}', '{ago(30)}')"""
 
 
+EXPIRED = f"""INSERT INTO fba.package (store, fr_number, package_key, status, updated_at)
+    VALUES ('us', 'FR-1', 'P1', 'EXPIRED', '{ago(30)}')"""
 QUOTE = f"""INSERT INTO fba.fulfillment_quote (store, fr_number, speed, quoted_at, fulfillable, arrive_latest, chosen)
     VALUES ('us', 'FR-1', 'Standard', '{ago(60)}', true, '{ago(10)}', true)"""
 ORDER = f"""INSERT INTO fba.outbound_order (claim_id, batch_id, run_id, store, fr_number, seller_id, marketplace_id, endpoint,
@@ -369,6 +371,16 @@ CASES = [
         [*ACCEPTED, READ, tracked(more=", arrives_by", values=f", '{ago(20)}'")],
         ("FR-1", 1, ago(20)),
         {"nothing more ships": "UPDATE fba.tracked_order SET finished = true"},
+    ),
+    Case(
+        "late",
+        [*ACCEPTED, READ, tracked(), EXPIRED],
+        ("FR-1", 1, ago(30)),
+        {
+            "it was delivered after all": DELIVERED,
+            "it is known": change("acknowledged_at = clock_timestamp()"),
+            "Amazon promises a day": f"UPDATE fba.package SET arrives_at = '{ago(-20)}'",
+        },
     ),
     Case(
         "undeliverable",

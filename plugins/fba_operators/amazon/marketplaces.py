@@ -21,13 +21,14 @@ class Region:
 class Marketplace:
     """One Amazon shop.
 
-    ``country`` is Amazon's two-letter code, which is ISO 3166 except for Britain: ``UK``.
+    ``country`` is Amazon's two-letter code, which is ISO 3166 except for Britain: ``UK``; ``currency`` is ISO 4217.
     """
 
     id: str
     country: str
     name: str
     region: Region
+    currency: str
 
     @property
     def iso_country(self) -> str:
@@ -45,31 +46,31 @@ EUROPE = Region("EU", "Europe, Middle East, Africa and India", "https://sellingp
 FAR_EAST = Region("FE", "Far East", "https://sellingpartnerapi-fe.amazon.com")
 
 MARKETPLACES: dict[str, Marketplace] = {
-    marketplace_id: Marketplace(marketplace_id, country, name, region)
-    for region, marketplace_id, country, name in (
-        (NORTH_AMERICA, "A2EUQ1WTGCTBG2", "CA", "Canada"),
-        (NORTH_AMERICA, "ATVPDKIKX0DER", "US", "United States"),
-        (NORTH_AMERICA, "A1AM78C64UM0Y8", "MX", "Mexico"),
-        (NORTH_AMERICA, "A2Q3Y263D00KWC", "BR", "Brazil"),
-        (EUROPE, "A28R8C7NBKEWEA", "IE", "Ireland"),
-        (EUROPE, "A1RKKUPIHCS9HS", "ES", "Spain"),
-        (EUROPE, "A1F83G8C2ARO7P", "UK", "United Kingdom"),
-        (EUROPE, "A13V1IB3VIYZZH", "FR", "France"),
-        (EUROPE, "AMEN7PMS3EDWL", "BE", "Belgium"),
-        (EUROPE, "A1805IZSGTT6HS", "NL", "Netherlands"),
-        (EUROPE, "A1PA6795UKMFR9", "DE", "Germany"),
-        (EUROPE, "APJ6JRA9NG5V4", "IT", "Italy"),
-        (EUROPE, "A2NODRKZP88ZB9", "SE", "Sweden"),
-        (EUROPE, "AE08WJ6YKNBMC", "ZA", "South Africa"),
-        (EUROPE, "A1C3SOZRARQ6R3", "PL", "Poland"),
-        (EUROPE, "ARBP9OOSHTCHU", "EG", "Egypt"),
-        (EUROPE, "A33AVAJ2PDY3EV", "TR", "Türkiye"),
-        (EUROPE, "A17E79C6D8DWNP", "SA", "Saudi Arabia"),
-        (EUROPE, "A2VIGQ35RCS4UG", "AE", "United Arab Emirates"),
-        (EUROPE, "A21TJRUUN4KGV", "IN", "India"),
-        (FAR_EAST, "A19VAU5U5O7RUS", "SG", "Singapore"),
-        (FAR_EAST, "A39IBJ37TRP1C6", "AU", "Australia"),
-        (FAR_EAST, "A1VC38T7YXB528", "JP", "Japan"),
+    marketplace_id: Marketplace(marketplace_id, country, name, region, currency)
+    for region, marketplace_id, country, name, currency in (
+        (NORTH_AMERICA, "A2EUQ1WTGCTBG2", "CA", "Canada", "CAD"),
+        (NORTH_AMERICA, "ATVPDKIKX0DER", "US", "United States", "USD"),
+        (NORTH_AMERICA, "A1AM78C64UM0Y8", "MX", "Mexico", "MXN"),
+        (NORTH_AMERICA, "A2Q3Y263D00KWC", "BR", "Brazil", "BRL"),
+        (EUROPE, "A28R8C7NBKEWEA", "IE", "Ireland", "EUR"),
+        (EUROPE, "A1RKKUPIHCS9HS", "ES", "Spain", "EUR"),
+        (EUROPE, "A1F83G8C2ARO7P", "UK", "United Kingdom", "GBP"),
+        (EUROPE, "A13V1IB3VIYZZH", "FR", "France", "EUR"),
+        (EUROPE, "AMEN7PMS3EDWL", "BE", "Belgium", "EUR"),
+        (EUROPE, "A1805IZSGTT6HS", "NL", "Netherlands", "EUR"),
+        (EUROPE, "A1PA6795UKMFR9", "DE", "Germany", "EUR"),
+        (EUROPE, "APJ6JRA9NG5V4", "IT", "Italy", "EUR"),
+        (EUROPE, "A2NODRKZP88ZB9", "SE", "Sweden", "SEK"),
+        (EUROPE, "AE08WJ6YKNBMC", "ZA", "South Africa", "ZAR"),
+        (EUROPE, "A1C3SOZRARQ6R3", "PL", "Poland", "PLN"),
+        (EUROPE, "ARBP9OOSHTCHU", "EG", "Egypt", "EGP"),
+        (EUROPE, "A33AVAJ2PDY3EV", "TR", "Türkiye", "TRY"),
+        (EUROPE, "A17E79C6D8DWNP", "SA", "Saudi Arabia", "SAR"),
+        (EUROPE, "A2VIGQ35RCS4UG", "AE", "United Arab Emirates", "AED"),
+        (EUROPE, "A21TJRUUN4KGV", "IN", "India", "INR"),
+        (FAR_EAST, "A19VAU5U5O7RUS", "SG", "Singapore", "SGD"),
+        (FAR_EAST, "A39IBJ37TRP1C6", "AU", "Australia", "AUD"),
+        (FAR_EAST, "A1VC38T7YXB528", "JP", "Japan", "JPY"),
     )
 }
 

@@ -42,7 +42,7 @@ WORDS = {
 def remedy(row: Mapping[str, Any]) -> str:
     """What to do about a row of ``fba.needs_attention``."""
     said = str(row["remedy"])
-    if row["code"] == "late" and said.startswith("By its quote"):
+    if row["code"] == "late" and said.startswith(("By its quote", "The carrier")):
         return said.replace("then set acknowledged_at.", _SEEN[0].lower() + _SEEN[1:])
     if row["code"] == "rejected" and "under another number" in said:
         return "Another order at Amazon has its number. Look there; insert the request under another number. " + _SEEN

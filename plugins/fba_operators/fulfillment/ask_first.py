@@ -25,6 +25,7 @@ from fba_operators.settings.speeds import ONLY_IN
 from fba_operators.words import MOST_OF_A_NAME, words
 
 SPEEDS = ("Standard", "Expedited")  # which Amazon has everywhere
+_NAMES = (*SPEEDS, *ONLY_IN, "ScheduledDelivery")  # ShippingSpeedCategory of Amazon's Fulfillment Outbound 2020-07-01
 
 
 def ask_features(hook: SellingPartnerHook, ledger: FeedLedger, requests: Iterable[Ready], left_out: LeftOut) -> None:
@@ -113,12 +114,19 @@ def ask_quotes(
 
 
 def _quotes(previews: Sequence[Preview | None], asked: Sequence[str]) -> list[Quote]:
-    """One quote for each speed that Amazon names; where all could be read, a speed that is asked for and missing cannot be had."""
-    quotes = {preview.shipping_speed_category: read_quote(preview) for preview in previews if preview}
-    if None not in previews:
-        for speed in asked:
-            missing = {"sku": None, "reason": "Amazon does not offer this speed"}
-            quotes.setdefault(speed, Quote(speed, fulfillable=False, unfulfillable=[missing]))
+    """One quote for each speed that Amazon names.
+
+    Where all could be read, a speed that is asked for and missing cannot be had. Where not, there is no quote for it; and
+    none at all where there is a choice and the missing one may be all that can be had.
+    """
+    quotes = {quote.speed: quote for quote in (read_quote(preview) for preview in previews if preview)}
+    missing = [speed for speed in asked if speed not in quotes]
+    if previews and None not in previews and quotes.keys() <= set(_NAMES):
+        for speed in missing:
+            why = {"sku": None, "reason": "Amazon does not offer this speed"}
+            quotes[speed] = Quote(speed, fulfillable=False, unfulfillable=[why])
+    elif missing and len(asked) > 1 and not any(quote.fulfillable for quote in quotes.values()):
+        return []
     return list(quotes.values())
 
 
@@ -144,8 +152,9 @@ def read_quote(preview: Preview) -> Quote:
         if item
         for reason in item.item_unfulfillable_reasons or ["no reason given"]
     ]
+    speed = words(preview.shipping_speed_category, MOST_OF_A_NAME)
     return Quote(
-        words(preview.shipping_speed_category, MOST_OF_A_NAME),
+        next((name for name in _NAMES if name.casefold() == speed.casefold()), speed),
         preview.is_fulfillable,
         fee,
         currency,

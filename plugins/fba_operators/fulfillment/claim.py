@@ -219,7 +219,7 @@ def _validate_pending(
 ) -> list[Ready]:
     """Sort the pending requests into invalid, waiting and (returned) ready."""
     ready: list[Ready] = []
-    country = marketplace(destination.marketplace_id).country
+    place = marketplace(destination.marketplace_id)
     types = [LISTINGS.name, AFN_INVENTORY.name]
     as_of = ledger.run(db, "fulfillment.inventory_as_of", report_types=types)[0]["as_of"]
     refused = {
@@ -257,7 +257,9 @@ def _validate_pending(
                     )
                 continue
             request = ledger.as_request(row, items[number])
-            found = validate(request, settings, country=country, stock=stock, inventory_as_of=as_of, near_skus=near)
+            found = validate(
+                request, settings, country=place.country, stock=stock, inventory_as_of=as_of, near_skus=near
+            )
             reasons = found.reasons
             if number in used_by:
                 reasons += (
@@ -290,7 +292,9 @@ def _validate_pending(
             else:
                 claim.warnings[number] = "; ".join(found.warnings)
                 own_quotes = [quote for quote in quotes if quote["fr_number"] == number]
-                if one := _priced(Ready(request, features, held=held), settings, own_quotes, row, claim):
+                if one := _priced(
+                    Ready(request, features, held=held), settings, own_quotes, row, claim, place.currency
+                ):
                     ready.append(one)
     return ready
 
@@ -313,7 +317,7 @@ def _may_be_held(timed: Waiting | None, settings: Fulfillment, now: datetime) ->
 
 
 def _priced(
-    one: Ready, settings: Fulfillment, quotes: list[dict[str, Any]], row: dict[str, Any], claim: Claim
+    one: Ready, settings: Fulfillment, quotes: list[dict[str, Any]], row: dict[str, Any], claim: Claim, currency: str
 ) -> Ready | None:
     """The request with its speed; None if it waits for a quote or an approval, or Amazon cannot fulfil it."""
     request = one.request
@@ -329,11 +333,15 @@ def _priced(
         for each in quotes
     ]
     choice = choose(method, told, request.deliver_by)
+    if choice.impossible:
+        claim.invalid[number] = choice.impossible
+        return None
     if choice.quote is None:
-        claim.invalid[number] = choice.impossible or ""
+        claim.unquoted.append(one)
+        claim.waiting[number] = f"ready; Amazon's quotes do not say whether {method} can be had; every run asks again"
         return None
     claim.speeds[number] = choice.quote.speed
-    why = needs_approval(request, choice.quote, settings.approval, choice.doubts)
+    why = needs_approval(request, choice.quote, settings.approval, choice.doubts, currency=currency)
     if why and not is_approved(choice.quote, approved_at=row["approved_at"], approved_fee=row["approved_fee"]):
         claim.waiting[number] = f"{NEEDS_APPROVAL}: {'; '.join(why)}"
         claim.held.add(number)

@@ -48,7 +48,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Choice:
-    """The speed of a request, or why it has none.
+    """The speed of a request, or why it has none; neither where Amazon has not said whether it can have one.
 
     :param quote: of the speed it is sent with
     :param impossible: why Amazon cannot fulfil it
@@ -64,12 +64,14 @@ def choose(method: str, quotes: Sequence[Quote], deliver_by: datetime | None) ->
     """Choose the speed of a request by its quotes.
 
     :param method: one of Amazon's speeds, or Cheapest: the cheapest whose latest arrival is by ``deliver_by``
-    :param quotes: one for each speed that was asked for
+    :param quotes: one for each speed of which Amazon says whether it can be had
     """
     asked = [quote for quote in quotes if method in (CHEAPEST, quote.speed)]
     possible = [quote for quote in asked if quote.fulfillable]
+    if not asked:
+        return Choice()
     if not possible:
-        why = "; ".join(_why_not(quote) for quote in asked) or f"it says nothing about {method}"
+        why = "; ".join(map(_why_not, asked))
         return Choice(impossible=f"Amazon cannot fulfil it: {why}")
     if method != CHEAPEST:
         return Choice(possible[0])
@@ -96,11 +98,12 @@ def _why_not(quote: Quote) -> str:
 
 
 def needs_approval(
-    request: FulfillmentRequest, quote: Quote, approval: Approval | None, doubts: Sequence[str] = ()
+    request: FulfillmentRequest, quote: Quote, approval: Approval | None, doubts: Sequence[str] = (), *, currency: str
 ) -> list[str]:
     """List why a person has to approve a request before it is sent.
 
     :param doubts: of :func:`choose`
+    :param currency: the store's, in which the amounts of ``approval`` are
     """
     found = list(doubts)
     if approval is None:
@@ -110,6 +113,8 @@ def needs_approval(
     if approval.above_fee is not None:
         if quote.fee is None:
             found.append("the fee is not known")
+        elif (quote.currency or "").upper() != currency:
+            found.append(f"fee {quote.fee} {quote.currency} is not in the store's currency, {currency}")
         elif quote.fee > approval.above_fee:
             found.append(f"fee {quote.fee} {quote.currency or ''}".rstrip() + f" is above {approval.above_fee:.2f}")
     if approval.above_value is not None:

@@ -77,9 +77,15 @@ def clean(text: str | None) -> str:
     return (text or "").strip()
 
 
+def capitals(code: str | None) -> str:
+    """A code of the letters A-Z in capitals, "" for anything else; other letters must not be folded into these."""
+    text = clean(code)
+    return text.upper() if text.isascii() else ""
+
+
 def iso_country(code: str | None) -> str | None:
     """The ISO 3166 alpha-2 code of a country, ``GB`` also for ``UK``; None where there is no such country."""
-    wanted = clean(code).upper()
+    wanted = capitals(code)
     wanted = "GB" if wanted == "UK" else wanted
     return wanted if wanted in _countries() else None
 

@@ -6,6 +6,7 @@ No message made here repeats a name, an address, an e-mail or a comment: reasons
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from typing import Any
 import pycountry
 
 from fba_operators.fulfillment.release import Waiting
-from fba_operators.fulfillment.request import FR_NUMBER, FulfillmentRequest, RequestItem, clean, iso_country
+from fba_operators.fulfillment.request import FR_NUMBER, FulfillmentRequest, RequestItem, capitals, clean, iso_country
 from fba_operators.fulfillment.wishes import wish_problems
 from fba_operators.runs.summary import listed
 from fba_operators.settings.models import Fulfillment, Rules
@@ -34,7 +35,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _XML_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # Only certain matches: a false positive would stop a good order, a false negative is refused by Amazon.
 _PO_BOX = re.compile(
-    r"\b(p\.?\s*o\.?\s*box|p\.?\s*o\.?\s*b\.?\s*#?\s*\d|post\s*office\s*box|postfach\b|postbus\b|apartado\s+(de\s+correos|postal)"
+    r"\b(p[.\s-]*o[.\s-]*box(?![^\W\d_])|p\.?\s*o\.?\s*b\.?\s*#?\s*\d|post[\s-]*office[\s-]*box(?![^\W\d_])|postfach\b|postbus\b|apartado\s+(de\s+correos|postal)"
     r"|casella\s+postale|caixa\s+postal|bo[iî]te\s+postale)",
     re.IGNORECASE,
 )
@@ -163,7 +164,7 @@ def _address_problems(request: FulfillmentRequest, settings: Fulfillment) -> lis
     country = iso_country(request.ship_to_country)
     for column, name, longest, required in _TEXTS:
         text = clean(getattr(request, column))
-        if required and not text:
+        if required and not _is_visible(text):
             found.append(f"{name} ({column}) is missing")
         if len(text) > longest:
             found.append(f"{name} ({column}) is {len(text)} characters long; allowed: {longest}")
@@ -171,22 +172,27 @@ def _address_problems(request: FulfillmentRequest, settings: Fulfillment) -> lis
             found.append(
                 f"{name} ({column}) has control characters or line breaks; allowed: printable text on one line"
             )
-    if not clean(request.ship_to_city) and country not in (None, "JP"):
+    if not _is_visible(request.ship_to_city or "") and country not in (None, "JP"):
         found.append("ship-to city (ship_to_city) is missing")  # Amazon: required everywhere but in Japan
     if not clean(request.ship_to_country):
         found.append("ship-to country (ship_to_country) is missing")
     elif country is None:
         found.append("ship-to country (ship_to_country): allowed is a two-letter ISO 3166 code such as US, GB or DE")
     elif country in ("US", "CA"):
-        state = clean(request.ship_to_state).upper()
+        state = capitals(request.ship_to_state)
         kind = "state or territory of the US" if country == "US" else "province or territory of Canada"
         if state not in _states(country):
-            fault = "is not one" if state else "is missing"
+            fault = "is not one" if clean(request.ship_to_state) else "is missing"
             found.append(f"ship-to state (ship_to_state) {fault}; allowed: the two-letter code of a {kind}")
     lines = [clean(line) for line in (request.ship_to_address_1, request.ship_to_address_2, request.ship_to_address_3)]
     if not settings.allow_po_boxes and any(_PO_BOX.search(line) for line in lines):
         found.append("the ship-to address is a PO box, which this store does not allow (fulfillment.allow_po_boxes)")
     return found
+
+
+def _is_visible(text: str) -> bool:
+    """Whether a text has a character that is no blank, no control character and none without a shape (U+200B)."""
+    return any(unicodedata.category(each)[0] not in "CZ" for each in text)
 
 
 def _item_problems(items: tuple[RequestItem, ...]) -> list[str]:
@@ -206,6 +212,8 @@ def _item_problems(items: tuple[RequestItem, ...]) -> list[str]:
             found.append(f"line {item.line}: allowed are line numbers from 1")
         if item.quantity < 1:
             found.append(f"line {item.line}: the quantity is {item.quantity}; allowed: at least 1")
+        if item.unit_price is not None and item.unit_price < 0:
+            found.append(f"line {item.line}: unit_price is {item.unit_price}; allowed: at least 0, or null")
         if not clean(item.sku):
             found.append(f"line {item.line}: the SKU is missing")
         elif len(item.sku) > MAX_SKU:

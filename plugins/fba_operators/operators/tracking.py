@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -120,7 +120,7 @@ class TrackOrdersOperator(SellingPartnerOperator):
             following = next_at = None
             last = not page.next_token
             with self._keeping(tracking, lock) as db:
-                self._keep(db, tracking, told, read_at, reading)
+                self._keep(db, tracking, told, read_at, reading, listed=True)
                 if last and (since is None or since <= cursor):
                     tracking.move_cursor(db, until, begun)
             if not last:
@@ -196,15 +196,21 @@ class TrackOrdersOperator(SellingPartnerOperator):
         told: Iterable[ToldOrder | None],
         read_at: datetime,
         reading: Reading,
+        *,
+        listed: bool = False,
     ) -> None:
-        """Keep the orders of this store's requests; count the others."""
+        """Keep the orders of this store's requests; count the others.
+
+        :param listed: whether they are of the list, which may tell again what it told before
+        """
         orders: dict[str, ToldOrder] = {}
         for each in told:
             reading.orders += 1
             if each is None:
                 reading.unreadable += 1
             else:
-                orders[each.fr_number] = each
+                known = orders.get(each.fr_number)
+                orders[each.fr_number] = _both(known, each) if known else each
         requests = tracking.requests(db, list(orders)) if orders else {}
         kept: list[Kept] = []
         moves: list[Move] = []
@@ -216,7 +222,9 @@ class TrackOrdersOperator(SellingPartnerOperator):
                 reading.others += 1
                 if request and request.status in NOT_SENT:  # it was sent, and that was forgotten
                     forgotten.append(order)
-            elif request.read_at is None or request.read_at <= read_at:
+            elif (request.read_at is None or request.read_at <= read_at) and not (
+                listed and _is_outdated(order, request, read_at)
+            ):
                 if request.status == "rejected":  # the same, after it had been set right
                     forgotten.append(order)
                 kept.append(verdict)
@@ -335,6 +343,19 @@ def _now(lock: Lock) -> datetime:
         raise lock.cut() from None
     moment_now: datetime = row["now"]
     return moment_now
+
+
+def _both(one: ToldOrder, other: ToldOrder) -> ToldOrder:
+    """An order that is told twice: as Amazon dates it later, or what both say where the dates do not tell."""
+    if one.updated_at and other.updated_at and one.updated_at != other.updated_at:
+        return one if one.updated_at > other.updated_at else other
+    return replace(other, parcels=(*one.parcels, *other.parcels))
+
+
+def _is_outdated(order: ToldOrder, request: Request, read_at: datetime) -> bool:
+    """Whether Amazon dates an order earlier than what is known of it; a date that is still to come is not believed."""
+    known = request.updated_at
+    return bool(order.updated_at and known and order.updated_at < known <= read_at)
 
 
 def _is_since(updated_at: datetime | None, sent_at: datetime | None) -> bool:

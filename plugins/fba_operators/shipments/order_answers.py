@@ -27,6 +27,7 @@ from fba_operators.shipments.parcels import (
     number,
     status_of_package,
     status_of_tracking,
+    tracking_number,
     url,
 )
 
@@ -94,9 +95,9 @@ def _parcel(shipment: OrderShipment, package: ShippedPackage, items: Mapping[str
         number(package.package_id),
         number(shipment.amazon_shipment_id),
         carrier=number(carrier.carrier_code if carrier else None),
-        tracking_number=number(carrier.tracking_number if carrier else None),
+        tracking_number=tracking_number(carrier.tracking_number if carrier else None),
         tracking_url=url(carrier.tracking_url if carrier else None) or url(amazon.tracking_url if amazon else None),
-        amazon_tracking_number=number(amazon.tracking_number if amazon else None),
+        amazon_tracking_number=tracking_number(amazon.tracking_number if amazon else None),
         status=status,
         ship_date=shipment.ship_time if _is(shipment.status, "SHIPPED") else None,
         arrives_at=arrival,
@@ -171,9 +172,9 @@ def _parcels_of_2020(shipment: FulfillmentShipment, tracking: Mapping[int, Packa
             package_id,
             number(shipment.amazon_shipment_id),
             carrier=number(package.carrier_code),
-            tracking_number=number(package.tracking_number),
+            tracking_number=tracking_number(package.tracking_number),
             tracking_url=url(seen.customer_tracking_link) if seen else None,
-            amazon_tracking_number=number(package.amazon_fulfillment_tracking_number),
+            amazon_tracking_number=tracking_number(package.amazon_fulfillment_tracking_number),
             status=status or ("PROCESSING" if _is(shipment.fulfillment_shipment_status, "PENDING") else None),
             ship_date=shipment.shipping_date if left else None,
             arrives_at=(seen and seen.estimated_arrival_date)

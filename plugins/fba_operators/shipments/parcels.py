@@ -28,6 +28,7 @@ _OF_TRACKING = {
 }
 ARRIVED = ("EVENT_301", "EVENT_801")
 """Event codes of getPackageTrackingDetails: delivered, delivered to a locker."""
+_NEEDIEST = ("UNDELIVERABLE", "EXPIRED", "DELAYED", "PROCESSING", "IN_TRANSIT", "OUT_FOR_DELIVERY", None, "DELIVERED")
 MOST = 100  # characters of a number or a carrier's name
 MOST_OF_A_URL = 500
 
@@ -109,37 +110,55 @@ def url(text: str | None) -> str | None:
     return text if text and re.match(r"https?://[^\s<>\"']+$", text) else None
 
 
-def merged(parcels: Iterable[Parcel]) -> list[Parcel]:
-    """Packages that are one parcel, because they have the same number, as one; their units add up.
+def tracking_number(text: str | None) -> str | None:
+    """The number of a parcel; None also for what stands where there is none, such as N/A, - or 0000."""
+    return number(text) if _comparable(text) else None
 
-    A package that is told twice counts once.
+
+def merged(parcels: Iterable[Parcel]) -> list[Parcel]:
+    """Packages that cannot be told apart as one: what is told twice, and one without an id that has another's number.
+
+    Units of packages without an id add up; what is told twice counts once. Of two states the one that needs somebody stands.
     """
     found: list[Parcel] = []
     for parcel in parcels:
-        same = next((i for i, other in enumerate(found) if _is_same(parcel, other)), None)
+        same = next((i for i, other in enumerate(found) if _cannot_be_told_apart(parcel, other)), None)
         if same is None:
             found.append(parcel)
-        elif parcel.identity is None or parcel.identity != found[same].identity:
-            items = Counter(found[same].items) + Counter(parcel.items)
-            found[same] = replace(found[same], items=dict(items))
+        else:
+            found[same] = _one_of(found[same], parcel)
     return found
 
 
+def _cannot_be_told_apart(one: Parcel, other: Parcel) -> bool:
+    return one.identity == other.identity if one.identity and other.identity else _has_same_number(one, other)
+
+
+def _one_of(one: Parcel, other: Parcel) -> Parcel:
+    neediest = min(one, other, key=lambda parcel: _NEEDIEST.index(parcel.status))
+    state = {name: getattr(neediest, name) for name in ("status", "arrives_at", "delivered_at")}
+    if one.identity and one.identity == other.identity:
+        return replace(one, **state)
+    return replace(one, **state, items=dict(Counter(one.items) + Counter(other.items)))
+
+
 def keyed(told: Sequence[Parcel], known: Mapping[str, Parcel]) -> dict[str, Parcel]:
-    """Find the rows of parcels.
+    """Find the rows of parcels: first by Amazon's ids, then by numbers, which several parcels may share.
 
     :param known: the request's rows by package_key
     :return: package_key → parcel; a known one keeps its key, whatever numbers it has got
     """
     found: dict[str, Parcel] = {}
-    fresh = []
-    for parcel in merged(told):
-        same = [key for key, row in known.items() if key not in found and _is_same(parcel, row)]
-        key = min(same, key=lambda each: known[each].identity != parcel.identity, default=None)
-        if key is None:
-            fresh.append(parcel)
-        else:
-            found[key] = parcel
+    fresh = merged(told)
+    for is_same in (_has_same_id, _has_same_number):
+        left, fresh = fresh, []
+        for parcel in left:
+            rows = (key for key, row in known.items() if key not in found and is_same(parcel, row))
+            key = next(rows, None)
+            if key is None:
+                fresh.append(parcel)
+            else:
+                found[key] = parcel
     for parcel in fresh:
         names = (parcel.amazon_tracking_number, parcel.tracking_number, parcel.package_id, parcel.identity)
         key = next((name for name in names if name and name not in found and name not in known), None)
@@ -148,9 +167,11 @@ def keyed(told: Sequence[Parcel], known: Mapping[str, Parcel]) -> dict[str, Parc
     return found
 
 
-def _is_same(one: Parcel, other: Parcel) -> bool:
-    if one.identity and one.identity == other.identity:
-        return True
+def _has_same_id(one: Parcel, other: Parcel) -> bool:
+    return bool(one.identity) and one.identity == other.identity
+
+
+def _has_same_number(one: Parcel, other: Parcel) -> bool:
     for name in ("amazon_tracking_number", "tracking_number"):
         mine, its = (_comparable(getattr(each, name)) for each in (one, other))
         if mine and its:
@@ -159,7 +180,8 @@ def _is_same(one: Parcel, other: Parcel) -> bool:
 
 
 def _comparable(text: str | None) -> str:
-    return re.sub(r"\s", "", text or "").upper()
+    """A number in one spelling; "" for what is none: every carrier's has a digit that is not 0."""
+    return re.sub(r"\s", "", text or "").upper() if re.search(r"[1-9]", text or "") else ""
 
 
 def is_finished(parcels: Iterable[Parcel], *, nothing_more_ships: bool, shipped: bool) -> bool:
