@@ -365,6 +365,7 @@ def test_a_decision_is_requested_although_amazon_fails_after_the_feed_is_settled
     shop.send(until="settle")
     shop.pass_time(11)
     cancel_that_fails(shop, times=50)
+    shop.amazon.world.add_fault("getFulfillmentOrder", "503", times=None, skip=1)  # so it is an outage
     with pytest.raises(UnavailableError):
         shop.send(until="settle")
     assert shop.feeds() == [("LOST", True)]

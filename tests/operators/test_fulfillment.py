@@ -377,7 +377,7 @@ def test_a_refused_download_is_retried_with_a_new_url(shop):
     assert shop.calls_of("getFeedDocument") == 2
 
 
-def test_an_interrupted_download_is_retried_by_the_task(shop):
+def test_an_interrupted_download_is_retried(shop):
     shop.amazon.world.add_fault("downloadDocument", "reset_before")
     shop.add("FR-1")
     assert shop.send(attempts=2) == {"accepted": 1}

@@ -278,7 +278,7 @@ def download_processing_report(hook: SellingPartnerHook, feed: dict[str, Any], n
     if feed["finished_at"] and now - feed["finished_at"] > RESULTS_KEPT:
         raise ReportError("the processing report is older than the 28 days for which Amazon keeps it")
     doubt: Exception | None = None
-    for _ in range(2):  # a URL may have expired, a download may have been cut
+    for last in (False, True):  # a URL may have expired, a download may have been cut
         try:
             return _limited(unzipped(_limited_chunks(hook.download_feed_result(document_id).chunks)))
         except RequestRefusedError:
@@ -289,7 +289,9 @@ def download_processing_report(hook: SellingPartnerHook, feed: dict[str, Any], n
             doubt = error
         except UnavailableError as error:
             if error.status not in (403, 404, 410):
-                raise
+                if last or error.operation is None:  # the warehouse, or the store's lock
+                    raise
+                continue
             doubt = ReportError("Amazon's storage does not give the processing report out")
     raise doubt or AssertionError
 
