@@ -155,7 +155,7 @@ class _Utf8Sample:
 
     def add(self, lines: bytes) -> None:
         for line in lines.split(b"\n") if self._lines < self.SIZE else ():
-            if not line.isascii():
+            if self._lines < self.SIZE and not line.isascii():
                 self._lines += 1
                 for place, field in enumerate(line.split(b"\t")):
                     if not field.isascii():
@@ -167,7 +167,7 @@ class _Utf8Sample:
         wrong = text.count(REPLACEMENT)
         if is_exact:
             self._exact_votes += -1 if wrong else 1
-        self._votes += sum(not letter.isascii() for letter in text) - 2 * wrong
+        self._votes += len(text) - len(text.encode("ascii", "ignore")) - 2 * wrong
 
     def is_utf8(self, *, declared: bool) -> bool:
         """:param declared: whether that is what Amazon says it is"""
