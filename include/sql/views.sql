@@ -372,9 +372,9 @@ FROM fba.feed AS f JOIN fba.feed_message AS m USING (store, document_id) JOIN fb
 WHERE f.settled_at IS NULL AND f.feed_id IS NOT NULL AND f.submit_started_at < statement_timestamp() - interval '4 hours'
   AND r.status = 'submitted' AND r.claim_id = f.claim_id
 UNION ALL
-SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, CASE WHEN starts_with(status_reason, 'not cancelled')
+SELECT store, 'not_cancelled', fr_number, 1, cancel_requested_at, CASE WHEN starts_with(status_reason, 'not cancelled: ')
        THEN 'Amazon refused to cancel; status_reason says why. Ask the buyer; then take cancel_requested_at back, or set acknowledged_at.'
-       ELSE 'For hours nobody has cancelled it: see the last runs of fba_send_fulfillment_requests, or cancel it in Seller Central; then set acknowledged_at.' END
+       ELSE 'It is not cancelled yet: see status_reason and the last runs of fba_send_fulfillment_requests, or cancel it in Seller Central; then set acknowledged_at.' END
 FROM fba.fulfillment_request
 WHERE cancel_requested_at IS NOT NULL AND coalesce(acknowledged_at < cancel_requested_at, true)
   AND (status IN ('accepted', 'unknown') AND starts_with(status_reason, 'not cancelled')

@@ -829,3 +829,21 @@ def test_a_further_parcel_of_a_known_item_has_its_own_row(reports, sql, rows):
     for again in ([FIRST], [SECOND, THIRD], [THIRD], rows[::-1]):
         reports.load(reports.add(document(*again)))
     assert row_versions(sql) == versions
+
+
+def test_a_later_report_gives_two_parcels_that_were_told_one_number(reports, sql):
+    add_request(sql, "FR-1", ("S", 2))
+    order = {"amazon_order_id": "S01-1", "merchant_order_id": "FR-1", "sku": "S", "quantity_shipped": "1"}
+
+    def told(first, second):
+        rows = (
+            row(**order, shipment_item_id="I1", tracking_number=first),
+            row(**order, shipment_item_id="I2", tracking_number=second),
+        )
+        reports.load(reports.add(document(*rows)))
+        keys = "SELECT DISTINCT package_key FROM fba.request_event WHERE what = 'shipped' ORDER BY 1"
+        return [key for (key,) in sql(keys).fetchall()]
+
+    assert told("1Z1", "1Z2") == ["1Z1", "1Z2"]
+    assert "1Z3" in told("1Z3", "1Z3")
+    assert sql("SELECT DISTINCT tracking_number FROM fba.shipment_item").fetchall() == [("1Z3",)]

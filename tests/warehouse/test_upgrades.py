@@ -86,6 +86,7 @@ DATA = {
             quantity_shipped, extra)
         VALUES ('amazon_us', 'K1', 'R19', '2026-01-02', 2, 'S01-1', '2026-01-02', 'OLD-SKU', 1, '{"payments-date": "soon"}')
     """,
+    20: "INSERT INTO fba.wholly_shipped SELECT store, fr_number FROM fba.fulfillment_request WHERE status = 'accepted' ON CONFLICT DO NOTHING",
 }
 
 

@@ -14,7 +14,8 @@ WORDS = {
     "unknown": "Amazon's answer was lost. Nothing to do yet: the runs look for it among Amazon's orders.",
     "stuck": "No run can find out whether Amazon has it. Look in Seller Central under its number, then decide on its page.",
     "waiting_long": _OPEN + " If no run has looked at it, the DAG that sends may be paused or fail.",
-    "not_cancelled": "Amazon refused to cancel it, and ships it. Ask the buyer. " + _SEEN,
+    "not_cancelled": "Amazon refused to cancel it, or has not done it for hours; its page says which. Ask the buyer. "
+    + _SEEN,
     "cancelled_by_amazon": "Amazon cancelled it, or somebody in Seller Central. Send it again under a new number, or tell the buyer. "
     + _SEEN,
     "cancelled_but_shipped": "It is cancelled, and units of it have left Amazon all the same. Ask the buyer to refuse the parcel or to pay. "
