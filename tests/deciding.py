@@ -17,7 +17,7 @@ STATES = {
     "pending": ({"status": "pending"}, {"cancel"}),
     "needs approval": ({"status": "pending", "asked": True}, {"approve", "cancel"}),
     "approved": ({"status": "pending", "asked": True, "approved": True}, {"cancel"}),
-    "to be cancelled": ({"status": "pending", "asked": True, "cancel_requested_at": "2026-01-02"}, set()),
+    "to be cancelled": ({"status": "pending", "asked": True, "cancel_requested_at": "2026-01-02"}, {"acknowledge"}),
     "invalid": ({"status": "invalid"}, {"pending", "acknowledge"}),
     "invalid, cancelled before it was sent": (
         {"status": "invalid", "cancel_requested_at": "2026-01-02"},
@@ -41,7 +41,7 @@ STATES = {
         {"status": "accepted", "cancel_requested_at": "2026-01-02", "status_reason": "not cancelled: too late"},
         {"acknowledge"},
     ),
-    "accepted, to be cancelled": ({"status": "accepted", "cancel_requested_at": "2026-01-02"}, set()),
+    "accepted, to be cancelled": ({"status": "accepted", "cancel_requested_at": "2026-01-02"}, {"acknowledge"}),
     "rejected": ({"status": "rejected"}, {"pending", "resend", "acknowledge"}),
     "rejected without an address": ({"status": "rejected", "ship_to_name": None}, {"acknowledge"}),
     "rejected and sent again": ({"status": "rejected", "copy": True}, set()),

@@ -412,7 +412,7 @@ def test_what_cannot_be_is_put_right_when_a_warehouse_is_upgraded(old_warehouse)
 
 
 def test_columns_that_may_be_a_buyers_are_gone_after_an_upgrade(old_warehouse):
-    """Version 18 keeps nothing that the shipments report is not known to have; earlier ones kept whatever came."""
+    """Version 19 keeps nothing that the shipments report is not known to have; earlier ones kept whatever came."""
     url = old_warehouse(17)
     kept = {
         "A": {"Ship Address 1": "77 Hidden Lane", "payments-date": "soon"},
