@@ -6,8 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
 from fba_operators.operators import (
+    MergeInventoryOperator,
     RequestReportOperator,
     WaitForReportOperator,
 )
@@ -464,6 +467,62 @@ def test_amazons_clock_is_no_age(shop):
     assert (requested, at_amazon) == (True, "2099-01-01")
     shop.later(31)
     assert run(RequestReportOperator(task_id="request", report_type=AFN)) != report_id
+
+
+AHEAD = "UPDATE fba.report SET {0} = {0} + interval '3 hours'"
+
+
+@pytest.mark.parametrize("status", ["DONE", "FATAL", "IN_PROGRESS"])
+def test_a_time_of_ours_that_is_still_to_come_is_no_age(shop, status):
+    """The database's clock was three hours ahead and was set right: no report of then is taken for one of now."""
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    for column in ("requested_at", "applied_at", "finished_at"):
+        shop.db.execute(AHEAD.format(column))
+    needs = shop.db.execute("SELECT code, remedy LIKE '%clock%' FROM fba.needs_attention_at_once").fetchall()
+    assert needs == [("stale_stock", True)]
+    if status != "DONE":
+        shop.db.execute("UPDATE fba.report SET status = %s, applied_at = NULL", (status,))
+    for units in (3, 2):
+        shop.amazon.world.advance(3700)
+        shop.db.execute("DELETE FROM fba.rate_limit")
+        shop.serve(LISTED, [("S000", units, "SELLABLE"), *STOCKED[1:]])
+        shop.run()
+        assert shop.pool_row("S000")[0] == units
+        assert "stale_stock" not in shop.attention
+        shop.db.execute("UPDATE fba.report SET requested_at = requested_at - interval '1 hour'")
+    assert shop.db.execute("SELECT count(*) FROM fba.needs_attention_at_once").fetchone() == (0,)
+
+
+def test_a_report_of_a_clock_that_was_ahead_replaces_none_whose_age_is_known(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    known = [
+        shop.db.execute("SELECT report_id FROM fba.report WHERE report_type = %s", (name,)).fetchone()[0]
+        for name in (LISTINGS, AFN)
+    ]
+    shop.later()
+    ids = [
+        run(WaitForReportOperator(task_id="wait", report_id=run(RequestReportOperator(task_id="r", report_type=name))))
+        for name in (LISTINGS, AFN)
+    ]
+    assert not {*ids} & {*known}
+    shop.db.execute(AHEAD.format("requested_at") + " WHERE report_id = ANY (%s)", (ids,))
+    with pytest.raises(AirflowSkipException):
+        run(MergeInventoryOperator(task_id="merge", listings_report_id=ids[0], afn_report_id=ids[1]))
+
+
+def test_stock_that_is_unconfirmed_since_a_time_to_come_is_confirmed_all_the_same(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    for ahead in ("3 days", "0", "0"):
+        shop.later()
+        shop.serve(LISTED, STOCKED[1:])
+        shop.run()
+        shop.db.execute(
+            "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = fba_unconfirmed_since + %s::interval", (ahead,)
+        )
+    assert shop.pool()["S000"] == (0, 0, "default_zero", False)
 
 
 def test_old_stock_needs_a_person_also_when_the_run_fails(shop):

@@ -463,9 +463,10 @@ def _kept(facts: Facts, gone: Bools, vanishing: Vanishing | None, since: Mapping
         return {}
     kept = {}
     for code in np.flatnonzero(gone).tolist():
-        first = since.get(facts.skus[code])
-        if first is None or first + CONFIRM_AFTER > vanishing.asked_at:
-            kept[code] = first or vanishing.newest_at
+        # A time after this pair was written by a clock that was ahead, or the pair is replayed: it counts from this pair on.
+        first = min(since.get(facts.skus[code], vanishing.newest_at), vanishing.newest_at)
+        if first + CONFIRM_AFTER > vanishing.asked_at:
+            kept[code] = first
     return kept
 
 
