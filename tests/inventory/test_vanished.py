@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-
 from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
@@ -276,6 +275,36 @@ def test_quantities_that_jump_are_reported(shop):
         assert "changed implausibly" in shop.row("summary")
 
 
+@pytest.mark.parametrize("condition", ["SELLABLE", "UNSELLABLE"])
+def test_fba_stock_that_is_stated_0_beside_fbm_is_refused(shop, condition):
+    shop.settings(include_fbm_quantity=True)
+    both = [*LISTED, *((sku, 30, "DEFAULT") for sku in SKUS)]
+    shop.serve(both, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(both, [(sku, 0, condition) for sku in SKUS])
+    with pytest.raises(DecisionNeededError, match=r"40 of 40 SKUs with FBA stock would lose all of it"):
+        shop.run()
+    assert shop.pool()["S000"][:2] == (10, 30)
+    shop.run(accept_zeroed_stock=True)
+    assert shop.pool()["S000"][:2] == (0, 30)
+
+
+def test_a_listing_that_is_broken_for_good_freezes_no_sku_that_the_afn_report_states(shop):
+    listed = [
+        *LISTED,
+        *((f"N{n:03d}", 1, "DEFAULT") for n in range(200)),
+        ("a title that\r\nbreaks", None, "AMAZON_NA"),
+    ]
+    shop.serve(listed, STOCKED)
+    shop.run()
+    assert shop.attention["rejected_lines"] == 1
+    shop.later()
+    shop.serve(listed, [("S000", 2, "UNSELLABLE"), *STOCKED[1:]])
+    shop.run()
+    assert shop.pool()["S000"][0] == 0
+
+
 def test_a_wrong_label_of_the_charset_changes_no_sku(shop):
     skus = [f"Größe-{n}" for n in range(20)]
     listed = [(sku, None, "AMAZON_NA") for sku in skus]
@@ -520,7 +549,8 @@ def test_stock_that_is_unconfirmed_since_a_time_to_come_is_confirmed_all_the_sam
         shop.serve(LISTED, STOCKED[1:])
         shop.run()
         shop.db.execute(
-            "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = fba_unconfirmed_since + %s::interval", (ahead,)
+            "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = fba_unconfirmed_since + %s::interval",
+            (ahead,),
         )
     assert shop.pool()["S000"] == (0, 0, "default_zero", False)
 

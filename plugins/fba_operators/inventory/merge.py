@@ -28,6 +28,9 @@ NOT_GIVEN = "the FBA Inventory API does not give its quantity"
 MIN_ZEROED = 5
 """Fewer SKUs than this may always drop to 0, or vanish from the reports."""
 
+MIN_JUMPED = 10
+"""Units by which most SKUs together must have changed to be implausible; of less a few sales are a large share."""
+
 CONFIRM_AFTER = timedelta(minutes=30)
 """A vanished SKU becomes 0 when a pair of reports asked for this much later does not state it either."""
 
@@ -98,6 +101,47 @@ class Vanished:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a run makes of stock of one kind, by SKU.
+
+    :param skus: of the numbers
+    :param before: units in the pool
+    :param after: units after the run
+    """
+
+    skus: npt.NDArray[np.object_]
+    before: Ints
+    after: Ints
+
+    @property
+    def in_stock(self) -> int:
+        """SKUs that had stock."""
+        return int((self.before > 0).sum())
+
+    @property
+    def zeroed(self) -> list[str]:
+        """Those among them that have none any more."""
+        skus: list[str] = self.skus[(self.before > 0) & (self.after == 0)].tolist()
+        return skus
+
+    @property
+    def is_a_jump(self) -> bool:
+        """Whether stock changes implausibly: trebled or fell below a third, or most SKUs at least doubled or halved."""
+        units, now = int(self.before.sum()), int(self.after.sum())
+        return units > 0 and (now > 3 * units or now * 3 < units or self._most_jump(2) or self._most_jump(4))
+
+    def _most_jump(self, least: int) -> bool:
+        """Whether most SKUs that had so many units at least doubled or halved."""
+        several = self.before >= least
+        before, after = self.before[several], self.after[several]
+        extreme = (after * 2 <= before) | (after >= before * 2)
+        moved = int(np.abs(after - before)[extreme].sum())
+        return 2 * int(extreme.sum()) > len(before) and (
+            moved >= MIN_JUMPED or (least >= 4 and len(before) >= MIN_ZEROED)
+        )
+
+
+@dataclass(frozen=True)
 class MergeResult:
     """What one run makes of a store's stock.
 
@@ -112,13 +156,11 @@ class MergeResult:
     :param conflicting: those SKUs
     :param left_out_skus: SKUs left out because they have no listing (``import_deleted_skus`` is off)
     :param left_out_units: their sellable units
-    :param in_stock: SKUs of the pool with a quantity above 0
-    :param zeroed: those among them that ``frame`` puts to 0
+    :param changes: what happens to the quantity, under an empty name, and, where FBM counts, to FBA and FBM each for itself
     :param zeroed_unstated: SKUs whose FBA or FBM stock becomes 0 although neither a report nor the API states that
     :param vanished: SKUs with stock that no report states, for the first time
     :param fba: vanished FBA stock that is kept
     :param fbm: vanished merchant-fulfilled stock that is kept
-    :param jumped: whether the units in stock change implausibly
     """
 
     frame: pd.DataFrame
@@ -129,13 +171,26 @@ class MergeResult:
     conflicting: list[str]
     left_out_skus: list[str]
     left_out_units: int
-    in_stock: int
-    zeroed: list[str]
+    changes: Mapping[str, Change]
     zeroed_unstated: list[str]
     vanished: list[str]
     fba: Vanished
     fbm: Vanished
-    jumped: bool
+
+    @property
+    def in_stock(self) -> int:
+        """SKUs of the pool with a quantity above 0."""
+        return self.changes[""].in_stock
+
+    @property
+    def zeroed(self) -> list[str]:
+        """Those among them that ``frame`` puts to 0."""
+        return self.changes[""].zeroed
+
+    @property
+    def jumped(self) -> bool:
+        """Whether the units in stock change implausibly."""
+        return any(change.is_a_jump for change in self.changes.values())
 
 
 def stock_frame(blocks: Iterable[Block], texts: dict[str, str] | None = None) -> pd.DataFrame:
@@ -363,7 +418,8 @@ def merge_inventory(
     pool: pd.DataFrame,
     *,
     rejected_skus: Collection[str] = frozenset(),
-    unreadable_rejected: bool = False,
+    unreadable_listings: bool = False,
+    unreadable_afn: bool = False,
     answers: InventoryAnswers | None = None,
     replay: bool = False,
     vanishing: Vanishing | None = None,
@@ -378,7 +434,8 @@ def merge_inventory(
     :param afn: :func:`stock_frame` of GET_AFN_INVENTORY_DATA
     :param pool: the store's pool: sku, fba_quantity, fbm_quantity, quantity, quantity_source, fulfillment_channel
     :param rejected_skus: SKUs of rejected rows in either report
-    :param unreadable_rejected: whether some rejected row's SKU could not be read
+    :param unreadable_listings: whether the SKU of some rejected row of the listings report could not be read
+    :param unreadable_afn: the same of the AFN report
     :param answers: of the API, about all of :func:`missing_skus`
     :param replay: the API was not asked; a SKU it would be asked about keeps its quantity if that came from the API
     :param vanishing: how stock is treated that no report states any more; None: it becomes 0
@@ -410,7 +467,7 @@ def merge_inventory(
         "a row of it was rejected": rejected,
         NOT_GIVEN: not_given & ~rejected,
         "a row of it may be the one whose SKU cannot be read": (
-            _may_be_unreadable(facts, source) & ~rejected & ~not_given & unreadable_rejected
+            _may_be_unreadable(facts, source, listings=unreadable_listings, afn=unreadable_afn) & ~rejected & ~not_given
         ),
     }
     write = ~left_out
@@ -431,7 +488,9 @@ def merge_inventory(
     source[fba_codes] = _source_codes(facts, pool)[fba_codes]
 
     quantity = fba + fbm if include_fbm_quantity else fba
-    had_stock = facts.had_quantity > 0
+    changes = {"": (facts.had_quantity, quantity)}
+    if include_fbm_quantity:
+        changes |= {"FBA": (facts.had_fba, fba), "merchant-fulfilled": (facts.had_fbm, fbm)}
     listed = write & facts.in_listings
     known = {*(vanishing.fba_since if vanishing else ()), *(vanishing.fbm_since if vanishing else ())}
     of_api_again = by_api & (_source_codes(facts, pool) == _API)
@@ -447,13 +506,14 @@ def merge_inventory(
         conflicting=facts.skus[(facts.fba_conflicts | facts.fbm_conflicts) & listed].tolist(),
         left_out_skus=facts.skus[left_out].tolist(),
         left_out_units=int(facts.afn_quantity[left_out].sum()),
-        in_stock=int(had_stock.sum()),
-        zeroed=facts.skus[write & had_stock & (quantity == 0)].tolist(),
+        changes={
+            kind: Change(facts.skus, before, np.where(write, after, before))
+            for kind, (before, after) in changes.items()
+        },
         zeroed_unstated=facts.skus[(fba_gone & ~by_api & (fba == 0)) | (fbm_gone & (fbm == 0))].tolist(),
         vanished=[sku for sku in facts.skus[(fba_gone & ~of_api_again) | fbm_gone].tolist() if sku not in known],
         fba=_vanished(facts, kept_fba, facts.had_fba),
         fbm=_vanished(facts, kept_fbm, facts.had_fbm),
-        jumped=_jumped(facts.had_quantity, np.where(write, quantity, facts.had_quantity)),
     )
 
 
@@ -487,20 +547,20 @@ def _source_codes(facts: Facts, pool: pd.DataFrame) -> Codes:
     return codes
 
 
-def _jumped(before: Ints, after: Ints) -> bool:
-    """Whether stock changes implausibly: trebled or fell below a third, or most SKUs at least doubled or halved."""
-    units, now = int(before.sum()), int(after.sum())
-    many = before >= 4  # of fewer units, one sale is a large share
-    skus = int(many.sum())
-    extreme = int((many & ((after * 2 <= before) | (after >= before * 2))).sum())
-    return units > 0 and (now > 3 * units or now * 3 < units or (skus >= MIN_ZEROED and 2 * extreme > skus))
+def _may_be_unreadable(facts: Facts, source: Codes, *, listings: bool, afn: bool) -> Bools:
+    """SKUs that would lose stock because they have no row, where an unreadable row may be theirs.
 
+    What a report states, no line of the other one can change.
 
-def _may_be_unreadable(facts: Facts, source: Codes) -> Bools:
-    """SKUs that would lose stock because they have no row, where an unreadable row may be theirs."""
+    :param listings: whether there is such a row in the listings report
+    :param afn: whether there is one in the AFN report
+    """
     only_merchant = (source == _LISTINGS) & (facts.fba_quantity == BLANK)
-    no_row: Bools = (source == _ZERO) | ((facts.had_fba > 0) & ~facts.has_sellable & (facts.in_afn | only_merchant))
-    return no_row | (~facts.has_fbm & (facts.had_fbm > 0))
+    had_fba = facts.had_fba > 0
+    no_row: Bools = ((source == _ZERO) & (had_fba | ~facts.in_pool)) | (had_fba & only_merchant)
+    no_sellable = had_fba & facts.in_afn & ~facts.has_sellable
+    no_fbm = (facts.had_fbm > 0) & ~facts.has_fbm
+    return (no_row & (listings | afn)) | (no_sellable & afn) | (no_fbm & listings)
 
 
 def _apply(answers: InventoryAnswers, facts: Facts, asked: Bools, may_keep: Bools, fba: Ints, source: Codes) -> Bools:

@@ -336,7 +336,7 @@ class PoolUpdate:
             else sum(
                 number
                 for kind, number in listings.frame["kind"].value_counts().items()
-                if str(kind).startswith("AMAZON_")
+                if str(kind).upper().startswith("AMAZON_")
             )
         )
         in_stock = int((pool["fba_quantity"] > 0).sum())
@@ -383,7 +383,8 @@ class PoolUpdate:
         result = merge_inventory(
             *frames,
             rejected_skus=rejected,
-            unreadable_rejected=any(report.rejected.unreadable for report in loaded),
+            unreadable_listings=bool(listings and listings.rejected.unreadable),
+            unreadable_afn=bool(afn and afn.rejected.unreadable),
             answers=self._ask(wanted, lock, optional=not fetch) if wanted else None,
             replay=self.replay,
             vanishing=vanishing,
@@ -431,14 +432,16 @@ class PoolUpdate:
                 )
 
     def _refuse_zeroed(self, result: MergeResult) -> None:
-        zeroed = len(result.zeroed)
-        if too_many_zeroed(in_stock=result.in_stock, zeroed=zeroed, max_share=self.settings.max_zeroed_share):
-            raise DecisionNeededError(
-                f"{self.store}: {zeroed} of {result.in_stock} SKUs in stock would drop to 0, more than "
-                f"max_zeroed_share {self.settings.max_zeroed_share:.0%}. Nothing was written. If the stock really is gone, run "
-                "again with accept_zeroed_stock",
-                detail=f"among these SKUs are {listed(result.zeroed, SHOWN)}",
-            )
+        share = self.settings.max_zeroed_share
+        for kind, change in result.changes.items():
+            zeroed = change.zeroed
+            if too_many_zeroed(in_stock=change.in_stock, zeroed=len(zeroed), max_share=share):
+                of_kind = f"with {kind} stock would lose all of it" if kind else "in stock would drop to 0"
+                raise DecisionNeededError(
+                    f"{self.store}: {len(zeroed)} of {change.in_stock} SKUs {of_kind}, more than max_zeroed_share "
+                    f"{share:.0%}. Nothing was written. If the stock really is gone, run again with accept_zeroed_stock",
+                    detail=f"among these SKUs are {listed(zeroed, SHOWN)}",
+                )
 
     def _write(
         self,
