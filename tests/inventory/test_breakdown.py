@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from fba_operators.amazon import transport
 from fba_operators.amazon.operations import GET_INVENTORY_SUMMARIES
 from fba_operators.errors import UnavailableError
 from fba_operators.inventory.breakdown import COLUMNS, breakdown_row
@@ -170,6 +171,24 @@ def test_what_cannot_be_read_is_counted_and_keeps_its_row(world, sql, read, monk
     run(ReadBreakdownOperator(task_id="breakdown"), context("second"))
     assert [row(sql, f"SKU-{n}", "fulfillable")[0] for n in range(2)] == [1, 11]
     assert sql("SELECT attention FROM fba.run WHERE run_id = 'second'").fetchone() == ({"unread_breakdowns": 2},)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=3), timedelta(days=365 * 50)])
+def test_an_answer_that_is_dated_ahead_leaves_no_change_out(world, sql, read, monkeypatch, ahead):
+    with monkeypatch.context() as patch:
+        patch.setattr(transport, "_clock_offset", lambda response: ahead)
+        read()
+    later(world, sql, minutes=60)
+    world.set_elsewhere(SELLER, US, "SKU-0", fcProcessingQuantity=21)
+    later(world, sql, minutes=2)
+    read()
+    assert row(sql, "SKU-0", "reserved_processing") == (21,)
+
+
+def test_a_reading_of_a_clock_that_was_ahead_is_none(world, sql, read):
+    read()
+    sql("UPDATE fba.breakdown_reading SET full_at = full_at + interval '3 days'")
+    assert read()[0] == 7
 
 
 def test_a_worker_whose_clock_is_wrong_asks_from_amazons_time(world, sql, read):
