@@ -113,7 +113,8 @@ GROUP BY fulfillment_channel_sku HAVING min(seller_sku COLLATE "C") <> max(selle
 SELECT clock_timestamp() AS begun_at, (
     SELECT read_until FROM fba.breakdown_reading
     WHERE store = %(store)s AND marketplace_id = %(marketplace_id)s
-      AND full_at > clock_timestamp() - interval '23 hours 30 minutes'
+      AND full_at BETWEEN clock_timestamp() - interval '23 hours 30 minutes' AND clock_timestamp()
+      AND read_until < clock_timestamp()
 ) AS since
 
 -- name: write_breakdown

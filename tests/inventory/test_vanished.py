@@ -357,6 +357,106 @@ def test_an_undocumented_channel_holds_only_its_own_sku(shop):
     assert shop.attention["kept_skus"] == 1
 
 
+def test_many_odd_channels_are_rather_shifted_rows(shop):
+    shop.settings(max_rejected_share=1.0)
+    listed = [*LISTED, *((f"N{n:03d}", 1, "DEFAULT") for n in range(20))]
+    shop.serve(listed, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve([*LISTED, *((f"N{n:03d}", 1, "") for n in range(20))], STOCKED[1:])
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", False), "held, since a row of it may be one of these"
+
+
+def afn(shop, rows, *, end="\r\n"):
+    """Serve these AFN rows in Amazon's own columns, the number last."""
+    head = "seller-sku\tfulfillment-channel-sku\tasin\tcondition-type\tWarehouse-Condition-code\tQuantity Available\r\n"
+    lines = [f"{sku}\tX{sku}\tB{sku}\tNewItem\t{condition}\t{units}" for sku, units, condition in rows]
+    shop.amazon.world.desk.overrides.pop(AFN, None)
+    shop.amazon.world.override_document(AFN, (head + "\r\n".join(lines) + end).encode())
+
+
+def test_a_part_of_the_afn_report_that_comes_again_counts_once_and_is_told(shop):
+    rows = [*STOCKED, ("TWO", 5, "SELLABLE"), ("TWO", 5, "SELLABLE")]
+    shop.serve(LISTED, [])
+    afn(shop, rows)
+    summary = shop.run()
+    assert "1 row is equal to the one before of the same SKU" in summary
+    assert shop.pool_row("TWO") == (10, 0)
+    assert "report_drift" not in shop.attention
+    shop.later()
+    shop.serve(LISTED, [])
+    afn(shop, [*rows, rows[0], *rows[-2:]])
+    summary = shop.run()
+    assert "3 rows of GET_AFN_INVENTORY_DATA came again elsewhere in it, and counted once." in summary
+    assert shop.attention["report_drift"] == 3
+    assert [shop.pool_row(sku) for sku in ("S000", "S002", "TWO")] == [(10, 0)] * 3
+
+
+def test_an_afn_report_that_is_cut_in_its_last_number_is_not_believed(shop):
+    shop.settings(max_rejected_share=1.0)
+    rows = [(sku, 1234, "SELLABLE") for sku in SKUS]
+    shop.serve(LISTED, [])
+    afn(shop, rows)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, [])
+    afn(shop, [*rows[:-1], ("S039", 12, "SELLABLE")], end="")
+    shop.run()
+    assert shop.pool_row("S039") == (1234, 0)
+    assert (shop.attention["rejected_lines"], shop.attention["kept_skus"]) == (1, 1)
+
+
+def test_first_reports_that_state_no_stock_of_listings_by_amazon_are_refused(shop):
+    shop.serve([(sku, None, "amazon_na") for sku in SKUS], [])
+    with pytest.raises(DecisionNeededError, match="is empty, but 40 listings"):
+        shop.run()
+    shop.later()
+    shop.serve(LISTED, [(sku, 10, "SELLABLE_UNITS") for sku in SKUS])
+    with pytest.raises(DecisionNeededError, match="has no row in a documented condition, but 40 listings"):
+        shop.run()
+    assert shop.pool() == {}
+
+
+def test_a_sku_with_question_marks_in_the_pool_is_repaired_too(shop):
+    shop.settings(include_fbm_quantity=True)
+    broken = [*LISTED, ("Gr??e-1", None, "AMAZON_NA")]
+    shop.serve(broken, STOCKED)
+    shop.run()
+    assert shop.attention["report_drift"] == 1, "a new SKU that may be misspelt"
+    shop.later()
+    shop.serve([*broken, ("M?bel", 7, "DEFAULT")], [*STOCKED, ("Größe-1", 5, "SELLABLE")])
+    shop.run()
+    title = shop.db.execute("SELECT title FROM fba.global_inventory_pool WHERE sku = 'Größe-1'").fetchone()
+    assert (shop.pool_row("Größe-1"), title) == ((5, 0), ("title",))
+
+
+def test_a_merchants_own_sku_is_recognised_from_the_pool(shop):
+    shop.settings(include_fbm_quantity=True)
+    skus = [f"Größe-{n}" for n in range(4)]
+    shop.serve([*LISTED, *((sku, 7, "DEFAULT") for sku in skus)], STOCKED)
+    shop.run()
+    before = shop.pool()
+    for _ in range(2):
+        shop.later()
+        shop.serve([*LISTED, *((f"Gr??e-{n}", 7, "DEFAULT") for n in range(4))], STOCKED)
+        shop.run()
+        assert shop.pool() == before
+
+
+def test_an_answer_about_another_marketplace_is_not_used(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[1:])
+    granularity = {"granularityType": "Marketplace", "granularityId": "A2EUQ1WTGCTBG2"}
+    summaries = [{"sellerSku": "S000", "inventoryDetails": {"fulfillableQuantity": 0}}]
+    body = {"payload": {"granularity": granularity, "inventorySummaries": summaries}}
+    shop.amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body, times=1)
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
+
+
 def test_an_undocumented_condition_is_no_zero(shop):
     shop.serve(LISTED, STOCKED)
     shop.run()

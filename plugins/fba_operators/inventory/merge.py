@@ -37,6 +37,7 @@ CONFIRM_AFTER = timedelta(minutes=30)
 MAX_CONFIRMED = 5000
 """Vanished SKUs that the API is asked about in one run, those with most units first."""
 
+_LETTER = re.compile("[^\x00-\x7f]")
 _AFN, _LISTINGS, _API, _ZERO = range(len(SOURCES))
 _NONE = np.iinfo(np.int64).max
 
@@ -352,23 +353,24 @@ def undocumented_kinds(frame: pd.DataFrame, documented: str) -> dict[str, int]:
 def repair_skus(
     listings: pd.DataFrame, afn: pd.DataFrame, pool: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """Find the SKUs in which Amazon turned letters into ``?``: one that fits exactly one AFN SKU is that SKU.
+    """Find the SKUs in which Amazon turned letters into ``?``: one that fits exactly one known SKU is that SKU.
+
+    Known are the SKUs of the AFN report, and those of the pool that the listings report does not have as they are. One that
+    came into the pool with ``?`` is no SKU of its own because of that.
 
     :return: the listings with repaired SKUs; SKU as sent → repaired; new SKUs with ``?`` that fit none or several
     """
-    marked = {sku for sku in listings["sku"].to_numpy(object) if "?" in sku}
+    listed = listings["sku"].to_numpy(object)
+    marked = {sku for sku in listed if "?" in sku}
     if not marked:
         return listings, {}, []
-    known = set(afn["sku"]) | set(pool["sku"])
-    letters = [sku for sku in set(afn["sku"]) if not sku.isascii()]
-    repaired, doubtful = {}, []
-    for sku in sorted(marked - known):
-        pattern = re.compile("".join("[^\x00-\x7f]" if char == "?" else re.escape(char) for char in sku))
-        fits = [each for each in letters if pattern.fullmatch(each)]
-        if len(fits) == 1:
-            repaired[sku] = fits[0]
-        else:
-            doubtful.append(sku)
+    stored, pooled = set(afn["sku"]), set(pool["sku"])
+    fits: dict[str, list[str]] = {}
+    for sku in stored | pooled.difference(listed):
+        if not sku.isascii() and "?" not in sku:
+            fits.setdefault(_LETTER.sub("?", sku), []).append(sku)
+    repaired = {sku: fits[sku][0] for sku in sorted(marked - stored) if len(fits.get(sku, ())) == 1}
+    doubtful = sorted(marked - stored - pooled - repaired.keys())
     if repaired:
         listings = listings.assign(sku=listings["sku"].map(lambda sku: repaired.get(sku, sku)).astype(object))
     return listings, repaired, doubtful
