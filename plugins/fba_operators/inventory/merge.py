@@ -103,43 +103,16 @@ class Vanished:
 
 @dataclass(frozen=True)
 class Change:
-    """What a run makes of stock of one kind, by SKU.
+    """What a run makes of stock of one kind.
 
-    :param skus: of the numbers
-    :param before: units in the pool
-    :param after: units after the run
+    :param in_stock: SKUs that had stock
+    :param zeroed: those among them that have none any more
+    :param is_a_jump: whether the units change implausibly
     """
 
-    skus: npt.NDArray[np.object_]
-    before: Ints
-    after: Ints
-
-    @property
-    def in_stock(self) -> int:
-        """SKUs that had stock."""
-        return int((self.before > 0).sum())
-
-    @property
-    def zeroed(self) -> list[str]:
-        """Those among them that have none any more."""
-        skus: list[str] = self.skus[(self.before > 0) & (self.after == 0)].tolist()
-        return skus
-
-    @property
-    def is_a_jump(self) -> bool:
-        """Whether stock changes implausibly: trebled or fell below a third, or most SKUs at least doubled or halved."""
-        units, now = int(self.before.sum()), int(self.after.sum())
-        return units > 0 and (now > 3 * units or now * 3 < units or self._most_jump(2) or self._most_jump(4))
-
-    def _most_jump(self, least: int) -> bool:
-        """Whether most SKUs that had so many units at least doubled or halved."""
-        several = self.before >= least
-        before, after = self.before[several], self.after[several]
-        extreme = (after * 2 <= before) | (after >= before * 2)
-        moved = int(np.abs(after - before)[extreme].sum())
-        return 2 * int(extreme.sum()) > len(before) and (
-            moved >= MIN_JUMPED or (least >= 4 and len(before) >= MIN_ZEROED)
-        )
+    in_stock: int
+    zeroed: list[str]
+    is_a_jump: bool
 
 
 @dataclass(frozen=True)
@@ -509,7 +482,11 @@ def merge_inventory(
         left_out_skus=facts.skus[left_out].tolist(),
         left_out_units=int(facts.afn_quantity[left_out].sum()),
         changes={
-            kind: Change(facts.skus, before, np.where(write, after, before))
+            kind: Change(
+                in_stock=int((before > 0).sum()),
+                zeroed=facts.skus[write & (before > 0) & (after == 0)].tolist(),
+                is_a_jump=_jumps(before, np.where(write, after, before)),
+            )
             for kind, (before, after) in changes.items()
         },
         zeroed_unstated=facts.skus[(fba_gone & ~by_api & (fba == 0)) | (fbm_gone & (fbm == 0))].tolist(),
@@ -547,6 +524,23 @@ def _source_codes(facts: Facts, pool: pd.DataFrame) -> Codes:
     codes = np.full(facts.size, _ZERO, np.int8)
     codes[facts.pool_codes] = pd.Categorical(pool["quantity_source"], categories=list(SOURCES)).codes
     return codes
+
+
+def _jumps(before: Ints, after: Ints) -> bool:
+    """Whether stock changes implausibly: trebled or fell below a third, or most SKUs at least doubled or halved."""
+    units, now = int(before.sum()), int(after.sum())
+    most_jump = _most_jump(before, after, least=2) or _most_jump(before, after, least=4)
+    return units > 0 and (now > 3 * units or now * 3 < units or most_jump)
+
+
+def _most_jump(before: Ints, after: Ints, *, least: int) -> bool:
+    """Whether most SKUs that had so many units at least doubled or halved."""
+    several = before >= least
+    before, after = before[several], after[several]
+    extreme = (after * 2 <= before) | (after >= before * 2)
+    moved = int(np.abs(after - before)[extreme].sum())
+    enough = moved >= MIN_JUMPED or (least >= 4 and len(before) >= MIN_ZEROED)
+    return 2 * int(extreme.sum()) > len(before) and enough
 
 
 def _may_be_unreadable(facts: Facts, source: Codes, *, listings: bool, afn: bool) -> Bools:
