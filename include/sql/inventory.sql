@@ -1,8 +1,10 @@
 -- name: newer_applied
+-- A report with a time that is still to come, from a clock that was ahead, stops none that has an age, and is stopped by any.
 SELECT count(*) FROM fba.report AS newer
 JOIN fba.report AS ours ON ours.store = newer.store AND ours.report_type = newer.report_type
 WHERE ours.store = %(store)s AND ours.report_id = ANY(%(report_ids)s)
-  AND newer.applied_at IS NOT NULL AND newer.requested_at > ours.requested_at
+  AND newer.applied_at IS NOT NULL AND newer.requested_at <= clock_timestamp()
+  AND (newer.requested_at > ours.requested_at OR ours.requested_at > clock_timestamp())
 
 -- name: asked_at
 -- When two reports were asked for.
@@ -111,7 +113,8 @@ GROUP BY fulfillment_channel_sku HAVING min(seller_sku COLLATE "C") <> max(selle
 SELECT clock_timestamp() AS begun_at, (
     SELECT read_until FROM fba.breakdown_reading
     WHERE store = %(store)s AND marketplace_id = %(marketplace_id)s
-      AND full_at > clock_timestamp() - interval '23 hours 30 minutes'
+      AND full_at BETWEEN clock_timestamp() - interval '23 hours 30 minutes' AND clock_timestamp()
+      AND read_until < clock_timestamp()
 ) AS since
 
 -- name: write_breakdown

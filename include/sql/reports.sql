@@ -2,6 +2,19 @@
 -- Held until the transaction ends: one task at a time asks for a report of this type.
 SELECT pg_advisory_xact_lock(hashtext('fba.report'), hashtext(%(store)s || ' ' || %(report_type)s))
 
+-- name: correct_impossible_times
+-- A time of ours that is still to come was written by a clock that was ahead: how old such a report is, nobody knows. It gets one at
+-- which nobody uses it or waits for it any more, and none after that of the last report whose age is known.
+UPDATE fba.report AS r SET
+    requested_at = CASE WHEN r.requested_at > clock_timestamp() THEN least(clock_timestamp() - interval '3 days', (
+        SELECT max(known.requested_at) FROM fba.report AS known
+        WHERE known.store = r.store AND known.report_type = r.report_type AND known.requested_at <= clock_timestamp()))
+        ELSE r.requested_at END,
+    finished_at = CASE WHEN r.finished_at > clock_timestamp() THEN clock_timestamp() ELSE r.finished_at END,
+    applied_at = CASE WHEN r.applied_at > clock_timestamp() THEN clock_timestamp() ELSE r.applied_at END
+WHERE r.store = %(store)s AND r.report_type = %(report_type)s
+  AND (r.requested_at > clock_timestamp() OR r.applied_at > clock_timestamp())
+
 -- name: reusable
 -- The newest report of exactly this type, window and options that is in flight, for at most the timeout, or younger than the
 -- cool-down, and whose content was not refused.
@@ -18,7 +31,7 @@ SELECT newer.report_id, newer.status FROM fba.report AS newer JOIN fba.report AS
     ON (newer.store, newer.report_type, newer.marketplace_id, newer.options) = (ours.store, ours.report_type, ours.marketplace_id, ours.options)
    AND newer.data_start IS NOT DISTINCT FROM ours.data_start AND newer.data_end IS NOT DISTINCT FROM ours.data_end
 WHERE ours.store = %(store)s AND ours.report_id = %(report_id)s AND newer.report_id IS NOT NULL
-  AND newer.requested_at >= ours.requested_at
+  AND newer.requested_at >= ours.requested_at AND (newer.requested_at <= clock_timestamp() OR newer.report_id = ours.report_id)
 ORDER BY newer.requested_at DESC, length(newer.report_id) DESC, newer.report_id DESC LIMIT 1
 
 -- name: hanging

@@ -140,10 +140,12 @@ UPDATE fba.amazon_fulfilled_shipments_report AS p SET
 FROM staged AS s
 WHERE p.store = {store} AND p.item_key = s.item_key
   AND ({table_values}) IS DISTINCT FROM ({staged_values})
-  AND (p.report_requested_at, length(p.report_id), p.report_id) < ({requested_at}, length({report_id}), {report_id})
+  AND ((p.report_requested_at, length(p.report_id), p.report_id) < ({requested_at}, length({report_id}), {report_id})
+       OR p.report_requested_at > clock_timestamp())  -- of a clock that was ahead: a time that is still to come is no age
   AND NOT EXISTS (
     SELECT FROM fba.report AS later
     WHERE later.store = p.store AND later.report_type = {report_type} AND later.status = 'DONE' AND later.applied_at IS NOT NULL
+      AND later.requested_at <= clock_timestamp()
       AND (later.requested_at, length(later.report_id), later.report_id) > ({requested_at}, length({report_id}), {report_id})
       AND coalesce(p.reporting_date, p.shipment_date) BETWEEN later.data_start AND later.data_end
   )

@@ -88,27 +88,29 @@ COMMENT ON VIEW fba.fulfillment_progress IS
 -- and those that Amazon accepted after the reports were asked for on which the quantity rests. Amazon may take them off sooner; then
 -- they count twice for a while, which offers too little and never too much.
 CREATE OR REPLACE VIEW fba.promised_units AS
-WITH stated AS (  -- when the older of the two reports was asked for that were applied last
-    SELECT s.store, CASE WHEN count(newest.requested_at) = 2 THEN min(newest.requested_at) END AS as_of,
-           array_agg(newest.report_id) AS report_ids
+WITH stated AS (  -- when the older of the two reports was asked for that were applied last; a time that is still to come is no age
+    SELECT s.store, CASE WHEN count(newest.requested_at) = 2 THEN min(newest.requested_at) END AS as_of
     FROM (SELECT DISTINCT store FROM fba.report WHERE applied_at IS NOT NULL) AS s
     CROSS JOIN (VALUES ('GET_MERCHANT_LISTINGS_ALL_DATA'), ('GET_AFN_INVENTORY_DATA')) AS t (report_type)
     LEFT JOIN LATERAL (
-        SELECT r.requested_at, r.report_id FROM fba.report AS r
+        SELECT r.requested_at FROM fba.report AS r
         WHERE r.store = s.store AND r.report_type = t.report_type AND r.applied_at IS NOT NULL
+          AND r.requested_at <= statement_timestamp()
         ORDER BY r.applied_at DESC LIMIT 1
     ) AS newest ON true
     GROUP BY s.store
 ), kept AS (  -- SKUs that these reports do not state keep a quantity that an earlier one stated: at least the one it came with
     SELECT p.store, p.sku, (
-        SELECT CASE WHEN count(*) = 2 THEN min(r.requested_at) END FROM fba.report AS r
+        SELECT CASE WHEN count(*) = 2 AND max(r.requested_at) <= statement_timestamp() THEN min(r.requested_at) END FROM fba.report AS r
         WHERE r.store = p.store AND r.report_id IN (p.afn_report_id, p.listings_report_id)
     ) AS as_of
     FROM (
         SELECT store, sku FROM fba.global_inventory_pool WHERE unconfirmed_since IS NOT NULL
         UNION
-        SELECT line.store, line.sku FROM stated AS a
-        JOIN fba.rejected_row AS line ON line.store = a.store AND line.report_id = ANY (a.report_ids) AND line.sku IS NOT NULL
+        SELECT store, unnest(held) FROM fba.applied_stock
+        UNION
+        SELECT pool.store, pool.sku FROM fba.applied_stock AS many JOIN fba.global_inventory_pool AS pool ON pool.store = many.store
+        WHERE many.held IS NULL  -- too many to list: any may be one of them
     ) AS k
     JOIN fba.global_inventory_pool AS p ON p.store = k.store AND p.sku = k.sku
 ), counted AS (
@@ -252,9 +254,14 @@ WITH recent AS (  -- events of the last day: the newest run that reported each
         LEFT JOIN LATERAL (
             SELECT r.requested_at FROM fba.report AS r
             WHERE r.store = s.store AND r.report_type = t.report_type AND r.applied_at IS NOT NULL
+              AND r.requested_at <= statement_timestamp()
             ORDER BY r.requested_at DESC LIMIT 1
         ) AS newest ON true
-    ) AS as_of
+    ) AS as_of, EXISTS (
+        SELECT FROM fba.report AS r
+        WHERE r.store = s.store AND r.report_type IN ('GET_MERCHANT_LISTINGS_ALL_DATA', 'GET_AFN_INVENTORY_DATA')
+          AND r.applied_at IS NOT NULL AND r.requested_at > statement_timestamp()
+    ) AS from_to_come
     FROM (
         SELECT store, max_stock_age_hours,
                (SELECT min(started_at) FROM fba.run AS r WHERE r.store = k.store AND r.dag_id = 'fba_get_inventory') AS first_run
@@ -308,8 +315,10 @@ WHERE (outcome = 'failed' AND finished_at IS NOT NULL OR outcome IS NULL AND end
       AND later.started_at > r.started_at AND later.finished_at IS NOT NULL AND later.outcome IN ('success', 'failed'))
 UNION ALL
 SELECT store, 'stale_stock', NULL, 1, as_of,
-       'No newer reports were applied: see the last runs of fba_get_inventory, whether it is paused, and whether Amazon makes reports.'
-FROM stock WHERE as_of < statement_timestamp() - make_interval(secs => max_stock_age_hours * 3600)
+       CASE WHEN from_to_come
+       THEN 'How old the stock is, is not known: its reports were asked for at a time that is still to come, so the clock of the database was ahead. Synchronise it (NTP); the next run of fba_get_inventory asks for new reports.'
+       ELSE 'No newer reports were applied: see the last runs of fba_get_inventory, whether it is paused, and whether Amazon makes reports.' END
+FROM stock WHERE from_to_come OR as_of < statement_timestamp() - make_interval(secs => max_stock_age_hours * 3600)
 UNION ALL
 SELECT store, 'refused_stock', report_id, number, since,
        'Compare with Seller Central; if the stock really is gone, run fba_get_inventory with accept_zeroed_stock.'

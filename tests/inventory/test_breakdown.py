@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from fba_operators.amazon import transport
 from fba_operators.amazon.operations import GET_INVENTORY_SUMMARIES
 from fba_operators.errors import UnavailableError
 from fba_operators.inventory.breakdown import COLUMNS, breakdown_row
@@ -172,12 +173,31 @@ def test_what_cannot_be_read_is_counted_and_keeps_its_row(world, sql, read, monk
     assert sql("SELECT attention FROM fba.run WHERE run_id = 'second'").fetchone() == ({"unread_breakdowns": 2},)
 
 
-def test_a_worker_whose_clock_is_wrong_asks_from_amazons_time(world, sql, read):
-    world.set_clock(ahead=3600)
+@pytest.mark.parametrize("ahead", [timedelta(hours=3), timedelta(days=365 * 50)])
+def test_an_answer_that_is_dated_ahead_leaves_no_change_out(world, sql, read, monkeypatch, ahead):
+    with monkeypatch.context() as patch:
+        patch.setattr(transport, "_clock_offset", lambda response: ahead)
+        read()
+    later(world, sql, minutes=60)
+    world.set_elsewhere(SELLER, US, "SKU-0", fcProcessingQuantity=21)
+    later(world, sql, minutes=2)
+    read()
+    assert row(sql, "SKU-0", "reserved_processing") == (21,)
+
+
+def test_a_reading_of_a_clock_that_was_ahead_is_none(world, sql, read):
+    read()
+    sql("UPDATE fba.breakdown_reading SET full_at = full_at + interval '3 days'")
+    assert read()[0] == 7
+
+
+@pytest.mark.parametrize("ahead", [3600, -3600])
+def test_where_the_clocks_differ_changes_are_asked_for_from_the_earlier_time_on(world, sql, read, ahead):
+    world.set_clock(ahead=ahead)
     read()
     (until,) = sql("SELECT read_until FROM fba.breakdown_reading").fetchone()
-    amazon = datetime.fromtimestamp(world.clock.wall(), UTC)
-    assert timedelta(minutes=4) < amazon - until < timedelta(minutes=7)
+    earlier = min(datetime.fromtimestamp(world.clock.wall(), UTC), datetime.now(UTC))
+    assert timedelta(minutes=4) < earlier - until < timedelta(minutes=7)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from fba_operators.reports.rows import BLANK
 
 REJECTED = "a row of it was rejected"
 UNREADABLE = "a row of it may be the one whose SKU cannot be read"
+UNREADABLE_ROWS = {"unreadable_listings": True, "unreadable_afn": True}
 
 
 def stock(*rows: tuple[str, int, str]) -> pd.DataFrame:
@@ -191,7 +192,7 @@ def test_a_sku_with_a_rejected_row_keeps_its_last_quantities():
 
 def test_an_unreadable_rejected_row_keeps_everything_from_default_zero():
     pool = [("A", 4, 0, 4, "afn_report", "AMAZON_NA"), ("M", 0, 3, 0, "listings_report", "DEFAULT")]
-    result = merge([("B", BLANK, "AMAZON_NA"), ("C", 1, "AMAZON_NA")], (), pool, unreadable_rejected=True)
+    result = merge([("B", BLANK, "AMAZON_NA"), ("C", 1, "AMAZON_NA")], (), pool, **UNREADABLE_ROWS)
     assert written(result) == {"C": (1, 0, 1, "listings_report")}
     assert (result.kept[UNREADABLE], result.not_added[UNREADABLE]) == (["A", "M"], ["B"])
 
@@ -199,7 +200,7 @@ def test_an_unreadable_rejected_row_keeps_everything_from_default_zero():
 def test_a_sku_that_an_unreadable_row_may_belong_to_keeps_its_stock():
     pool = [("A", 4, 0, 4, "afn_report", "AMAZON_NA"), ("B", 1, 5, 6, "afn_report", "AMAZON_NA")]
     afn = [("A", 2, "UNSELLABLE"), ("B", 1, "SELLABLE")]
-    result = merge((), afn, pool, unreadable_rejected=True, include_fbm_quantity=True)
+    result = merge((), afn, pool, **UNREADABLE_ROWS, include_fbm_quantity=True)
     assert result.kept[UNREADABLE] == ["A", "B"]
     readable = merge((), afn, pool, include_fbm_quantity=True)
     assert written(readable) == {
@@ -208,10 +209,55 @@ def test_a_sku_that_an_unreadable_row_may_belong_to_keeps_its_stock():
     }
 
 
+def test_an_unreadable_row_of_one_report_holds_nothing_that_the_other_states():
+    pool = [("A", 4, 0, 4, "afn_report", "AMAZON_NA"), ("M", 0, 3, 3, "listings_report", "DEFAULT")]
+    afn = [("A", 2, "UNSELLABLE")]
+    result = merge((), afn, pool, unreadable_listings=True, include_fbm_quantity=True)
+    assert written(result) == {"A": (0, 0, 0, "afn_report")}
+    assert result.kept[UNREADABLE] == ["M"]
+    result = merge((), afn, pool, unreadable_afn=True, include_fbm_quantity=True)
+    assert written(result) == {"M": (0, 0, 0, "default_zero")}
+    assert result.kept[UNREADABLE] == ["A"]
+
+
+JUMPS = {
+    "four SKUs halved": ([100] * 4, [50] * 4, True),
+    "slow movers halved": ([2] * 40, [1] * 40, True),
+    "slow movers fell to a third": ([3] * 40, [1] * 40, True),
+    "five SKUs halved": ([4] * 5, [2] * 5, True),
+    "beside slow movers that stay": ([4] * 10 + [2] * 15, [2] * 10 + [2] * 15, True),
+    "doubled": ([6] * 3, [12] * 3, True),
+    "one of two SKUs sold a unit": ([2, 2], [1, 2], False),
+    "two SKUs sold a unit each": ([2, 2], [1, 1], False),
+    "last units sold": ([1] * 40, [0] * 12 + [1] * 28, False),
+    "a third of the SKUs sold half": ([10] * 9, [5] * 3 + [10] * 6, False),
+    "one of two SKUs came anew": ([10, 20], [10, 60], False),
+}
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_most_skus_halved_or_doubled_is_implausible_and_ordinary_sales_are_not(jump):
+    before, after, implausible = JUMPS[jump]
+    pool = [(f"S{n}", units, 0, units, "afn_report", "AMAZON_NA") for n, units in enumerate(before)]
+    afn = [(f"S{n}", units, "SELLABLE") for n, units in enumerate(after)]
+    assert merge((), afn, pool).jumped is implausible
+
+
+def test_fba_and_fbm_jump_each_for_itself():
+    pool = [(f"S{n}", 10, 30, 40, "afn_report", "AMAZON_NA") for n in range(40)]
+    listings = [(f"S{n}", 30, "DEFAULT") for n in range(40)]
+    for units, zeroed in ((5, 0), (0, 40)):
+        afn = [(f"S{n}", units, "SELLABLE") for n in range(40)]
+        result = merge(listings, afn, pool, include_fbm_quantity=True)
+        assert result.jumped
+        assert (len(result.changes["FBA"].zeroed), result.changes["merchant-fulfilled"].zeroed) == (zeroed, [])
+        assert result.zeroed == []
+
+
 def test_a_merchants_sku_whose_fba_stock_may_be_in_an_unreadable_row_keeps_its_stock():
     pool = [("BOTH", 50, 3, 50, "afn_report", "DEFAULT"), ("MINE", 0, 3, 0, "listings_report", "DEFAULT")]
     listings = [("BOTH", 3, "DEFAULT"), ("MINE", 2, "DEFAULT")]
-    result = merge(listings, (), pool, unreadable_rejected=True)
+    result = merge(listings, (), pool, **UNREADABLE_ROWS)
     assert result.kept[UNREADABLE] == ["BOTH"]
     assert written(result) == {"MINE": (0, 2, 0, "listings_report")}
     assert written(merge(listings, (), pool))["BOTH"] == (0, 3, 0, "listings_report")
@@ -304,7 +350,8 @@ class Case:
     afn: list[tuple[str, int, str]]
     pool: list[tuple[str, int, int, int, str, str | None]]
     rejected: set[str]
-    unreadable: bool
+    unreadable_listings: bool
+    unreadable_afn: bool
     answers: InventoryAnswers
     replay: bool
     fbm: bool
@@ -339,7 +386,7 @@ def cases(draw) -> Case:
             case _:
                 not_given.add(sku)
     return Case(
-        *(listings, afn, pool, rejected, draw(st.booleans())),
+        *(listings, afn, pool, rejected, draw(st.booleans()), draw(st.booleans())),
         InventoryAnswers(quantities, frozenset(absent), frozenset(not_given)),
         *(draw(st.booleans()), draw(st.booleans()), fetch, draw(st.booleans())),
     )
@@ -376,15 +423,16 @@ def expected_result(case: Case, sku: str):
         return unchanged(NOT_GIVEN)
     elif case.fetch and not case.replay and not merchant_fulfilled and sku in case.answers.quantities:
         fba, source = case.answers.quantities[sku], "fba_api"
-    elif case.unreadable:
+    elif (case.unreadable_listings or case.unreadable_afn) and (not last or last[1] > 0):
         return unchanged(UNREADABLE)
     else:
         fba, source = 0, "default_zero"
     sellable = [row for row in afn if row[2] == "SELLABLE"]
-    rows_of = {"afn_report": sellable, "listings_report": fba_listed}
-    no_fba_row = source in rows_of and not rows_of[source]
-    no_fbm_row = all(kind != "DEFAULT" for _, _, kind in listed)
-    if case.unreadable and last and ((no_fba_row and last[1] > 0) or (no_fbm_row and last[2] > 0)):
+    no_fba_row = (source == "afn_report" and not sellable and case.unreadable_afn) or (
+        source == "listings_report" and not fba_listed and (case.unreadable_afn or case.unreadable_listings)
+    )
+    no_fbm_row = all(kind != "DEFAULT" for _, _, kind in listed) and case.unreadable_listings
+    if last and ((no_fba_row and last[1] > 0) or (no_fbm_row and last[2] > 0)):
         return unchanged(UNREADABLE)
     fbm = min(fbm_listed, default=0)
     return ("write", fba, fbm, fba + fbm if case.fbm else fba, source, bool(afn))
@@ -396,7 +444,8 @@ def test_the_merge_agrees_with_the_rules_sku_by_sku(case):
     result = merge(
         *(case.listings, case.afn, case.pool),
         rejected_skus=case.rejected,
-        unreadable_rejected=case.unreadable,
+        unreadable_listings=case.unreadable_listings,
+        unreadable_afn=case.unreadable_afn,
         answers=case.answers,
         replay=case.replay,
         include_fbm_quantity=case.fbm,

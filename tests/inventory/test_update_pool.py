@@ -235,7 +235,7 @@ def test_unreadable_lines_are_stored_and_counted_and_their_sku_is_not_changed(am
     assert decrypt(raw) == b"b\tmany\tDEFAULT"
 
 
-@pytest.mark.parametrize("digits", ["1" * 200_000, "1." + "1" * 20_000])
+@pytest.mark.parametrize("digits", ["1" * 200_000, "1." + "1" * 20_000, "1,299", "1,299.00"])
 def test_a_price_that_no_number_holds_is_unknown(amazon, warehouse, sql, digits):
     listings = f"seller-sku\tprice\tquantity\tfulfillment-channel\na\t{digits}\t1\tDEFAULT\nb\t2.50\t1\tDEFAULT\n"
     amazon.world.override_document(LISTINGS, listings.encode())

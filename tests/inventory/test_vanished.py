@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from fba_operators.errors import DecisionNeededError, UnreadableDocumentError
 from fba_operators.operators import (
+    MergeInventoryOperator,
     RequestReportOperator,
     WaitForReportOperator,
 )
@@ -283,6 +285,36 @@ def test_quantities_that_jump_are_reported(shop):
         assert "changed implausibly" in shop.row("summary")
 
 
+@pytest.mark.parametrize("condition", ["SELLABLE", "UNSELLABLE"])
+def test_fba_stock_that_is_stated_0_beside_fbm_is_refused(shop, condition):
+    shop.settings(include_fbm_quantity=True)
+    both = [*LISTED, *((sku, 30, "DEFAULT") for sku in SKUS)]
+    shop.serve(both, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(both, [(sku, 0, condition) for sku in SKUS])
+    with pytest.raises(DecisionNeededError, match=r"40 of 40 SKUs with FBA stock would lose all of it"):
+        shop.run()
+    assert shop.pool()["S000"][:2] == (10, 30)
+    shop.run(accept_zeroed_stock=True)
+    assert shop.pool()["S000"][:2] == (0, 30)
+
+
+def test_a_listing_that_is_broken_for_good_freezes_no_sku_that_the_afn_report_states(shop):
+    listed = [
+        *LISTED,
+        *((f"N{n:03d}", 1, "DEFAULT") for n in range(200)),
+        ("a title that\r\nbreaks", None, "AMAZON_NA"),
+    ]
+    shop.serve(listed, STOCKED)
+    shop.run()
+    assert shop.attention["rejected_lines"] == 1
+    shop.later()
+    shop.serve(listed, [("S000", 2, "UNSELLABLE"), *STOCKED[1:]])
+    shop.run()
+    assert shop.pool()["S000"][0] == 0
+
+
 def test_a_wrong_label_of_the_charset_changes_no_sku(shop):
     skus = [f"Größe-{n}" for n in range(20)]
     listed = [(sku, None, "AMAZON_NA") for sku in skus]
@@ -333,6 +365,106 @@ def test_an_undocumented_channel_holds_only_its_own_sku(shop):
     assert shop.pool()["NEW-CHANNEL"][0] == 3
     assert shop.pool()["S000"][0] == 9
     assert shop.attention["kept_skus"] == 1
+
+
+def test_many_odd_channels_are_rather_shifted_rows(shop):
+    shop.settings(max_rejected_share=1.0)
+    listed = [*LISTED, *((f"N{n:03d}", 1, "DEFAULT") for n in range(20))]
+    shop.serve(listed, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve([*LISTED, *((f"N{n:03d}", 1, "") for n in range(20))], STOCKED[1:])
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", False), "held, since a row of it may be one of these"
+
+
+def afn(shop, rows, *, end="\r\n"):
+    """Serve these AFN rows in Amazon's own columns, the number last."""
+    head = "seller-sku\tfulfillment-channel-sku\tasin\tcondition-type\tWarehouse-Condition-code\tQuantity Available\r\n"
+    lines = [f"{sku}\tX{sku}\tB{sku}\tNewItem\t{condition}\t{units}" for sku, units, condition in rows]
+    shop.amazon.world.desk.overrides.pop(AFN, None)
+    shop.amazon.world.override_document(AFN, (head + "\r\n".join(lines) + end).encode())
+
+
+def test_a_part_of_the_afn_report_that_comes_again_counts_once_and_is_told(shop):
+    rows = [*STOCKED, ("TWO", 5, "SELLABLE"), ("TWO", 5, "SELLABLE")]
+    shop.serve(LISTED, [])
+    afn(shop, rows)
+    summary = shop.run()
+    assert "1 row is equal to the one before of the same SKU" in summary
+    assert shop.pool_row("TWO") == (10, 0)
+    assert "report_drift" not in shop.attention
+    shop.later()
+    shop.serve(LISTED, [])
+    afn(shop, [*rows, rows[0], *rows[-2:]])
+    summary = shop.run()
+    assert "3 rows of GET_AFN_INVENTORY_DATA came again elsewhere in it, and counted once." in summary
+    assert shop.attention["report_drift"] == 3
+    assert [shop.pool_row(sku) for sku in ("S000", "S002", "TWO")] == [(10, 0)] * 3
+
+
+def test_an_afn_report_that_is_cut_in_its_last_number_is_not_believed(shop):
+    shop.settings(max_rejected_share=1.0)
+    rows = [(sku, 1234, "SELLABLE") for sku in SKUS]
+    shop.serve(LISTED, [])
+    afn(shop, rows)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, [])
+    afn(shop, [*rows[:-1], ("S039", 12, "SELLABLE")], end="")
+    shop.run()
+    assert shop.pool_row("S039") == (1234, 0)
+    assert (shop.attention["rejected_lines"], shop.attention["kept_skus"]) == (1, 1)
+
+
+def test_first_reports_that_state_no_stock_of_listings_by_amazon_are_refused(shop):
+    shop.serve([(sku, None, "amazon_na") for sku in SKUS], [])
+    with pytest.raises(DecisionNeededError, match="is empty, but 40 listings"):
+        shop.run()
+    shop.later()
+    shop.serve(LISTED, [(sku, 10, "SELLABLE_UNITS") for sku in SKUS])
+    with pytest.raises(DecisionNeededError, match="has no row in a documented condition, but 40 listings"):
+        shop.run()
+    assert shop.pool() == {}
+
+
+def test_a_sku_with_question_marks_in_the_pool_is_repaired_too(shop):
+    shop.settings(include_fbm_quantity=True)
+    broken = [*LISTED, ("Gr??e-1", None, "AMAZON_NA")]
+    shop.serve(broken, STOCKED)
+    shop.run()
+    assert shop.attention["report_drift"] == 1, "a new SKU that may be misspelt"
+    shop.later()
+    shop.serve([*broken, ("M?bel", 7, "DEFAULT")], [*STOCKED, ("Größe-1", 5, "SELLABLE")])
+    shop.run()
+    title = shop.db.execute("SELECT title FROM fba.global_inventory_pool WHERE sku = 'Größe-1'").fetchone()
+    assert (shop.pool_row("Größe-1"), title) == ((5, 0), ("title",))
+
+
+def test_a_merchants_own_sku_is_recognised_from_the_pool(shop):
+    shop.settings(include_fbm_quantity=True)
+    skus = [f"Größe-{n}" for n in range(4)]
+    shop.serve([*LISTED, *((sku, 7, "DEFAULT") for sku in skus)], STOCKED)
+    shop.run()
+    before = shop.pool()
+    for _ in range(2):
+        shop.later()
+        shop.serve([*LISTED, *((f"Gr??e-{n}", 7, "DEFAULT") for n in range(4))], STOCKED)
+        shop.run()
+        assert shop.pool() == before
+
+
+def test_an_answer_about_another_marketplace_is_not_used(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    shop.later()
+    shop.serve(LISTED, STOCKED[1:])
+    granularity = {"granularityType": "Marketplace", "granularityId": "A2EUQ1WTGCTBG2"}
+    summaries = [{"sellerSku": "S000", "inventoryDetails": {"fulfillableQuantity": 0}}]
+    body = {"payload": {"granularity": granularity, "inventorySummaries": summaries}}
+    shop.amazon.world.add_fault("getInventorySummaries", "status", status=200, body=body, times=1)
+    shop.run()
+    assert shop.pool()["S000"] == (10, 0, "afn_report", True)
 
 
 def test_an_undocumented_condition_is_no_zero(shop):
@@ -474,6 +606,63 @@ def test_amazons_clock_is_no_age(shop):
     assert (requested, at_amazon) == (True, "2099-01-01")
     shop.later(31)
     assert run(RequestReportOperator(task_id="request", report_type=AFN)) != report_id
+
+
+AHEAD = "UPDATE fba.report SET {0} = {0} + interval '3 hours'"
+
+
+@pytest.mark.parametrize("status", ["DONE", "FATAL", "IN_PROGRESS"])
+def test_a_time_of_ours_that_is_still_to_come_is_no_age(shop, status):
+    """The database's clock was three hours ahead and was set right: no report of then is taken for one of now."""
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    for column in ("requested_at", "applied_at", "finished_at"):
+        shop.db.execute(AHEAD.format(column))
+    needs = shop.db.execute("SELECT code, remedy LIKE '%clock%' FROM fba.needs_attention_at_once").fetchall()
+    assert needs == [("stale_stock", True)]
+    if status != "DONE":
+        shop.db.execute("UPDATE fba.report SET status = %s, applied_at = NULL", (status,))
+    for units in (3, 2):
+        shop.amazon.world.advance(3700)
+        shop.db.execute("DELETE FROM fba.rate_limit")
+        shop.serve(LISTED, [("S000", units, "SELLABLE"), *STOCKED[1:]])
+        shop.run()
+        assert shop.pool_row("S000")[0] == units
+        assert "stale_stock" not in shop.attention
+        shop.db.execute("UPDATE fba.report SET requested_at = requested_at - interval '1 hour'")
+    assert shop.db.execute("SELECT count(*) FROM fba.needs_attention_at_once").fetchone() == (0,)
+
+
+def test_a_report_of_a_clock_that_was_ahead_replaces_none_whose_age_is_known(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    known = [
+        shop.db.execute("SELECT report_id FROM fba.report WHERE report_type = %s", (name,)).fetchone()[0]
+        for name in (LISTINGS, AFN)
+    ]
+    shop.later()
+    ids = [
+        run(WaitForReportOperator(task_id="wait", report_id=run(RequestReportOperator(task_id="r", report_type=name))))
+        for name in (LISTINGS, AFN)
+    ]
+    assert not {*ids} & {*known}
+    shop.db.execute(AHEAD.format("requested_at") + " WHERE report_id = ANY (%s)", (ids,))
+    with pytest.raises(AirflowSkipException):
+        run(MergeInventoryOperator(task_id="merge", listings_report_id=ids[0], afn_report_id=ids[1]))
+
+
+def test_stock_that_is_unconfirmed_since_a_time_to_come_is_confirmed_all_the_same(shop):
+    shop.serve(LISTED, STOCKED)
+    shop.run()
+    for ahead in ("3 days", "0", "0"):
+        shop.later()
+        shop.serve(LISTED, STOCKED[1:])
+        shop.run()
+        shop.db.execute(
+            "UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = fba_unconfirmed_since + %s::interval",
+            (ahead,),
+        )
+    assert shop.pool()["S000"] == (0, 0, "default_zero", False)
 
 
 def test_old_stock_needs_a_person_also_when_the_run_fails(shop):

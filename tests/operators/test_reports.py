@@ -8,10 +8,11 @@ import psycopg
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from pydantic import ValidationError
 
 from devstack.airflow import store_connection
 from fba_operators.amazon.hook import SellingPartnerHook
-from fba_operators.amazon.operations import ListedReport
+from fba_operators.amazon.operations import ListedReport, Report
 from fba_operators.amazon.transport import Download
 from fba_operators.errors import (
     CredentialsError,
@@ -369,6 +370,17 @@ def test_invalid_windows_are_refused_before_amazon_is_called(amazon, warehouse, 
 def test_an_empty_report_id_is_refused(amazon, warehouse):
     with pytest.raises(ValueError, match="report_id is empty"):
         wait("")
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "2026-11-29", "2026-11-29T00:00:00", 1795900000, "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+)
+def test_a_window_that_cannot_be_is_no_fault_of_the_report(odd):
+    """Stock has none; only a lost report is found by it."""
+    state = {"reportId": "1", "processingStatus": "DONE", "dataStartTime": odd, "createdTime": "2026-11-29T00:00:00Z"}
+    assert Report.model_validate(state).data_start_time is None
+    with pytest.raises(ValidationError):
+        ListedReport.model_validate(state)
 
 
 def test_only_an_equal_window_matches():

@@ -55,11 +55,12 @@ def test_what_was_asked_for_again_is_not_asked_for_a_third_time(ids, amazon, sql
     """The task begins anew after each wait: of a report that was CANCELLED twice it must remember that."""
     again = (
         "INSERT INTO fba.report (request_id, store, report_id, report_type, marketplace_id, options, status, requested_at)"
-        " SELECT gen_random_uuid(), store, '99', report_type, marketplace_id, options, 'CANCELLED', requested_at + interval '1 minute'"
+        " SELECT gen_random_uuid(), store, '99', report_type, marketplace_id, options, 'CANCELLED', requested_at"
         " FROM fba.report WHERE report_id = %s"
     )
     sql(again, ids["listings_report_id"])
-    sql("UPDATE fba.report SET status = 'CANCELLED' WHERE report_id = %s", ids["listings_report_id"])
+    first = "UPDATE fba.report SET status = 'CANCELLED', requested_at = requested_at - interval '1 minute' WHERE report_id = %s"
+    sql(first, ids["listings_report_id"])
     created = calls_of(amazon, "createReport")
     assert run(WaitForStockReportsOperator(task_id="wait", **ids)) == {**ids, "listings_report_id": "99"}
     assert calls_of(amazon, "createReport") == created

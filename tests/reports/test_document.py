@@ -123,7 +123,7 @@ def test_buyer_and_address_are_left_out_wherever_they_stand(order, lines):
     columns = [FULFILLED_SHIPMENTS.columns[place] for place in order]
     number, time = "quantity_shipped", "shipment_date"
     rows = [[{number: f"{n}", time: "2026-10-01"}.get(each, f"{each} {n}") for each in columns] for n in range(lines)]
-    doc = document("\n".join("\t".join(line) for line in [names, *rows]).encode(), FULFILLED_SHIPMENTS)
+    doc = document("".join("\t".join(line) + "\n" for line in [names, *rows]).encode(), FULFILLED_SHIPMENTS)
     kept = [(place, each) for place, each in enumerate(columns) if each not in FULFILLED_SHIPMENTS.personal]
     assert copied_rows(doc) == [
         {"line_number": str(n), **{each: row[place] for place, each in kept}} for n, row in enumerate(rows, start=2)
@@ -134,6 +134,54 @@ def test_a_shipments_document_without_header_shows_no_buyer():
     with pytest.raises(MissingColumnsError) as caught:
         document(b"111-1\tjane@example.com\tJane Doe\n", FULFILLED_SHIPMENTS)
     assert "Jane" not in str(caught.value)
+
+
+AFN_TEXT = (
+    "seller-sku\tasin\tWarehouse-Condition-code\tQuantity Available\r\nA\tB1\tSELLABLE\t1234\r\nB\tB2\tSELLABLE\t1234"
+)
+
+
+@pytest.mark.parametrize(("cut", "sku"), [(0, "B"), (2, "B"), (4, "B"), (6, None), (17, None)])
+@pytest.mark.parametrize("block_bytes", [1, 4 << 20])
+def test_a_last_line_without_its_end_is_not_believed(cut, sku, block_bytes):
+    """Its last number may be a part of one."""
+    data = AFN_TEXT[: len(AFN_TEXT) - cut].encode()
+    doc = document(data, AFN_INVENTORY, block_bytes=block_bytes)
+    blocks = list(doc.blocks())
+    assert [each for block in blocks for each in block.skus] == ["A"]
+    assert [(each.line_number, each.sku) for block in blocks for each in block.rejected] == [(3, sku)]
+    assert doc.line_count == 2
+    whole = list(document((AFN_TEXT + "\r\n").encode(), AFN_INVENTORY).blocks())
+    assert [each for block in whole for each in block.skus] == ["A", "B"]
+
+
+def test_of_a_torn_line_that_ends_within_the_sku_no_sku_is_known():
+    data = b"quantity\tfulfillment-channel\tseller-sku\n1\tDEFAULT\tA\n1\tDEFAULT\tLONG-SK"
+    (block,) = document(data).blocks()
+    assert block.skus == ["A"]
+    assert [each.sku for each in block.rejected] == [None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "repeated"),
+    [
+        ("ABAB", [(2, 0), (3, 1)]),
+        ("ABABAB", [(2, 0), (3, 1), (4, 0), (5, 1)]),
+        ("AABAAB", [(3, 0), (4, 1), (5, 2)]),
+        ("AA", []),
+        ("AAAA", []),
+        ("ABA", []),
+        ("ABAC", []),
+        ("AABB", []),
+    ],
+)
+def test_of_rows_that_may_be_equal_only_a_whole_body_that_comes_again_is_a_repeat(rows, repeated):
+    columns = FULFILLED_SHIPMENTS.columns
+    lines = [[{"quantity_shipped": "1"}.get(each, row) for each in columns] for row in rows]
+    text = "".join("\t".join(line) + "\n" for line in [FULFILLED_SHIPMENTS.amazon_columns, *lines])
+    doc = document(text.encode(), FULFILLED_SHIPMENTS)
+    list(doc.blocks())
+    assert [tuple(each) for each in doc.repeated_rows.tolist()] == repeated
 
 
 def test_no_rows_is_no_error():
@@ -206,9 +254,7 @@ def documents(draw):
     rows = draw(st.lists(row, max_size=8))
     end = draw(st.sampled_from(["\n", "\r\n"]))
     tab = draw(st.sampled_from(["", "\t"]))
-    text = end.join(["\t".join(names), *("\t".join(values) + tab for values in rows)])
-    # With CR LF line ends a last line without one is recognised only by its LF.
-    text += end if draw(st.booleans()) or not rows else ""
+    text = end.join(["\t".join(names), *("\t".join(values) + tab for values in rows), ""])
     data = text.encode(encoding)
     if draw(st.booleans()):
         data = gzip.compress(data)

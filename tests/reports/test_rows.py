@@ -24,7 +24,10 @@ from tests.reports.documents import HEADER, copied_rows, document, listing, only
         (listing(quantity="9" * 6000), "quantity is neither", "SKU-1"),
         (listing(quantity="٣"), "quantity is neither", "SKU-1"),
         (listing(quantity=r"\N"), "quantity is neither", "SKU-1"),
-        (listing(fulfillment_channel="Migrated Template"), "fulfillment-channel is neither", None),
+        *(
+            (listing(fulfillment_channel=channel), "fulfillment-channel is neither", "SKU-1")
+            for channel in ("", "amazon.na", "Flex-NA", "AMAZON NA", "flex", "Migrated Template")
+        ),
         (
             listing(fulfillment_channel="FLEX_NA"),
             "fulfillment-channel is neither",

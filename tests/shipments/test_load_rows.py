@@ -344,6 +344,12 @@ def test_only_a_report_requested_later_updates_a_row(reports, sql):
     assert items(sql, "carrier") == [("FEDEX",)]
 
 
+def test_a_report_of_a_clock_that_was_ahead_keeps_no_later_one_out(reports, sql):
+    reports.load(reports.add(document(row(carrier="OLD")), hours=500_000))
+    assert reports.load(reports.add(document(row(carrier="UPS")), hours=20))["updated"] == 1
+    assert items(sql, "carrier") == [("UPS",)]
+
+
 def test_a_row_confirmed_by_a_report_is_not_overwritten_by_an_earlier_one(reports, sql):
     reports.load(reports.add(document(row(carrier="UPS")), hours=1))
     reports.load(reports.add(document(row(carrier="UPS")), hours=9))

@@ -135,7 +135,13 @@ def test_a_replay_of_older_reports_promises_again_what_they_do_not_know(db):
     assert available(db) == (10, 3, 0, 7)
 
 
-@pytest.mark.parametrize("why", ["unconfirmed", "rejected line"])
+HELD = (
+    "INSERT INTO fba.applied_stock (store, listings_report_id, afn_report_id, rules_digest, edits, held, applied_at)"
+    " VALUES (%s, 'Lnew', 'Anew', '', '{}', %s, clock_timestamp())"
+)
+
+
+@pytest.mark.parametrize("why", ["unconfirmed", "held"])
 def test_a_sku_that_the_newest_reports_do_not_state_keeps_what_was_promised(db, why):
     """Its quantity is that of an earlier report, which may have been asked for before the request was accepted."""
     pair(db, "first", "1 hour")
@@ -146,13 +152,31 @@ def test_a_sku_that_the_newest_reports_do_not_state_keeps_what_was_promised(db, 
     if why == "unconfirmed":
         db.execute("UPDATE fba.global_inventory_pool SET fba_unconfirmed_since = now() WHERE sku = 'A'")
     else:
-        db.execute(
-            "INSERT INTO fba.rejected_row (store, report_id, line_number, reason, sku) VALUES (%s, 'Anew', 7, 'odd', 'A')",
-            (STORE,),
-        )
+        db.execute(HELD, (STORE, ["A"]))
     assert available(db) == (10, 3, 0, 7)
     assert available(db, "B") == (10, 0, 0, 10)
     db.execute("UPDATE fba.global_inventory_pool SET afn_report_id = 'Anew', listings_report_id = 'Lnew'")
+    assert available(db) == (10, 0, 0, 10)
+
+
+def test_where_more_skus_are_held_than_are_listed_any_may_be_one_of_them(db):
+    pair(db, "first", "1 hour")
+    stock(db, "A", 10, ("Afirst", "Lfirst"))
+    request(db, "FR-A", 3, *ACCEPTED)
+    pair(db, "new")
+    db.execute(HELD, (STORE, None))
+    assert available(db) == (10, 3, 0, 7)
+
+
+def test_reports_of_a_clock_that_was_ahead_release_no_promise(db):
+    pair(db, "of a day to come", "-3 hours")
+    stock(db, units=10)
+    request(db, "FR-1", 3, *ACCEPTED)
+    assert available(db) == (10, 3, 0, 7)
+    pair(db, "before it", "1 hour")
+    db.execute("UPDATE fba.report SET applied_at = applied_at - interval '1 minute' WHERE report_id LIKE '%before it'")
+    assert available(db) == (10, 3, 0, 7)
+    pair(db, "new")
     assert available(db) == (10, 0, 0, 10)
 
 

@@ -125,6 +125,16 @@ CASES = [
     ),
     Case(
         "stale_stock",
+        [
+            store(),
+            *(report(name, kind, ago(2), ago(1)) for name, kind in (("L", LISTINGS), ("A", AFN))),
+            report("ahead", AFN, ago(-50), ago(1)),
+        ],
+        (None, 1, ago(2)),
+        {"its time is put right": f"UPDATE fba.report SET requested_at = '{ago(26)}' WHERE report_id = 'ahead'"},
+    ),
+    Case(
+        "stale_stock",
         [store(), run("first", ago(30)), run("second", ago(3)), report("L", LISTINGS, ago(3), ago(2))],
         (None, 1, ago(30)),
         {

@@ -366,7 +366,7 @@ class SellingPartnerHook(BaseHook):
             "details": "true",
             **({"sellerSku": skus[0]} if len(skus) == 1 else {"sellerSkus": ",".join(skus)}),
         }
-        pages = self.client.pages(operations.GET_INVENTORY_SUMMARIES, params)
+        pages = self._inventory_pages(params)
         summaries = [summary for page in pages for summary in page.payload.inventory_summaries]
         quantities: dict[str, int | None] = {}
         for summary in summaries:
@@ -393,8 +393,19 @@ class SellingPartnerHook(BaseHook):
             "details": "true",
             **({"startDateTime": amazon_time(since)} if since else {}),
         }
-        for page in self.client.pages(operations.GET_INVENTORY_SUMMARIES, params):
+        for page in self._inventory_pages(params):
             yield page.payload.inventory_summaries
+
+    def _inventory_pages(self, params: dict[str, Any]) -> Iterator[operations.InventoryPage]:
+        """Pages of getInventorySummaries, each about this marketplace, as far as Amazon says."""
+        for page in self.client.pages(operations.GET_INVENTORY_SUMMARIES, params):
+            about = page.payload.granularity
+            if about and about.granularity_id not in (None, self.marketplace.id):
+                raise UnavailableError(
+                    f"{self.conn_id}: the FBA Inventory API answered about another marketplace than it was asked about; its "
+                    "answer is not used"
+                )
+            yield page
 
     def get_marketplace_participations(self) -> list[str]:
         """Return the ids of the marketplaces this seller takes part in."""

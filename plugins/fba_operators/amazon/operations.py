@@ -115,8 +115,8 @@ class Report(_Processed):
     report_type: Any = None
     marketplace_ids: Any = None
     report_document_id: Text | None = None
-    data_start_time: Moment | None = None
-    data_end_time: Moment | None = None
+    data_start_time: Annotated[Moment | None, OrNone] = None
+    data_end_time: Annotated[Moment | None, OrNone] = None
 
     @property
     def status(self) -> ProcessingStatus:
@@ -130,9 +130,11 @@ class Report(_Processed):
 
 
 class ListedReport(Report):
-    """A report in a list, which is always dated."""
+    """A report in a list, which is always dated, and by whose window a lost one is found."""
 
     created_time: Moment
+    data_start_time: Moment | None = None
+    data_end_time: Moment | None = None
 
 
 class Feed(_Processed):
@@ -253,9 +255,16 @@ class InventorySummary(Answer):
     inventory_details: Annotated[InventoryDetails | None, OrNone] = None
 
 
+class Granularity(Answer):
+    """What an answer of the FBA Inventory API is about."""
+
+    granularity_id: Annotated[Text | None, OrNone] = None
+
+
 class InventorySummaries(Answer):
     """The SKUs of a page."""
 
+    granularity: Annotated[Granularity | None, OrNone] = None
     inventory_summaries: list[Annotated[InventorySummary | None, OrNone]]
 
 

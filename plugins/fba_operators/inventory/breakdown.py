@@ -75,7 +75,8 @@ def read_breakdown(hook: SellingPartnerHook, warehouse: Warehouse, run: RunLog, 
                     execute(db, "inventory.write_breakdown", store=store, **columns)
             skus, unread = skus + len(rows), unread + unreadable
         lock.check()
-        read_until = started + hook.clock_offset - OVERLAP
+        # By Amazon's clock, and no later than by the database's: after an answer that is dated ahead changes would be left out.
+        read_until = min(started + hook.clock_offset, begin["begun_at"]) - OVERLAP
         what = f"changed since {since:%Y-%m-%d %H:%M} UTC" if since else "in all"
         summary = f"Breakdown read of {counted(skus, 'SKU')} {what}."
         with warehouse.connect() as db:

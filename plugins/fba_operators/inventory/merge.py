@@ -28,12 +28,16 @@ NOT_GIVEN = "the FBA Inventory API does not give its quantity"
 MIN_ZEROED = 5
 """Fewer SKUs than this may always drop to 0, or vanish from the reports."""
 
+MIN_JUMPED = 10
+"""Units by which most SKUs together must have changed to be implausible; of less a few sales are a large share."""
+
 CONFIRM_AFTER = timedelta(minutes=30)
 """A vanished SKU becomes 0 when a pair of reports asked for this much later does not state it either."""
 
 MAX_CONFIRMED = 5000
 """Vanished SKUs that the API is asked about in one run, those with most units first."""
 
+_LETTER = re.compile("[^\x00-\x7f]")
 _AFN, _LISTINGS, _API, _ZERO = range(len(SOURCES))
 _NONE = np.iinfo(np.int64).max
 
@@ -98,6 +102,20 @@ class Vanished:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a run makes of stock of one kind.
+
+    :param in_stock: SKUs that had stock
+    :param zeroed: those among them that have none any more
+    :param is_a_jump: whether the units change implausibly
+    """
+
+    in_stock: int
+    zeroed: list[str]
+    is_a_jump: bool
+
+
+@dataclass(frozen=True)
 class MergeResult:
     """What one run makes of a store's stock.
 
@@ -112,13 +130,11 @@ class MergeResult:
     :param conflicting: those SKUs
     :param left_out_skus: SKUs left out because they have no listing (``import_deleted_skus`` is off)
     :param left_out_units: their sellable units
-    :param in_stock: SKUs of the pool with a quantity above 0
-    :param zeroed: those among them that ``frame`` puts to 0
+    :param changes: what happens to the quantity, under an empty name, and, where FBM counts, to FBA and FBM each for itself
     :param zeroed_unstated: SKUs whose FBA or FBM stock becomes 0 although neither a report nor the API states that
     :param vanished: SKUs with stock that no report states, for the first time
     :param fba: vanished FBA stock that is kept
     :param fbm: vanished merchant-fulfilled stock that is kept
-    :param jumped: whether the units in stock change implausibly
     """
 
     frame: pd.DataFrame
@@ -129,13 +145,26 @@ class MergeResult:
     conflicting: list[str]
     left_out_skus: list[str]
     left_out_units: int
-    in_stock: int
-    zeroed: list[str]
+    changes: Mapping[str, Change]
     zeroed_unstated: list[str]
     vanished: list[str]
     fba: Vanished
     fbm: Vanished
-    jumped: bool
+
+    @property
+    def in_stock(self) -> int:
+        """SKUs of the pool with a quantity above 0."""
+        return self.changes[""].in_stock
+
+    @property
+    def zeroed(self) -> list[str]:
+        """Those among them that ``frame`` puts to 0."""
+        return self.changes[""].zeroed
+
+    @property
+    def jumped(self) -> bool:
+        """Whether the units in stock change implausibly."""
+        return any(change.is_a_jump for change in self.changes.values())
 
 
 def stock_frame(blocks: Iterable[Block], texts: dict[str, str] | None = None) -> pd.DataFrame:
@@ -297,23 +326,24 @@ def undocumented_kinds(frame: pd.DataFrame, documented: str) -> dict[str, int]:
 def repair_skus(
     listings: pd.DataFrame, afn: pd.DataFrame, pool: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """Find the SKUs in which Amazon turned letters into ``?``: one that fits exactly one AFN SKU is that SKU.
+    """Find the SKUs in which Amazon turned letters into ``?``: one that fits exactly one known SKU is that SKU.
+
+    Known are the SKUs of the AFN report, and those of the pool that the listings report does not have as they are. One that
+    came into the pool with ``?`` is no SKU of its own because of that.
 
     :return: the listings with repaired SKUs; SKU as sent → repaired; new SKUs with ``?`` that fit none or several
     """
-    marked = {sku for sku in listings["sku"].to_numpy(object) if "?" in sku}
+    listed = listings["sku"].to_numpy(object)
+    marked = {sku for sku in listed if "?" in sku}
     if not marked:
         return listings, {}, []
-    known = set(afn["sku"]) | set(pool["sku"])
-    letters = [sku for sku in set(afn["sku"]) if not sku.isascii()]
-    repaired, doubtful = {}, []
-    for sku in sorted(marked - known):
-        pattern = re.compile("".join("[^\x00-\x7f]" if char == "?" else re.escape(char) for char in sku))
-        fits = [each for each in letters if pattern.fullmatch(each)]
-        if len(fits) == 1:
-            repaired[sku] = fits[0]
-        else:
-            doubtful.append(sku)
+    stored, pooled = set(afn["sku"]), set(pool["sku"])
+    fits: dict[str, list[str]] = {}
+    for sku in stored | pooled.difference(listed):
+        if not sku.isascii() and "?" not in sku:
+            fits.setdefault(_LETTER.sub("?", sku), []).append(sku)
+    repaired = {sku: fits[sku][0] for sku in sorted(marked - stored) if len(fits.get(sku, ())) == 1}
+    doubtful = sorted(marked - stored - pooled - repaired.keys())
     if repaired:
         listings = listings.assign(sku=listings["sku"].map(lambda sku: repaired.get(sku, sku)).astype(object))
     return listings, repaired, doubtful
@@ -363,7 +393,8 @@ def merge_inventory(
     pool: pd.DataFrame,
     *,
     rejected_skus: Collection[str] = frozenset(),
-    unreadable_rejected: bool = False,
+    unreadable_listings: bool = False,
+    unreadable_afn: bool = False,
     answers: InventoryAnswers | None = None,
     replay: bool = False,
     vanishing: Vanishing | None = None,
@@ -378,7 +409,8 @@ def merge_inventory(
     :param afn: :func:`stock_frame` of GET_AFN_INVENTORY_DATA
     :param pool: the store's pool: sku, fba_quantity, fbm_quantity, quantity, quantity_source, fulfillment_channel
     :param rejected_skus: SKUs of rejected rows in either report
-    :param unreadable_rejected: whether some rejected row's SKU could not be read
+    :param unreadable_listings: whether the SKU of some rejected row of the listings report could not be read
+    :param unreadable_afn: the same of the AFN report
     :param answers: of the API, about all of :func:`missing_skus`
     :param replay: the API was not asked; a SKU it would be asked about keeps its quantity if that came from the API
     :param vanishing: how stock is treated that no report states any more; None: it becomes 0
@@ -410,7 +442,7 @@ def merge_inventory(
         "a row of it was rejected": rejected,
         NOT_GIVEN: not_given & ~rejected,
         "a row of it may be the one whose SKU cannot be read": (
-            _may_be_unreadable(facts, source) & ~rejected & ~not_given & unreadable_rejected
+            _may_be_unreadable(facts, source, listings=unreadable_listings, afn=unreadable_afn) & ~rejected & ~not_given
         ),
     }
     write = ~left_out
@@ -431,7 +463,9 @@ def merge_inventory(
     source[fba_codes] = _source_codes(facts, pool)[fba_codes]
 
     quantity = fba + fbm if include_fbm_quantity else fba
-    had_stock = facts.had_quantity > 0
+    changes = {"": (facts.had_quantity, quantity)}
+    if include_fbm_quantity:
+        changes |= {"FBA": (facts.had_fba, fba), "merchant-fulfilled": (facts.had_fbm, fbm)}
     listed = write & facts.in_listings
     known = {*(vanishing.fba_since if vanishing else ()), *(vanishing.fbm_since if vanishing else ())}
     of_api_again = by_api & (_source_codes(facts, pool) == _API)
@@ -447,13 +481,18 @@ def merge_inventory(
         conflicting=facts.skus[(facts.fba_conflicts | facts.fbm_conflicts) & listed].tolist(),
         left_out_skus=facts.skus[left_out].tolist(),
         left_out_units=int(facts.afn_quantity[left_out].sum()),
-        in_stock=int(had_stock.sum()),
-        zeroed=facts.skus[write & had_stock & (quantity == 0)].tolist(),
+        changes={
+            kind: Change(
+                in_stock=int((before > 0).sum()),
+                zeroed=facts.skus[write & (before > 0) & (after == 0)].tolist(),
+                is_a_jump=_jumps(before, np.where(write, after, before)),
+            )
+            for kind, (before, after) in changes.items()
+        },
         zeroed_unstated=facts.skus[(fba_gone & ~by_api & (fba == 0)) | (fbm_gone & (fbm == 0))].tolist(),
         vanished=[sku for sku in facts.skus[(fba_gone & ~of_api_again) | fbm_gone].tolist() if sku not in known],
         fba=_vanished(facts, kept_fba, facts.had_fba),
         fbm=_vanished(facts, kept_fbm, facts.had_fbm),
-        jumped=_jumped(facts.had_quantity, np.where(write, quantity, facts.had_quantity)),
     )
 
 
@@ -463,9 +502,10 @@ def _kept(facts: Facts, gone: Bools, vanishing: Vanishing | None, since: Mapping
         return {}
     kept = {}
     for code in np.flatnonzero(gone).tolist():
-        first = since.get(facts.skus[code])
-        if first is None or first + CONFIRM_AFTER > vanishing.asked_at:
-            kept[code] = first or vanishing.newest_at
+        # A time after this pair was written by a clock that was ahead, or the pair is replayed: it counts from this pair on.
+        first = min(since.get(facts.skus[code], vanishing.newest_at), vanishing.newest_at)
+        if first + CONFIRM_AFTER > vanishing.asked_at:
+            kept[code] = first
     return kept
 
 
@@ -486,20 +526,37 @@ def _source_codes(facts: Facts, pool: pd.DataFrame) -> Codes:
     return codes
 
 
-def _jumped(before: Ints, after: Ints) -> bool:
+def _jumps(before: Ints, after: Ints) -> bool:
     """Whether stock changes implausibly: trebled or fell below a third, or most SKUs at least doubled or halved."""
     units, now = int(before.sum()), int(after.sum())
-    many = before >= 4  # of fewer units, one sale is a large share
-    skus = int(many.sum())
-    extreme = int((many & ((after * 2 <= before) | (after >= before * 2))).sum())
-    return units > 0 and (now > 3 * units or now * 3 < units or (skus >= MIN_ZEROED and 2 * extreme > skus))
+    most_jump = _most_jump(before, after, least=2) or _most_jump(before, after, least=4)
+    return units > 0 and (now > 3 * units or now * 3 < units or most_jump)
 
 
-def _may_be_unreadable(facts: Facts, source: Codes) -> Bools:
-    """SKUs that would lose stock because they have no row, where an unreadable row may be theirs."""
+def _most_jump(before: Ints, after: Ints, *, least: int) -> bool:
+    """Whether most SKUs that had so many units at least doubled or halved."""
+    several = before >= least
+    before, after = before[several], after[several]
+    extreme = (after * 2 <= before) | (after >= before * 2)
+    moved = int(np.abs(after - before)[extreme].sum())
+    enough = moved >= MIN_JUMPED or (least >= 4 and len(before) >= MIN_ZEROED)
+    return 2 * int(extreme.sum()) > len(before) and enough
+
+
+def _may_be_unreadable(facts: Facts, source: Codes, *, listings: bool, afn: bool) -> Bools:
+    """SKUs that would lose stock because they have no row, where an unreadable row may be theirs.
+
+    What a report states, no line of the other one can change.
+
+    :param listings: whether there is such a row in the listings report
+    :param afn: whether there is one in the AFN report
+    """
     only_merchant = (source == _LISTINGS) & (facts.fba_quantity == BLANK)
-    no_row: Bools = (source == _ZERO) | ((facts.had_fba > 0) & ~facts.has_sellable & (facts.in_afn | only_merchant))
-    return no_row | (~facts.has_fbm & (facts.had_fbm > 0))
+    had_fba = facts.had_fba > 0
+    no_row: Bools = ((source == _ZERO) & (had_fba | ~facts.in_pool)) | (had_fba & only_merchant)
+    no_sellable = had_fba & facts.in_afn & ~facts.has_sellable
+    no_fbm = (facts.had_fbm > 0) & ~facts.has_fbm
+    return (no_row & (listings | afn)) | (no_sellable & afn) | (no_fbm & listings)
 
 
 def _apply(answers: InventoryAnswers, facts: Facts, asked: Bools, may_keep: Bools, fba: Ints, source: Codes) -> Bools:

@@ -24,7 +24,8 @@ ROW = "%s\t%s\t%s\t%d\t%d\t%d\t%d\n"
 BINARY_HEAD, BINARY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"  # of PostgreSQL's binary COPY format
 AT_ONCE = 50_000  # rows that are made ready at once
 MANY = 50_000  # rows from which on PostgreSQL must not look them up one by one
-NUMBER = r"^-?[0-9]{1,18}([.,][0-9]{1,18})?$"  # more digits than any price has, and fewer than numeric can hold
+# More digits than any price has, and fewer than numeric can hold. A comma before three digits may also part thousands.
+NUMBER = r"^-?[0-9]{1,18}([.][0-9]{1,18}|,([0-9]{1,2}|[0-9]{4,18}))?$"
 # In every listings report; also stands for a report without rows, which changes none of these columns.
 CHANNEL: dict[str, sql.Composable] = {"fulfillment_channel": sql.SQL("nullif(l.fulfillment_channel, '')")}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fba_operators.inventory.merge import undocumented_kinds
@@ -22,6 +24,7 @@ class StockReport:
     """A report that was read: its raw copy and counts are committed, its parsed copy is written and not committed.
 
     :param frame: :func:`stock_frame` of its rows
+    :param repeated: of the AFN report: the place of each row that repeats an earlier one as a whole, and of that
     """
 
     report_id: str
@@ -32,12 +35,39 @@ class StockReport:
     replaced_lines: int
     rejected: Rejections
     frame: pd.DataFrame
+    repeated: npt.NDArray[np.int64]
     copy: ParsedCopy
 
     @property
     def undocumented(self) -> dict[str, int]:
         """Channels or conditions that Amazon does not document, and the number of their rows."""
         return undocumented_kinds(self.frame, DOCUMENTED[self.report_type])
+
+    @cached_property
+    def again(self) -> npt.NDArray[np.int64]:
+        """The places of rows that repeat one elsewhere in the document: a part of it came twice.
+
+        Equal rows of a SKU beside each other are several stocks of it, and all of them count.
+        """
+        if not len(self.repeated):
+            return np.empty(0, np.int64)
+        skus = self.frame["sku"].to_numpy(object)
+        runs = np.append(0, np.cumsum(skus[1:] != skus[:-1]))
+        places, firsts = self.repeated.T
+        elsewhere: npt.NDArray[np.int64] = places[runs[places] != runs[firsts]]
+        return elsewhere
+
+    @property
+    def counted(self) -> pd.DataFrame:
+        """The rows of the AFN report that state a quantity: none that comes again elsewhere or is in an undocumented condition.
+
+        Such a condition says neither that units can be sold nor that they cannot.
+        """
+        rows = np.ones(len(self.frame), bool)
+        rows[self.again] = False
+        if odd := self.undocumented:
+            rows &= ~self.frame["kind"].isin(list(odd)).to_numpy(bool)
+        return self.frame if rows.all() else self.frame[rows]
 
 
 def rows_to_write(

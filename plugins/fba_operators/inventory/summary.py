@@ -57,11 +57,18 @@ def standing_lines(counts: Mapping[str, int], result: MergeResult) -> list[str]:
 
 
 def oddity_lines(report: StockReport) -> list[str]:
-    """Sentences about values that Amazon does not document and bytes that do not decode."""
+    """Sentences about values that Amazon does not document, rows that repeat others and bytes that do not decode."""
     sentences = [
         f"{counted(number, 'row')} of {report.report_type} with the undocumented value {words(kind, SHOWN)!a}."
         for kind, number in report.undocumented.items()
     ]
+    again = len(report.again)
+    if again:
+        rows = counted(again, "row", "rows")
+        sentences.append(f"{rows} of {report.report_type} came again elsewhere in it, and counted once.")
+    if beside := len(report.repeated) - again:
+        rows = counted(beside, "row is", "rows are")
+        sentences.append(f"{rows} equal to the one before of the same SKU in {report.report_type}; all of them count.")
     if report.replaced_lines:
         lines = counted(report.replaced_lines, "line")
         sentences.append(f"{lines} of {report.report_type} with bytes that do not decode, which were replaced.")

@@ -57,7 +57,7 @@ from fba_operators.inventory.summary import (
     passing_lines,
     standing_lines,
 )
-from fba_operators.reports.document import Block
+from fba_operators.reports.document import NO_REPEATS, Block
 from fba_operators.reports.ledger import ReportLedger
 from fba_operators.reports.load import (
     OpenedReport,
@@ -87,6 +87,7 @@ class Judged:
 
     :param asked: whether the FBA Inventory API was asked, so that its answers count too
     :param repaired: SKUs that are written otherwise in the listings report
+    :param doubtful: new SKUs with ``?`` that may be misspelt
     :param standing: sentences that would be the same for equal reports
     :param passing: sentences that would not
     """
@@ -94,6 +95,7 @@ class Judged:
     result: MergeResult
     asked: bool
     repaired: frozenset[str]
+    doubtful: list[str]
     standing: list[str]
     passing: list[str]
 
@@ -314,7 +316,9 @@ class PoolUpdate:
         return StockReport(
             *(report_id, report.raw.digest, report_type.name),
             *(document.header, document.line_count, document.replaced_lines),
-            *(loaded.rejected, frame, copy),
+            *(loaded.rejected, frame),
+            repeated=document.repeated_rows if report_type is AFN_INVENTORY else NO_REPEATS,
+            copy=copy,
         )
 
     def _refuse_to_go_back(self, db: psycopg.Connection[Any]) -> None:
@@ -329,21 +333,22 @@ class PoolUpdate:
     def _refuse_empty(self, listings: StockReport | None, afn: StockReport | None, pool: pd.DataFrame) -> None:
         """Accept an empty report only where it cannot be a mistake."""
         listed_rows = 0 if listings is None else len(listings.frame)
-        stored_rows = 0 if afn is None else len(afn.frame)
+        stored_rows = 0 if afn is None else len(afn.counted)
+        no_stock = "has no row in a documented condition" if afn and len(afn.frame) else "is empty"
         by_amazon = (
             0
             if listings is None
             else sum(
                 number
                 for kind, number in listings.frame["kind"].value_counts().items()
-                if str(kind).startswith("AMAZON_")
+                if str(kind).upper().startswith("AMAZON_")
             )
         )
         in_stock = int((pool["fba_quantity"] > 0).sum())
         doubts = []
         if not stored_rows and (by_amazon or in_stock):
             doubts.append(
-                f"the AFN report {self.afn_report_id} is empty, but {counted(by_amazon, 'listing is', 'listings are')} "
+                f"the AFN report {self.afn_report_id} {no_stock}, but {counted(by_amazon, 'listing is', 'listings are')} "
                 f"fulfilled by Amazon and {counted(in_stock, 'SKU of the pool has', 'SKUs of the pool have')} FBA stock"
             )
         if not listed_rows and (stored_rows or len(pool)):
@@ -367,10 +372,7 @@ class PoolUpdate:
     ) -> Judged:
         empty = stock_frame([])
         loaded = [report for report in (listings, afn) if report]
-        of_afn = afn.frame if afn else empty
-        # A condition that Amazon does not document says neither that units can be sold nor that they cannot.
-        if afn and (odd := afn.undocumented):
-            of_afn = of_afn[~of_afn["kind"].isin(list(odd))]
+        of_afn = afn.counted if afn else empty
         of_listings, repaired, doubtful = repair_skus(listings.frame if listings else empty, of_afn, pool)
         frames = (of_listings, of_afn, pool)
         facts = Facts(*frames)
@@ -383,7 +385,8 @@ class PoolUpdate:
         result = merge_inventory(
             *frames,
             rejected_skus=rejected,
-            unreadable_rejected=any(report.rejected.unreadable for report in loaded),
+            unreadable_listings=bool(listings and listings.rejected.unreadable),
+            unreadable_afn=bool(afn and afn.rejected.unreadable),
             answers=self._ask(wanted, lock, optional=not fetch) if wanted else None,
             replay=self.replay,
             vanishing=vanishing,
@@ -400,7 +403,7 @@ class PoolUpdate:
         passing = []
         if doubtful:
             passing.append(f"{counted(len(doubtful), 'new SKU')} with ?, perhaps misspelt: {listed(doubtful, SHOWN)}.")
-        return Judged(result, bool(wanted), frozenset(repaired.values()), standing, passing)
+        return Judged(result, bool(wanted), frozenset(repaired.values()), doubtful, standing, passing)
 
     def _ask(self, skus: list[str], lock: Lock, *, optional: bool) -> InventoryAnswers | None:
         """Ask the FBA Inventory API.
@@ -431,14 +434,16 @@ class PoolUpdate:
                 )
 
     def _refuse_zeroed(self, result: MergeResult) -> None:
-        zeroed = len(result.zeroed)
-        if too_many_zeroed(in_stock=result.in_stock, zeroed=zeroed, max_share=self.settings.max_zeroed_share):
-            raise DecisionNeededError(
-                f"{self.store}: {zeroed} of {result.in_stock} SKUs in stock would drop to 0, more than "
-                f"max_zeroed_share {self.settings.max_zeroed_share:.0%}. Nothing was written. If the stock really is gone, run "
-                "again with accept_zeroed_stock",
-                detail=f"among these SKUs are {listed(result.zeroed, SHOWN)}",
-            )
+        share = self.settings.max_zeroed_share
+        for kind, change in result.changes.items():
+            zeroed = change.zeroed
+            if too_many_zeroed(in_stock=change.in_stock, zeroed=len(zeroed), max_share=share):
+                of_kind = f"with {kind} stock would lose all of it" if kind else "in stock would drop to 0"
+                raise DecisionNeededError(
+                    f"{self.store}: {len(zeroed)} of {change.in_stock} SKUs {of_kind}, more than max_zeroed_share "
+                    f"{share:.0%}. Nothing was written. If the stock really is gone, run again with accept_zeroed_stock",
+                    detail=f"among these SKUs are {listed(zeroed, SHOWN)}",
+                )
 
     def _write(
         self,
@@ -499,12 +504,15 @@ class PoolUpdate:
             "not_added_skus": sum(map(len, result.not_added.values())),
             "conflicting_skus": sum(result.conflicts.values()),
             "shared_fnsku": len(shared),
-            "report_drift": sum(len(report.undocumented) for report in loaded),
+            "report_drift": sum(len(report.undocumented) + len(report.again) for report in loaded),
         }
         unconfirmed = {*result.fba.since, *result.fbm.since}
         # Equal reports would change nothing where the reports alone decided; what else is in the pool stays as it is.
         decided = bool(listings and afn) and not (
             judged.asked or unconfirmed or self.accept_zeroed_stock or self.replay
+        )
+        one_row_each = bool((result.frame["listings"] <= 1).all()) and not any(
+            len(report.repeated) for report in loaded
         )
         would_report = {"counts": counts, "attention": attention, "lines": standing}
         before.record(
@@ -513,7 +521,7 @@ class PoolUpdate:
             listings=(self.listings_report_id, listings.digest if listings else None),
             afn=(self.afn_report_id, afn.digest if afn else None),
             held=judged.held,
-            result={**would_report, "one_row_each": bool((result.frame["listings"] <= 1).all())} if decided else None,
+            result={**would_report, "one_row_each": one_row_each} if decided else None,
         )
         self._record_run(
             db,
@@ -522,7 +530,7 @@ class PoolUpdate:
             counts,
             {
                 **attention,
-                "report_drift": attention["report_drift"] + len(drift),
+                "report_drift": attention["report_drift"] + len(drift) + len(judged.doubtful),
                 "zeroed_skus": len(result.zeroed_unstated),
                 "vanished_skus": len(result.vanished),
                 "unconfirmed_skus": len(unconfirmed),

@@ -38,6 +38,8 @@ from fba_operators.reports.rows import (
 from fba_operators.words import words
 
 BLOCK_BYTES = 4 << 20
+NO_REPEATS = np.empty((0, 2), np.int64)
+MANY_ODD_CHANNELS = 10  # lines of a block; as many are rather shifted than in channels that Amazon does not document
 
 _BOM = codecs.BOM_UTF8
 _BEGINNING = 2400  # bytes of a document that is no report
@@ -125,6 +127,28 @@ def _digests(lines: Iterable[bytes], columns: bytes) -> bytes:
     return b"".join([blake2b(line, digest_size=16, person=columns).digest() for line in lines])
 
 
+def _repeats(rows: Ints) -> Ints:
+    """The places of rows that are equal to an earlier one, each beside that of the first such row."""
+    ordered = np.sort(rows)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return NO_REPEATS
+    order = np.argsort(rows, kind="stable")
+    begins = np.append(True, rows[order[1:]] != rows[order[:-1]])
+    firsts = order[begins][np.cumsum(begins) - 1]
+    repeats: Ints = np.stack([order, firsts], axis=1)[~begins]
+    return repeats
+
+
+def _second_body(rows: Ints) -> Ints:
+    """The same of rows that all come again in the same order; none where they do not, or are all equal."""
+    lengths = np.flatnonzero(rows == rows[:1])[1:]
+    for length in lengths[len(rows) % lengths == 0].tolist():
+        if (rows[length:] == rows[:-length]).all():
+            places = np.arange(length, len(rows))
+            return np.stack([places, places % length], axis=1) if length > 1 else NO_REPEATS
+    return NO_REPEATS
+
+
 def _decodes(data: bytes, charset: str) -> bool:
     try:
         data.decode(charset)
@@ -190,14 +214,15 @@ class Document:
     :param scan: make that pass. Otherwise the document counts as UTF-8 until a byte says something else, and
         :meth:`blocks` may raise :class:`ReadAgainError`
     :ivar line_count: lines below the header; without ``scan`` known after the first pass
-    :ivar repeated_lines: after a pass, lines that repeat another one, of a report type whose rows are unique
+    :ivar repeated_rows: after a pass, the place (from 0) of each row that repeats an earlier one, and of the first such row, of a
+        report type whose rows are unique; of another type only where all rows come again in the same order
     :ivar replaced_lines: lines of the last pass in which a byte that does not decode was replaced, at no loss
     :raises DamagedDocumentError: truncated or corrupt gzip
     :raises UnreadableDocumentError: empty, without a required column, or no report at all
     """
 
     replaced_lines = 0
-    repeated_lines = 0
+    repeated_rows = NO_REPEATS
 
     def __init__(
         self,
@@ -259,7 +284,7 @@ class Document:
             if count == 0:
                 self._begin(block)
             text = block if count else self._first
-            count += block.count(b"\n")
+            count += block.count(b"\n") + (not block.endswith(b"\n"))
             if not text.isascii():
                 sample = sample or _Utf8Sample(self._exact_places())
                 sample.add(text)
@@ -348,20 +373,21 @@ class Document:
         hashes: list[Ints] = []
         for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):
             first_line = count + 1 if number else 2
-            count += raw.count(b"\n")
+            torn = not raw.endswith(b"\n")
+            lines = raw + b"\n" if torn else raw
+            count += lines.count(b"\n")
             if self._scanned is None and not raw.isascii():
                 if not _decodes(raw, "utf-8"):
                     self.charset, self.decodes = self._scan()
                     if not ascii_so_far and self.charset != "utf-8":
                         raise ReadAgainError
                 ascii_so_far = False
-            data = raw.partition(b"\n")[2] if number == 0 else raw
+            data = lines.partition(b"\n")[2] if number == 0 else lines
             if not data:
                 continue
             self._refuse_second_header(data, first_line)
-            block = self._block(data, first_line)
-            if self.report_type.unique_rows:
-                hashes.append(np.frombuffer(block.digests, np.int64)[::2])
+            block = self._block(data, first_line, torn=torn)
+            hashes.append(np.frombuffer(block.digests, np.int64)[::2])
             seen += len(block) + len(block.rejected)
             yield block
         if self._scanned is None:
@@ -372,8 +398,8 @@ class Document:
                 "The document changed while it was read, or this is a bug; nothing of it should be kept."
             )
         if hashes:
-            lines = np.sort(np.concatenate(hashes))
-            self.repeated_lines = int((lines[1:] == lines[:-1]).sum())
+            repeats = _repeats if self.report_type.unique_rows else _second_body
+            self.repeated_rows = repeats(np.concatenate(hashes))
 
     def unread_digests(self) -> Iterator[bytes | None]:
         """What :attr:`Block.digests` would be if every line is a row; None where that cannot be told without reading it.
@@ -385,7 +411,7 @@ class Document:
             return
         for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):
             data = raw.partition(b"\n")[2] if number == 0 else raw
-            if b"\0" in data or not (data.isascii() or _decodes(data, "utf-8")):
+            if b"\0" in data or not data.endswith(b"\n") or not (data.isascii() or _decodes(data, "utf-8")):
                 yield None
                 return
             yield _digests(_escaped(data).split(b"\n")[:-1], self.columns_digest)
@@ -400,7 +426,7 @@ class Document:
                         "or is put together from several. Nothing of it is used."
                     )
 
-    def _block(self, raw: bytes, first_line: int) -> Block:
+    def _block(self, raw: bytes, first_line: int, *, torn: bool) -> Block:
         reasons: dict[int, str] = {}
         skus: dict[int, str] = {}
         text, replaced = self._utf8(raw)
@@ -411,7 +437,10 @@ class Document:
                     reasons.setdefault(i, "the SKU holds a NUL character")
             text = text.replace(b"\0", REPLACEMENT.encode())
         text = _escaped(text)
-        rows, places = self._shape(text, reasons)
+        rows, places, reshaped = self._shape(text, reasons)
+        if torn:
+            last = text.count(b"\n") - 1
+            reasons.setdefault(last, "the document ends within this line, or after it without a line end")
         unsure = set(reasons) | self._check_replaced(rows, places, replaced, reasons)
         fields = {column: rows.field(self.header.fields[column]) for column in self.report_type.checks}
         found_skus = texts_of(fields[self.report_type.sku])
@@ -419,8 +448,10 @@ class Document:
         kind = self.report_type.kind
         kinds = list(map(self._kinds.__getitem__, fields[kind])) if kind else [""] * len(found_skus)
         shifted = self._check(
-            rows, fields=fields, skus=found_skus, quantities=quantities, places=places, reasons=reasons
+            *(rows, reshaped), fields=fields, skus=found_skus, quantities=quantities, places=places, reasons=reasons
         )
+        if torn and text[:-1].rpartition(b"\n")[2].count(b"\t") <= self.header.fields[self.report_type.sku]:
+            shifted.add(last)  # perhaps only a part of the SKU is there
         raw_lines = raw.split(b"\n") if reasons else []
         if reasons:
             numbers = places.tolist()
@@ -475,14 +506,17 @@ class Document:
         self.replaced_lines += len(replaced - set(reasons))
         return set(bad)
 
-    def _shape(self, text: bytes, reasons: dict[int, str]) -> tuple[Rows, Ints]:
-        """Give every line one field per header name, and say which lines (counted from 0) are left."""
+    def _shape(self, text: bytes, reasons: dict[int, str]) -> tuple[Rows, Ints, set[int]]:
+        """Give every line one field per header name, and say which lines (counted from 0) are left.
+
+        :return: rows, their lines, and those lines among them that had another number of fields
+        """
         width = len(self.header.names)
         rows = Rows.index(text, width)
         if rows.regular:
-            return rows, np.arange(len(rows.ends), dtype=np.int64)
+            return rows, np.arange(len(rows.ends), dtype=np.int64), set()
         needed = max(self.header.fields[column] for column in self.report_type.required) + 1
-        lines, places = [], []
+        lines, places, reshaped = [], [], set()
         for i, line in enumerate(text.split(b"\n")[:-1]):
             count = line.count(b"\t") + 1
             shaped = line
@@ -499,13 +533,16 @@ class Document:
                 continue
             elif count < width:
                 shaped = line + (b"\t" + MISSING) * (width - count)
+            if count != width:
+                reshaped.add(i)
             lines.append(shaped + b"\n")
             places.append(i)
-        return Rows.index(b"".join(lines), width), np.array(places, dtype=np.int64)
+        return Rows.index(b"".join(lines), width), np.array(places, dtype=np.int64), reshaped
 
     def _check(
         self,
         rows: Rows,
+        reshaped: set[int],
         *,
         fields: Mapping[str, list[bytes]],
         skus: list[str],
@@ -515,6 +552,7 @@ class Document:
     ) -> set[int]:
         """Run the row checks and add their reasons.
 
+        :param reshaped: lines that had another number of fields than the header
         :return: the lines whose SKU field cannot be trusted to hold the SKU
         """
         shifted: set[int] = set()
@@ -535,6 +573,7 @@ class Document:
                 reasons.setdefault(i, reason)
             if check == "sku":
                 shifted.update(lines)
-            elif check == "channel":  # an undocumented channel is no sign of a shifted row
-                shifted.update(int(places[k]) for k in wrong if not LIKE_A_CHANNEL.fullmatch(fields[column][k]))
+            elif check == "channel":  # an undocumented channel alone is no sign of a shifted row
+                odd = {int(places[k]) for k in wrong if not LIKE_A_CHANNEL.fullmatch(fields[column][k])}
+                shifted.update(odd if len(odd) > MANY_ODD_CHANNELS else odd & reshaped)
         return shifted

@@ -109,6 +109,10 @@ class ReportLedger:
             )
         return rows[0]
 
+    def correct_impossible_times(self, report_type: str) -> None:
+        """Put right what a clock that was ahead wrote, so that no report of its is taken for a new one."""
+        self._execute("reports.correct_impossible_times", report_type=report_type)
+
     def reusable(
         self, request: ReportRequest, marketplace_id: str, *, even_refused: bool = False
     ) -> dict[str, Any] | None:

@@ -121,6 +121,8 @@ def _last_line_end(data: bytes, crlf: bool) -> int:
 def line_blocks(source: Source, block_bytes: int) -> Iterator[bytes]:
     """Complete lines in blocks, each line ending in a newline, without the empty lines at the document's very end.
 
+    Only a last line that has no newline in the document ends without one here too: Amazon ends every line, so it is torn.
+
     A document whose header ends in CR LF is taken to end its lines so: one CR before each newline is dropped. In any
     other document, and elsewhere in a line, CR is text.
 
@@ -156,10 +158,8 @@ def line_blocks(source: Source, block_bytes: int) -> Iterator[bytes]:
     if first:
         newline = data.find(b"\n")
         crlf = newline > 0 and data[newline - 1] == 0x0D
-    # The last line may lack its newline; then a CR at its end is text.
     tail = finished(data)
-    if not tail.endswith(b"\n"):
-        tail += b"\n"
-    end = _last_line_end(tail, crlf=False)
+    # Of a last line without its newline a CR at the end is text.
+    end = _last_line_end(tail, crlf=False) if tail.endswith(b"\n") else len(tail) - 1
     if end >= 0:
         yield tail[: end + 1]

@@ -25,7 +25,7 @@ from fba_operators.warehouse.statements import compose, execute, statement
 
 T = TypeVar("T")
 
-MAX_REPEATED_SHARE, MIN_REPEATED = 0.01, 5  # lines equal to another one; fewer are ordinary
+MAX_REPEATED_SHARE, MIN_REPEATED = 0.01, 5  # lines equal to another one; of fewer whoever reads them makes what fits
 MAX_KEPT_REJECTED = 1000  # lines of a report that are stored; all are counted
 
 
@@ -181,7 +181,7 @@ def read_report(
     except ReadAgainError:
         loaded = _store(ledger, opened, read, scan=True)
     report_id, report_type, document = opened.report_id, opened.report_type, loaded.document
-    repeats, lines = document.repeated_lines, document.line_count
+    repeats, lines = len(document.repeated_rows), document.line_count
     if repeats > MAX_REPEATED_SHARE * lines and (repeats >= MIN_REPEATED or 2 * repeats >= lines):
         raise UnreadableDocumentError(
             f"{ledger.store}: {repeats} of {lines} lines of report {report_id} ({report_type.name}) repeat another line, so the "

@@ -24,7 +24,8 @@ def request_report(
 ) -> str:
     """Return the id of a report equal to the request: one in flight or inside its cool-down, else a new one.
 
-    A report that Amazon has not finished in two hours is asked for anew; should it be finished by now, it is used.
+    A report that Amazon has not finished in two hours is asked for anew; should it be finished by now, it is used. One whose
+    time is still to come, from a clock that was ahead, has no age, and is neither used nor waited for.
 
     :param even_refused: reuse also a report whose content was refused
     :raises ThrottledError: Amazon's quota, or the cool-down after a report that failed
@@ -35,6 +36,7 @@ def request_report(
     # The lock is held while Amazon is asked, so that concurrent runs ask once.
     with ledger.warehouse.connect() as db:
         execute(db, "reports.lock_report_type", store=ledger.store, report_type=request.report_type)
+        ledger.correct_impossible_times(request.report_type)
         reconcile_lost_requests(hook, ledger, request.report_type)
         known = ledger.reusable(request, marketplace_id, even_refused=even_refused)
         if known and ProcessingStatus(known["status"]).usable:
