@@ -373,8 +373,8 @@ class Document:
         hashes: list[Ints] = []
         for number, raw in enumerate(line_blocks(self._source, self._block_bytes)):
             first_line = count + 1 if number else 2
-            torn = not raw.endswith(b"\n")
-            lines = raw + b"\n" if torn else raw
+            whole = raw.endswith(b"\n")
+            lines = raw if whole else raw + b"\n"
             count += lines.count(b"\n")
             if self._scanned is None and not raw.isascii():
                 if not _decodes(raw, "utf-8"):
@@ -386,7 +386,7 @@ class Document:
             if not data:
                 continue
             self._refuse_second_header(data, first_line)
-            block = self._block(data, first_line, torn=torn)
+            block = self._block(data, first_line, torn=not whole and self._last_field_counts)
             hashes.append(np.frombuffer(block.digests, np.int64)[::2])
             seen += len(block) + len(block.rejected)
             yield block
@@ -425,6 +425,12 @@ class Document:
                         f"{self.report_type.name}: line {number} is a second header, so the document holds its rows twice "
                         "or is put together from several. Nothing of it is used."
                     )
+
+    @property
+    def _last_field_counts(self) -> bool:
+        """Whether a document that is cut within its last field states fewer units than Amazon wrote, or another SKU."""
+        last = len(self.header.names) - 1
+        return last in (self.header.fields[self.report_type.quantity], self.header.fields[self.report_type.sku])
 
     def _block(self, raw: bytes, first_line: int, *, torn: bool) -> Block:
         reasons: dict[int, str] = {}

@@ -121,7 +121,7 @@ def _last_line_end(data: bytes, crlf: bool) -> int:
 def line_blocks(source: Source, block_bytes: int) -> Iterator[bytes]:
     """Complete lines in blocks, each line ending in a newline, without the empty lines at the document's very end.
 
-    Only a last line that has no newline in the document ends without one here too: Amazon ends every line, so it is torn.
+    Only a last line that has no newline in the document ends without one here too: Amazon ends every line, so it may be torn.
 
     A document whose header ends in CR LF is taken to end its lines so: one CR before each newline is dropped. In any
     other document, and elsewhere in a line, CR is text.
