@@ -46,12 +46,21 @@ def test_a_request_that_is_not_settled_is_something_to_do(stores, warehouse, sql
     assert sql("SELECT outcome FROM fba.run WHERE store = 'amazon_us'").fetchone() == (None,)
 
 
-@pytest.mark.parametrize(("age", "work"), [("1 hour", [STORE]), ("4 days", [])])
-def test_a_cancellation_is_something_to_do_for_three_days(stores, warehouse, sql, age, work):
+@pytest.mark.parametrize(
+    ("age", "said", "work"),
+    [
+        ("1 hour", "not cancelled: too late", [STORE]),
+        ("4 days", "not cancelled: too late", []),
+        ("4 days", None, [STORE]),  # Amazon was not asked yet
+    ],
+)
+def test_a_cancellation_is_something_to_do_for_three_days(stores, warehouse, sql, age, said, work):
     add_request(sql, "FR-1", ("A", 1), status="accepted")
     sql("SET fba.writer = 'product'")
     sql(
-        f"UPDATE fba.fulfillment_request SET cancel_requested_at = now() - interval '{age}', resolved_at = now() - interval '5 days'"
+        f"UPDATE fba.fulfillment_request SET cancel_requested_at = now() - interval '{age}', resolved_at = now() - interval '5 days',"
+        " status_reason = %s",
+        said,
     )
     assert prepared()[0] == work
 
