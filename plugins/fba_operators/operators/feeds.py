@@ -123,7 +123,7 @@ class SubmitFeedOperator(ClaimedOperator):
             except _NotIntendedError:
                 self._release(
                     context,
-                    "a request of it was changed or is to be cancelled, or the warehouse has changed, since it was claimed",
+                    "a request of it, or the warehouse, changed after it was claimed, or one is to be cancelled",
                 )
             except LostAnswerError:
                 self._skip_lost(context)
