@@ -97,10 +97,13 @@ def test_message_zero_rejects_every_request(shop):
     assert shop.feeds() == [("DONE", True)]
 
 
-def test_an_error_about_the_document_rejects_no_request_if_the_counts_say_success(shop):
+def test_an_error_about_the_document_beside_counts_of_success_is_a_contradiction(shop):
+    """It rejects no request, and proves none: Amazon's orders are looked at."""
     shop.amazon.world.add_fault("createFeed", "message_zero_some")
     shop.add("FR-1")
-    assert shop.send() == {"accepted": 1}
+    assert shop.send() == {"unknown": 1}
+    look_up_unknown(shop)
+    assert shop.get("FR-1").status == "accepted"
     assert shop.orders_made() == {"FR-1": 1}
 
 
@@ -297,7 +300,8 @@ def test_a_feed_status_that_nobody_knows_is_no_end(shop):
     event = {"id": "1", "state": {"feedId": "1", "processingStatus": "MAYBE"}}
     with pytest.raises(AirflowSkipException):
         WaitForFeedOperator(task_id="wait", claim_id=claim_id).resume(ctx, event)
-    answer = {"feedId": "1", "processingStatus": "MAYBE"}
+    ((feed_id,),) = shop.sql("SELECT feed_id FROM fba.feed")
+    answer = {"feedId": feed_id, "processingStatus": "MAYBE"}
     shop.amazon.world.add_fault("getFeed", "status", status=200, body=answer, times=None)
     shop.send(until="settle")
     assert "MAYBE, a status that Amazon does not document" in shop.summary()
