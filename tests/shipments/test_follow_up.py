@@ -128,7 +128,7 @@ def test_an_order_that_amazon_fails_for_stops_no_other(amazon, warehouse, sql, a
     said = f"1 order left out, for which Amazon fails while it answers other questions ({code}): A; a later run asks again."
     assert result["left_out"] == [said]
     counts = Counter(lines=0, new=0, updated=0, repeated=0)
-    assert said in summary(0, counts, result, {}).splitlines()
+    assert said in summary(0, counts, result, {}, []).splitlines()
 
 
 def test_two_runs_at_a_time_look_up_an_order_once(amazon, warehouse, sql, warehouse_url):
