@@ -35,8 +35,8 @@ from tests.stores import SELLER, STORE, US
 TASKS = [
     (dag_id, task_id) for dag_id in (INVENTORY, SEND, SHIPMENTS, TRACK) for task_id in shipped_dag(dag_id).task_ids
 ]
-SAMPLE = [(SEND, "store.submit"), (SEND, "store.send"), (TRACK, "store.track")]  # every sixteenth effect of them
-STRIDE = 1 if COMPLETE else 16
+SAMPLE = [(SEND, "store.submit"), (SEND, "store.send"), (TRACK, "store.track")]  # every 24th effect of them
+STRIDE = 1 if COMPLETE else 24
 LOADS = [(INVENTORY, "store.merge"), (SHIPMENTS, "window.load")]
 only_complete = pytest.mark.skipif(not COMPLETE, reason="takes minutes; `make faults` runs it")
 

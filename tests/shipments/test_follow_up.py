@@ -99,7 +99,7 @@ def test_orders_are_not_looked_up_at_another_seller(amazon, warehouse, sql):
     assert follow_up()["asked"] == 1
 
 
-def test_results_before_a_fault_are_kept_and_the_retry_looks_up_the_rest(amazon, warehouse, sql):
+def test_results_before_a_fault_are_kept_and_the_retry_looks_up_the_rest(amazon, warehouse, sql, no_retry_sleep):
     orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
     for number in ("A", "B"):
         add_request(sql, number, ("AFN-PLAIN", 1))
@@ -113,7 +113,7 @@ def test_results_before_a_fault_are_kept_and_the_retry_looks_up_the_rest(amazon,
 
 
 @pytest.mark.parametrize("answer", [(500, {"errors": [{"code": "InternalFailure", "message": "x"}]}), (200, {})])
-def test_an_order_that_amazon_fails_for_stops_no_other(amazon, warehouse, sql, answer):
+def test_an_order_that_amazon_fails_for_stops_no_other(amazon, warehouse, sql, no_retry_sleep, answer):
     orders_at_amazon(amazon, ["A", "B"], "AFN-PLAIN", 1)
     for number in ("A", "B"):
         add_request(sql, number, ("AFN-PLAIN", 1))
