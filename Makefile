@@ -21,7 +21,7 @@ up: $(INSTALLED) ## the same, and stay up for the Airflow UI and `airflow` comma
 	@$(PY) -m devstack up
 
 test: lint ## lint and every test
-	$(PY) -m pytest -n 6
+	$(PY) -m pytest -n 4
 
 test-browser: $(INSTALLED) ## test Airflow's pages in Chromium; fails when Chromium is missing
 	FBA_REQUIRE_BROWSER=1 $(PY) -m pytest tests/browser
